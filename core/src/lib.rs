@@ -1,0 +1,21 @@
+//! The meaning of Tombolo: documents, operations, versions, the dialects that stock clients speak and
+//! the room machine that joins them.
+//!
+//! Bytes and time go in, effects and deadlines come out: this crate never touches a socket, a file, a
+//! clock or a random source, so whatever happens here can be replayed exactly.
+//!
+//! The way of one edit: [`dialect`] turns a frame into a message, [`update`] and [`validate`] refuse
+//! what is malformed before anything decodes it, [`room`] decides who receives it and when it is
+//! acknowledged, [`operation`] is what the store keeps. Start reading at [`id::DocumentId`].
+
+pub mod dialect;
+#[cfg(feature = "engines")]
+pub mod engine;
+pub mod id;
+pub mod limits;
+pub mod operation;
+pub mod room;
+pub mod time;
+pub mod update;
+pub mod validate;
+pub mod wire;

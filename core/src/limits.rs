@@ -1,0 +1,29 @@
+//! Every bound on foreign bytes, with its unit and reason. Nothing from a wire or a disk is decoded
+//! past these.
+
+/// Longest name of a Yjs document in bytes of UTF-8; long enough for paths, short enough for a key.
+pub const DOCUMENT_NAME_BYTES_MAX: usize = 512;
+/// Largest update, sync message or chunk in bytes: what stock clients send at most in practice.
+pub const UPDATE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Deepest nesting of `Any` values; 7,000 levels overflow a 2 MiB stack (HAZARDS yrs-3).
+pub const NESTING_MAX: usize = 64;
+/// Highest Yjs clock. JavaScript keeps 53-bit integers, yrs 32-bit clocks; half of that leaves room to append.
+pub const CLOCK_MAX: u64 = 1 << 31;
+/// Highest Yjs client id: what JavaScript keeps exactly.
+pub const CLIENT_ID_MAX: u64 = (1 << 53) - 1;
+/// Highest Automerge operation counter; near 2^32 every later local change panics (HAZARDS am-3).
+pub const OP_COUNTER_MAX: u64 = 1 << 31;
+/// Most rows that the columns of one Automerge chunk may claim.
+pub const AUTOMERGE_ROWS_MAX: u64 = 16 * 1024 * 1024;
+/// Largest inflated size of one compressed part in bytes (HAZARDS am-2).
+pub const INFLATED_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Highest ratio of inflated to deflated bytes past the first MiB (HAZARDS am-2).
+pub const INFLATE_RATIO_MAX: usize = 200;
+/// Most entries in one awareness update.
+pub const AWARENESS_ENTRIES_MAX: usize = 4096;
+/// Largest JSON state of one awareness entry in bytes.
+pub const AWARENESS_STATE_BYTES_MAX: usize = 64 * 1024;
+/// Most awareness clients that one connection may own in a room.
+pub const AWARENESS_OWNED_MAX: usize = 1024;
+/// Longest peer id, storage id, token or reason in bytes.
+pub const TEXT_BYTES_MAX: usize = 16 * 1024;

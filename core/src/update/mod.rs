@@ -1,0 +1,1 @@
+//! Yjs updates as bytes: validated, counted, merged and diffed without a document.

@@ -1,0 +1,1 @@
+//! Structural checks of foreign bytes before anything decodes them.

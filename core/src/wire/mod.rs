@@ -1,0 +1,3 @@
+//! The primitives below the dialects.
+
+pub mod lib0;

@@ -1,0 +1,1 @@
+//! Tombolo: what a client was told is saved, is saved.

@@ -1,0 +1,1 @@
+//! What survives: every operation whose receipt was handed out is on the disk.
