@@ -1,1 +1,16 @@
-//! The only callers of yrs and automerge.
+//! The only callers of yrs and automerge: folding a tail, content hashes, automerge's sync sessions.
+//!
+//! Both engines can panic, hang or worse on bytes that are structurally well-formed (HAZARDS yrs-1, am-1),
+//! so nothing here may run outside the store's merge worker, and only on bytes that `validate` has seen:
+//! bounds on nesting, rows and inflation are checked there, before an engine allocates.
+//!
+//! Guarantees: an answer is a pure function of the parts (client and actor ids are fixed or unused); a fold
+//! that would lose, hold back or change an edit is refused with an [`EngineError`], never returned; a panic
+//! leaks the engine's state instead of running its destructors.
+
+pub mod automerge;
+mod error;
+pub mod yjs;
+mod yjs_canonical;
+
+pub use error::EngineError;

@@ -1,0 +1,90 @@
+//! Automerge documents: fold a tail into one document chunk, and sync sessions with many peers.
+//!
+//! Nothing is ever edited here, so the random actor id that automerge gives each document is never used.
+//! Hydrating into values, the recursion of HAZARDS am-7, does not happen either.
+
+use ::automerge::{Automerge, ChangeHash, ReadDoc};
+use bytes::Bytes;
+
+use self::chunk::{Chunks, load_document};
+use super::EngineError;
+
+mod chunk; // all chunks or none
+mod session; // one document, many peers
+
+pub use session::{Received, Session};
+
+/// Folds documents and changes, in any order and with repetitions, into one document chunk.
+///
+/// The result is loaded again before it is handed out and must have the same heads and as many changes.
+/// automerge stores changes in their order of arrival, so the bytes of two folds of one document may
+/// differ; their [`heads`] do not.
+///
+/// # Errors
+/// [`EngineError::Pending`] if a change waits for one that is not there, [`EngineError::Malformed`] if a
+/// part does not read to its end or two changes claim one position of one actor (HAZARDS am-9),
+/// [`EngineError::Diverged`] if the fold is not the same document.
+pub fn compact(parts: &[Bytes]) -> Result<Bytes, EngineError> {
+    let (document, pending) = load(parts)?;
+    if pending {
+        return Err(EngineError::Pending);
+    }
+    let saved = document.save();
+    let again = load_document(&saved).map_err(EngineError::diverged)?;
+    if again.get_heads() != document.get_heads() || again.stats().num_changes != document.stats().num_changes
+    {
+        return Err(EngineError::diverged("a saved document loads with other changes"));
+    }
+    Ok(saved.into())
+}
+
+/// The heads of the document that the parts give, sorted. Equal heads are equal documents: they hash all
+/// history.
+///
+/// # Errors
+/// As for [`compact`], without the comparison.
+pub fn heads(parts: &[Bytes]) -> Result<Vec<[u8; 32]>, EngineError> {
+    match load(parts)? {
+        (_, true) => Err(EngineError::Pending),
+        (document, false) => Ok(document.get_heads().into_iter().map(|head| head.0).collect()),
+    }
+}
+
+/// The document of all parts, and whether a change in them waits for another one.
+///
+/// One call applies the whole tail (HAZARDS am-5); afterwards each change must be found in the document
+/// or in its queue (HAZARDS am-4).
+fn load(parts: &[Bytes]) -> Result<(Automerge, bool), EngineError> {
+    let mut chunks = Chunks::default();
+    for part in parts {
+        chunks.read(part)?;
+    }
+    let mut documents = chunks.documents.iter();
+    let mut document = match documents.next() {
+        Some(first) => load_document(first)?,
+        None => Automerge::new(),
+    };
+    let mut expected = chunks.hashes();
+    let mut changes = chunks.changes;
+    for other in documents {
+        let other = load_document(other)?;
+        expected.extend(other.get_heads());
+        changes.extend(other.get_changes(&[]));
+    }
+    document.apply_changes(changes).map_err(EngineError::malformed)?;
+    if has_ignored(&document, &expected) {
+        return Err(EngineError::malformed("a change was ignored"));
+    }
+    let pending = !document.get_missing_deps(&[]).is_empty();
+    Ok((document, pending))
+}
+
+/// Whether one of the changes is neither in the document nor in its queue; `get_missing_deps` names
+/// exactly those, besides dependencies that never arrived.
+fn has_ignored(document: &Automerge, expected: &[ChangeHash]) -> bool {
+    let missing = document.get_missing_deps(expected);
+    expected.iter().any(|hash| missing.contains(hash))
+}
+
+#[cfg(test)]
+mod tests;
