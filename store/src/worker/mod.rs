@@ -1,0 +1,27 @@
+//! The merge worker: the only place where a document is decoded.
+//!
+//! The engines can panic, hang or overflow a stack on well-formed bytes (HAZARDS yrs-1, am-1), so they run
+//! behind a trait that passes bytes and ids only: [`ThreadWorker`] for embedded replicas, a child process
+//! for servers can take the same requests.
+//!
+//! Guarantees: a request that kills the engine answers [`WorkerError::Died`] and nothing else suffers but
+//! the session it touched; what was in memory when an engine panicked is never used again; whatever a
+//! worker holds can be rebuilt from the stored parts. A worker stores nothing: the caller journals what
+//! [`Reply::Received`] brings before it sends what [`Reply::Generated`] gives.
+
+mod protocol; // what is asked and answered
+mod thread; // in this process, on threads with large stacks
+
+pub use protocol::{Reply, Request, WorkerError};
+pub use thread::ThreadWorker;
+
+/// Something that merges. Shared by all documents.
+pub trait Worker: Send + Sync + 'static {
+    /// Asks and waits for the answer; to be called where blocking is fine.
+    ///
+    /// Requests for one document are answered in the order in which the calls were made by one caller.
+    ///
+    /// # Errors
+    /// [`WorkerError`], by what the caller does next.
+    fn call(&self, request: Request) -> Result<Reply, WorkerError>;
+}

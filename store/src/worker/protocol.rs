@@ -1,0 +1,107 @@
+//! What a merge worker is asked and what it answers: ids and bytes, so that a pipe can carry it.
+
+use bytes::Bytes;
+use tombolo_core::id::DocumentId;
+use tombolo_core::operation::Kind;
+
+/// A question to the worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Fold a snapshot and its tail into one snapshot: [`Reply::Snapshot`].
+    Compact {
+        /// Which engine.
+        kind: Kind,
+        /// Snapshot and operations, in any order.
+        parts: Vec<Bytes>,
+    },
+    /// Hydrate a document for syncing; nothing happens if it is open: [`Reply::Opened`].
+    SessionOpen {
+        /// Which.
+        document: DocumentId,
+        /// Everything stored of it.
+        parts: Vec<Bytes>,
+    },
+    /// Add a peer with a fresh sync state: [`Reply::Done`].
+    SessionJoin {
+        /// To which document.
+        document: DocumentId,
+        /// Who, named by the caller.
+        peer: u64,
+    },
+    /// Take a peer's sync message in: [`Reply::Received`].
+    SessionReceive {
+        /// Of which document.
+        document: DocumentId,
+        /// From whom.
+        peer: u64,
+        /// The message as it came off the wire, validated.
+        message: Bytes,
+    },
+    /// Ask for the next messages to all peers: [`Reply::Generated`].
+    SessionGenerate {
+        /// Of which document.
+        document: DocumentId,
+    },
+    /// Remove a peer; the session closes with its last one: [`Reply::Left`].
+    SessionLeave {
+        /// From which document.
+        document: DocumentId,
+        /// Who.
+        peer: u64,
+    },
+}
+
+/// The answer to a [`Request`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// It is so.
+    Done,
+    /// The folded bytes, of the same kind as the parts.
+    Snapshot(Bytes),
+    /// The document is hydrated.
+    Opened {
+        /// Whether it has no change at all.
+        empty: bool,
+    },
+    /// The message is taken in.
+    Received {
+        /// New changes, to be journaled before anything is sent; empty if there are none.
+        changes: Bytes,
+        /// Whether the document still has no change at all.
+        empty: bool,
+    },
+    /// Messages to send, by peer.
+    Generated {
+        /// Peer and message.
+        messages: Vec<(u64, Bytes)>,
+        /// Whether the document has no change at all.
+        empty: bool,
+    },
+    /// The peer is gone.
+    Left {
+        /// Whether it was the last one.
+        closed: bool,
+    },
+}
+
+/// Why a worker did not answer, by what the caller does next.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkerError {
+    /// The engine does not accept the bytes; sessions are as before. Close the peer, or keep the tail.
+    #[error("the merge worker refused: {reason}")]
+    Refused {
+        /// The engine's words.
+        reason: String,
+    },
+    /// The engine died of the request; the session, if it was for one, is closed for all its peers.
+    /// Quarantine the bytes, open the session again from the stored parts.
+    #[error("the merge worker died of the request: {reason}")]
+    Died {
+        /// What it said last.
+        reason: String,
+    },
+    /// The document has no session, or the peer has not joined the one it has. Open and join again.
+    #[error("the document has no session with this peer")]
+    NoSession,
+}
