@@ -4,9 +4,10 @@
 //! so nothing here may run outside the store's merge worker, and only on bytes that `validate` has seen:
 //! bounds on nesting, rows and inflation are checked there, before an engine allocates.
 //!
-//! Guarantees: an answer is a pure function of the parts (client and actor ids are fixed or unused); a fold
-//! that would lose, hold back or change an edit is refused with an [`EngineError`], never returned; a panic
-//! leaks the engine's state instead of running its destructors.
+//! Guarantees: equal parts give equal documents and hashes, though not always equal bytes (client and actor
+//! ids are fixed or unused); a fold that would lose, hold back or change an edit is refused with an
+//! [`EngineError`], never returned; a panic inside yrs leaks its document instead of running destructors
+//! over it. A [`automerge::Session`] that panicked is for its owner to leak.
 
 pub mod automerge;
 mod error;

@@ -10,7 +10,9 @@
 //! fresh for each connection, so whoever made them sees that our heads lack them and sends them again.
 //! Journaling them at once would gain nothing and would keep changes whose ground may never come.
 //!
-//! A message is read to its end before the document sees it, so that a refused message changes nothing.
+//! A message is read to its end before the document sees it, so that a refused message changes
+//! no applied change (a reused position of an actor can push that actor's later changes out of the queue,
+//! which were not acknowledged).
 
 use std::collections::{BTreeMap, BTreeSet};
 
