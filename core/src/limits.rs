@@ -11,6 +11,8 @@ pub const NESTING_MAX: usize = 64;
 pub const CLOCK_MAX: u64 = 1 << 31;
 /// Highest Yjs client id: what JavaScript keeps exactly.
 pub const CLIENT_ID_MAX: u64 = (1 << 53) - 1;
+/// Most structs and delete ranges of one Yjs update: 64 MiB of ordinary edits hold about 3 million.
+pub const UPDATE_STRUCTS_MAX: usize = 8 * 1024 * 1024;
 /// Highest Automerge operation counter; near 2^32 every later local change panics (HAZARDS am-3).
 pub const OP_COUNTER_MAX: u64 = 1 << 31;
 /// Most rows that the columns of one Automerge chunk may claim.

@@ -1,1 +1,27 @@
 //! Yjs updates as bytes: validated, counted, merged and diffed without a document.
+//!
+//! A relay must judge, keep and hand on updates at wire speed and must survive a hostile one, so
+//! nothing here builds a document: an [`Update`] is the received bytes plus an index of their structs.
+//! The layout is update format v1 of `yjs` 13.6 (`src/utils/encoding.js`, `src/structs/*.js`).
+//!
+//! Guarantees: parsing recurses nowhere and allocates nothing from a claimed length; a parsed update
+//! names no clock above [`CLOCK_MAX`](crate::limits::CLOCK_MAX) and no struct that depends on itself;
+//! [`merge()`] and [`diff`] copy struct bytes verbatim wherever no overlap forces a cut.
+
+mod any;
+mod block;
+mod coverage;
+mod error;
+mod merge;
+mod parse;
+mod ranges;
+mod state_vector;
+
+#[cfg(test)]
+mod tests;
+
+pub use coverage::Coverage;
+pub use error::InvalidUpdate;
+pub use merge::{diff, merge};
+pub use parse::Update;
+pub use state_vector::StateVector;

@@ -1,3 +1,4 @@
 //! The primitives below the dialects.
 
+pub mod inflate;
 pub mod lib0;

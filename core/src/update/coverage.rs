@@ -1,0 +1,60 @@
+//! What is already known of a document: inserted and deleted clocks, with holes.
+//!
+//! State vectors see neither holes nor deletes (HAZARDS: yrs-7), so a room that must know whether an
+//! update brings anything new keeps ranges of both.
+
+use std::collections::BTreeMap;
+
+use super::parse::Update;
+use super::ranges::RangeSet;
+use super::state_vector::StateVector;
+
+/// The clocks that the updates seen so far insert and delete, per client.
+#[derive(Clone, Debug, Default)]
+pub struct Coverage {
+    inserted: BTreeMap<u64, RangeSet>,
+    deleted: BTreeMap<u64, RangeSet>,
+}
+
+impl Coverage {
+    /// Adds what `update` inserts and deletes; returns whether anything of it was new.
+    pub fn add(&mut self, update: &Update) -> bool {
+        let mut new = false;
+        for (client, start, end) in update.blocks() {
+            new |= self.inserted.entry(client).or_default().insert(start, end);
+        }
+        for (client, clock, len) in update.deletes() {
+            new |= self.deleted.entry(client).or_default().insert(clock, clock + len);
+        }
+        new
+    }
+
+    /// Whether `update` brings nothing new.
+    #[must_use]
+    pub fn covers(&self, update: &Update) -> bool {
+        let known = |set: &BTreeMap<u64, RangeSet>, client, start, end| {
+            set.get(&client).is_some_and(|ranges: &RangeSet| ranges.covers(start, end))
+        };
+        update.blocks().all(|(client, start, end)| known(&self.inserted, client, start, end))
+            && update.deletes().all(|(client, clock, len)| known(&self.deleted, client, clock, clock + len))
+    }
+
+    /// How far each client is known without a hole; what lies behind a hole is left out.
+    #[must_use]
+    pub fn state_vector(&self) -> StateVector {
+        self.inserted.iter().map(|(&client, ranges)| (client, ranges.contiguous())).collect()
+    }
+
+    /// Adds everything below `vector`, without any delete.
+    pub fn add_state_vector(&mut self, vector: &StateVector) {
+        for (client, clock) in vector.iter() {
+            self.inserted.entry(client).or_default().insert(0, clock);
+        }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.inserted.clear();
+        self.deleted.clear();
+    }
+}

@@ -1,0 +1,244 @@
+//! The door for foreign updates: every struct and delete range is read and judged once.
+//!
+//! ```text
+//! varUint sections { varUint structs, varUint client, varUint first clock, structs… }
+//! varUint clients  { varUint client, varUint ranges { varUint clock, varUint length } }
+//! ```
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::any::count;
+use super::block::{DELETED, GC, Id, RawBlock, SKIP, TYPE};
+use super::error::InvalidUpdate;
+use crate::limits::{CLIENT_ID_MAX, CLOCK_MAX, UPDATE_BYTES_MAX, UPDATE_STRUCTS_MAX};
+use crate::wire::lib0::{Lib0Error, Reader};
+
+/// Where one struct lies; 16 bytes, because an update may hold millions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Block {
+    clock: u32,
+    len: u32,
+    at: u32,
+    pub(super) content: u8,
+}
+
+impl Block {
+    pub(super) fn start(&self) -> u64 {
+        self.clock.into()
+    }
+
+    pub(super) fn end(&self) -> u64 {
+        u64::from(self.clock) + u64::from(self.len)
+    }
+
+    pub(super) fn is_skip(&self) -> bool {
+        self.content == SKIP
+    }
+}
+
+/// The structs of one client, in clock order and without holes.
+#[derive(Debug)]
+pub(super) struct Section {
+    pub(super) client: u64,
+    pub(super) blocks: Vec<Block>,
+    end: u32,
+}
+
+#[derive(Debug, Default)]
+struct Parsed {
+    sections: Vec<Section>,
+    deletes: Vec<(u64, u32, u32)>,
+}
+
+/// A Yjs update (format v1) that passed every structural check.
+///
+/// Never holds a document and never applies anything. A clone shares bytes and index.
+#[derive(Clone, Debug)]
+pub struct Update {
+    bytes: Bytes,
+    parsed: Arc<Parsed>,
+}
+
+impl Update {
+    /// Checks `bytes` as one whole update and indexes its structs.
+    ///
+    /// # Errors
+    /// [`InvalidUpdate`] names the first thing that is wrong; nothing is kept then.
+    pub fn parse(bytes: Bytes) -> Result<Self, InvalidUpdate> {
+        if bytes.len() > UPDATE_BYTES_MAX {
+            return Err(InvalidUpdate::TooLarge { found: bytes.len() });
+        }
+        let mut parsed = Parsed::default();
+        let mut parents = Vec::new();
+        let mut budget = UPDATE_STRUCTS_MAX;
+        let mut reader = Reader::new(&bytes);
+        for _ in 0..count(&mut reader, 5)? {
+            let section = read_section(&mut reader, bytes.len(), &mut parents, &mut budget)?;
+            parsed.sections.push(section);
+        }
+        parsed.sections.sort_by_key(|section| section.client);
+        if let Some(client) = duplicate(parsed.sections.iter().map(|section| section.client)) {
+            return Err(InvalidUpdate::DuplicateClient { client });
+        }
+        check_parents(&parsed.sections, &parents)?;
+        read_deletes(&mut reader, &mut parsed.deletes, budget)?;
+        reader.end()?;
+        Ok(Self { bytes, parsed: Arc::new(parsed) })
+    }
+
+    /// The update that changes nothing: `00 00`.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { bytes: Bytes::from_static(&[0, 0]), parsed: Arc::default() }
+    }
+
+    /// The update as it was received.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Whether it neither inserts nor deletes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.blocks().next().is_none() && self.parsed.deletes.is_empty()
+    }
+
+    /// What it inserts, as `(client, first clock, clock behind the last)`; gaps are left out.
+    pub fn blocks(&self) -> impl Iterator<Item = (u64, u64, u64)> + '_ {
+        self.parsed.sections.iter().flat_map(|section| {
+            let real = section.blocks.iter().filter(|block| !block.is_skip());
+            real.map(|block| (section.client, block.start(), block.end()))
+        })
+    }
+
+    /// What it deletes, as `(client, first clock, length in clocks)`.
+    pub fn deletes(&self) -> impl Iterator<Item = (u64, u64, u64)> + '_ {
+        self.parsed.deletes.iter().map(|&(client, clock, len)| (client, clock.into(), len.into()))
+    }
+
+    /// Whether it holds `ContentJSON` of Yjs before 13.0. yrs 0.28.1 reads one string too many there, so
+    /// such an update must not reach that engine.
+    #[must_use]
+    pub fn has_legacy_json(&self) -> bool {
+        self.parsed.sections.iter().any(|section| section.blocks.iter().any(|block| block.content == 2))
+    }
+
+    /// The sections in ascending client order.
+    pub(super) fn sections(&self) -> &[Section] {
+        &self.parsed.sections
+    }
+
+    /// The bytes of the struct with this index in a section.
+    pub(super) fn block_bytes(&self, section: &Section, index: usize) -> &[u8] {
+        let Some(block) = section.blocks.get(index) else { return &[] };
+        let end = section.blocks.get(index + 1).map_or(section.end, |next| next.at);
+        self.bytes.get(block.at as usize..end as usize).unwrap_or_default()
+    }
+}
+
+fn read_section(
+    reader: &mut Reader<'_>,
+    total: usize,
+    parents: &mut Vec<Id>,
+    budget: &mut usize,
+) -> Result<Section, InvalidUpdate> {
+    let structs = count(reader, 2)?;
+    let client = read_client(reader)?;
+    let mut clock = reader.var_u64()?;
+    if structs == 0 {
+        return Err(InvalidUpdate::EmptySection { client });
+    }
+    if clock > CLOCK_MAX {
+        return Err(InvalidUpdate::ClockTooHigh { client });
+    }
+    let position = |reader: &Reader<'_>| narrow((total - reader.rest().len()) as u64, client);
+    let mut blocks = Vec::new();
+    for _ in 0..structs {
+        *budget = budget.checked_sub(1).ok_or(InvalidUpdate::TooManyStructs)?;
+        let at = position(reader)?;
+        let raw = RawBlock::read(reader, Id { client, clock })?;
+        parents.extend(raw.parent);
+        let (start, len) = (narrow(clock, client)?, narrow(raw.len, client)?);
+        blocks.push(Block { clock: start, len, at, content: raw.content() });
+        clock += raw.len;
+    }
+    Ok(Section { client, blocks, end: position(reader)? })
+}
+
+fn read_deletes(
+    reader: &mut Reader<'_>,
+    deletes: &mut Vec<(u64, u32, u32)>,
+    mut budget: usize,
+) -> Result<(), InvalidUpdate> {
+    let mut clients = Vec::new();
+    for _ in 0..count(reader, 2)? {
+        let client = read_client(reader)?;
+        clients.push(client);
+        let mut behind = 0u64;
+        for _ in 0..count(reader, 2)? {
+            budget = budget.checked_sub(1).ok_or(InvalidUpdate::TooManyStructs)?;
+            let (clock, len) = (reader.var_u64()?, reader.var_u64()?);
+            if len == 0 {
+                return Err(InvalidUpdate::Empty { client, clock });
+            }
+            if len > CLOCK_MAX || clock > CLOCK_MAX - len {
+                return Err(InvalidUpdate::ClockTooHigh { client });
+            }
+            if clock < behind {
+                return Err(InvalidUpdate::DeleteOrder { client });
+            }
+            behind = clock + len;
+            deletes.push((client, narrow(clock, client)?, narrow(len, client)?));
+        }
+    }
+    clients.sort_unstable();
+    match duplicate(clients.into_iter()) {
+        Some(client) => Err(InvalidUpdate::DuplicateClient { client }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a parent that this very update shows to be no shared type: yrs stops halfway through such
+/// an update and commits the half (HAZARDS: yrs-1).
+fn check_parents(sections: &[Section], parents: &[Id]) -> Result<(), InvalidUpdate> {
+    for parent in parents {
+        let found = sections
+            .binary_search_by_key(&parent.client, |section| section.client)
+            .ok()
+            .and_then(|at| sections.get(at))
+            .and_then(|section| {
+                let behind = section.blocks.partition_point(|block| block.start() <= parent.clock);
+                section.blocks.get(behind.checked_sub(1)?)
+            });
+        if let Some(block) = found
+            && block.end() > parent.clock
+            && !matches!(block.content, GC | DELETED | TYPE | SKIP)
+        {
+            return Err(InvalidUpdate::ParentNoType { client: parent.client, clock: parent.clock });
+        }
+    }
+    Ok(())
+}
+
+fn read_client(reader: &mut Reader<'_>) -> Result<u64, InvalidUpdate> {
+    let client = reader.var_u64()?;
+    if client > CLIENT_ID_MAX { Err(Lib0Error::TooLarge.into()) } else { Ok(client) }
+}
+
+fn narrow(value: u64, client: u64) -> Result<u32, InvalidUpdate> {
+    u32::try_from(value).map_err(|_| InvalidUpdate::ClockTooHigh { client })
+}
+
+fn duplicate(sorted: impl Iterator<Item = u64>) -> Option<u64> {
+    let mut last = None;
+    for client in sorted {
+        if last == Some(client) {
+            return last;
+        }
+        last = Some(client);
+    }
+    None
+}
