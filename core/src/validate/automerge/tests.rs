@@ -124,7 +124,7 @@ fn captured_message_passes() {
 /// A change with these header counters and no operations.
 fn change(seq: u8, start_op: &[u8]) -> Vec<u8> {
     let body = [&[0, 1, 9, seq][..], start_op, &[0, 0, 0, 0]].concat();
-    [&[0x85, 0x6f, 0x4a, 0x83, 0, 0, 0, 0, 1, body.len() as u8][..], &body].concat()
+    [&[0x85, 0x6f, 0x4a, 0x83, 0, 0, 0, 0, 1, u8::try_from(body.len()).unwrap()][..], &body].concat()
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn mutations_that_pass_seldom_hurt_the_engine() {
         for _ in 0..=round % 3 {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let at = 9 + (seed >> 33) as usize % (bytes.len() - 9);
-            bytes[at] = (seed >> 20) as u8;
+            bytes[at] = (seed >> 20).to_le_bytes()[0];
         }
         if validate_chunks(&bytes).is_ok() {
             passed += 1;
@@ -178,6 +178,7 @@ fn reseal(bytes: &mut [u8]) {
 }
 
 /// SHA-256 (FIPS 180-4) with its constants computed; the tests alone need it.
+#[expect(clippy::cast_possible_truncation, reason = "the fraction is below 2^32")]
 fn sha256(message: &[u8]) -> [u8; 32] {
     let primes = (2u32..).filter(|n| (2..*n).all(|d| n % d != 0)).take(64);
     let fraction = |root: f64| (root.fract() * 4_294_967_296.0) as u32;
