@@ -90,10 +90,15 @@ impl<'a> RawBlock<'a> {
             return Err(InvalidUpdate::ClockTooHigh { client: id.client });
         }
         let backwards = |other: Id| other.client != id.client || other.clock < id.clock;
-        if ![block.origin, block.right_origin, block.parent].into_iter().flatten().all(backwards) {
+        if !block.needs().all(backwards) {
             return Err(InvalidUpdate::SelfReference { client: id.client, clock: id.clock });
         }
         Ok(block)
+    }
+
+    /// The ids that must be known before the struct can be placed.
+    pub(super) fn needs(&self) -> impl Iterator<Item = Id> + use<> {
+        [self.origin, self.right_origin, self.parent].into_iter().flatten()
     }
 
     /// What the struct holds: [`GC`], [`SKIP`] or a content number.

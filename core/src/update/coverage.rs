@@ -39,6 +39,29 @@ impl Coverage {
             && update.deletes().all(|(client, clock, len)| known(&self.deleted, client, clock, clock + len))
     }
 
+    /// Whether a document that holds exactly what is known can take `update` whole: no hole before a
+    /// struct, nothing it leans on and nothing it deletes is missing.
+    ///
+    /// Whatever is not admitted yet belongs into a waiting place of ours, not into yrs: an insert behind
+    /// a hole with a delete inside that hole, which is what an ordinary "select and replace" looks like
+    /// when it overtakes its predecessor, makes every later v2 encoding of yrs 0.28.1 panic
+    /// (HAZARDS: yrs-2, yrs-3).
+    #[must_use]
+    pub fn admits(&self, update: &Update) -> bool {
+        let mut reach: BTreeMap<u64, u64> = BTreeMap::new();
+        let known = |client| self.inserted.get(&client).map_or(0, RangeSet::contiguous);
+        for (client, start, end) in update.blocks() {
+            let reached = reach.entry(client).or_insert_with(|| known(client));
+            if start > *reached {
+                return false;
+            }
+            *reached = (*reached).max(end);
+        }
+        let reached = |client| reach.get(&client).copied().unwrap_or_else(|| known(client));
+        update.needs().iter().all(|(&client, &behind)| behind <= reached(client))
+            && update.deletes().all(|(client, clock, len)| clock + len <= reached(client))
+    }
+
     /// How far each client is known without a hole; what lies behind a hole is left out.
     #[must_use]
     pub fn state_vector(&self) -> StateVector {

@@ -5,6 +5,7 @@
 //! varUint clients  { varUint client, varUint ranges { varUint clock, varUint length } }
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -50,6 +51,7 @@ pub(super) struct Section {
 struct Parsed {
     sections: Vec<Section>,
     deletes: Vec<(u64, u32, u32)>,
+    needs: BTreeMap<u64, u64>,
 }
 
 /// A Yjs update (format v1) that passed every structural check.
@@ -71,13 +73,14 @@ impl Update {
             return Err(InvalidUpdate::TooLarge { found: bytes.len() });
         }
         let mut parsed = Parsed::default();
-        let mut parents = Vec::new();
+        let (mut parents, mut needs) = (Vec::new(), BTreeMap::new());
         let mut budget = UPDATE_STRUCTS_MAX;
         let mut reader = Reader::new(&bytes);
         for _ in 0..count(&mut reader, 5)? {
-            let section = read_section(&mut reader, bytes.len(), &mut parents, &mut budget)?;
+            let section = read_section(&mut reader, bytes.len(), &mut parents, &mut needs, &mut budget)?;
             parsed.sections.push(section);
         }
+        parsed.needs = needs;
         parsed.sections.sort_by_key(|section| section.client);
         if let Some(client) = duplicate(parsed.sections.iter().map(|section| section.client)) {
             return Err(InvalidUpdate::DuplicateClient { client });
@@ -126,6 +129,11 @@ impl Update {
         self.parsed.sections.iter().any(|section| section.blocks.iter().any(|block| block.content == 2))
     }
 
+    /// For each client that a struct leans on, the clock behind the highest one needed.
+    pub(super) fn needs(&self) -> &BTreeMap<u64, u64> {
+        &self.parsed.needs
+    }
+
     /// The sections in ascending client order.
     pub(super) fn sections(&self) -> &[Section] {
         &self.parsed.sections
@@ -143,6 +151,7 @@ fn read_section(
     reader: &mut Reader<'_>,
     total: usize,
     parents: &mut Vec<Id>,
+    needs: &mut BTreeMap<u64, u64>,
     budget: &mut usize,
 ) -> Result<Section, InvalidUpdate> {
     let structs = count(reader, 2)?;
@@ -161,6 +170,10 @@ fn read_section(
         let at = position(reader)?;
         let raw = RawBlock::read(reader, Id { client, clock })?;
         parents.extend(raw.parent);
+        for id in raw.needs() {
+            let behind = needs.entry(id.client).or_insert(0);
+            *behind = (*behind).max(id.clock + 1);
+        }
         let (start, len) = (narrow(clock, client)?, narrow(raw.len, client)?);
         blocks.push(Block { clock: start, len, at, content: raw.content() });
         clock += raw.len;

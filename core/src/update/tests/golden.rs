@@ -70,10 +70,37 @@ fn overlaps_are_cut_at_code_units() {
     let text = "aé😀b";
     let whole = [&[1u8, 1, 1, 0, 4, 1, 1, b't', 8][..], text.as_bytes(), &[0]].concat();
     let head = [&[1u8, 1, 1, 0, 4, 1, 1, b't', 3][..], "aé".as_bytes(), &[0]].concat();
-    let parts = [Update::parse(head.into()).unwrap(), Update::parse(whole.clone().into()).unwrap()];
+    let parts = [Update::parse(head.into()).unwrap(), Update::parse(whole.into()).unwrap()];
     let merged = Update::parse(merge(&parts)).unwrap();
     assert_eq!(merged.blocks().collect::<Vec<_>>(), [(1, 0, 2), (1, 2, 5)]);
     assert!(merged.bytes().ends_with(&[&[0x84, 1, 1, 5][..], "😀b".as_bytes(), &[0]].concat()));
     let torn = diff(&parts[1..], &[(1, 3)].into_iter().collect());
     assert_eq!(Update::parse(torn).unwrap().blocks().collect::<Vec<_>>(), [(1, 3, 5)]);
+}
+
+/// The sample of HAZARDS yrs-2 is well-formed: a struct at clock 1 and a delete of clock 0, as Yjs sends
+/// them for "replace what I wrote". It poisons yrs only while clock 0 is missing, so it has to wait.
+#[test]
+fn poison_waits_until_its_hole_is_filled() {
+    use yrs::updates::decoder::Decode as _;
+    use yrs::{Doc, ReadTxn as _, StateVector as Vector, Transact as _};
+
+    let poison = parse("0101010100010101010001").unwrap();
+    let replace = parse("010101010401017401610101010001").unwrap();
+    let first = parse("0101010004010174016200").unwrap();
+    let mut known = Coverage::default();
+    assert!(!known.admits(&poison) && !known.admits(&replace) && known.admits(&first));
+    known.add(&first);
+    for late in [poison, replace] {
+        assert!(known.admits(&late));
+        let doc = Doc::new();
+        for update in [&first, &late] {
+            let update = yrs::Update::decode_v1(update.bytes()).unwrap();
+            doc.transact_mut().apply_update(update).unwrap();
+        }
+        assert!(!doc.transact().encode_state_as_update_v2(&Vector::default()).is_empty());
+        assert!(Coverage::default().admits(&Update::parse(merge(&[late, first.clone()])).unwrap()));
+    }
+    let foreign = parse("01010200840100016100").unwrap();
+    assert!(known.admits(&foreign) && !Coverage::default().admits(&foreign));
 }

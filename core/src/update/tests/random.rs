@@ -21,9 +21,7 @@ fn doc(client: u64) -> Doc {
         offset_kind: yrs::OffsetKind::Utf16,
         ..Options::default()
     });
-    for name in ["t"] {
-        doc.get_or_insert_text(name);
-    }
+    doc.get_or_insert_text("t");
     doc.get_or_insert_array("a");
     doc.get_or_insert_map("m");
     doc.get_or_insert_xml_fragment("x");
@@ -65,7 +63,11 @@ fn edit(doc: &Doc, (_, kind, at, text): &Edit) {
             t.remove_range(&mut txn, from, len);
         }
         3 => {
-            a.insert_range(&mut txn, at % (a_len + 1), [Any::from(f64::from(at)), Any::from(word), Any::Null])
+            a.insert_range(
+                &mut txn,
+                at % (a_len + 1),
+                [Any::from(f64::from(at)), Any::from(word), Any::Null],
+            );
         }
         4 if a_len > 0 => a.remove_range(&mut txn, at % a_len, 1),
         5 => drop(m.insert(&mut txn, format!("k{}", at % 3), word)),
@@ -154,6 +156,7 @@ proptest! {
         prop_assert_eq!(state(&peer), state(&turn));
 
         let mut known = Coverage::default();
+        prop_assert!(known.admits(&whole));
         for update in &shuffled {
             known.add(update);
         }

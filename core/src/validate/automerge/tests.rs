@@ -124,7 +124,7 @@ fn captured_message_passes() {
 /// A change with these header counters and no operations.
 fn change(seq: u8, start_op: &[u8]) -> Vec<u8> {
     let body = [&[0, 1, 9, seq][..], start_op, &[0, 0, 0, 0]].concat();
-    [&[0x85, 0x6f, 0x4a, 0x83, 0, 0, 0, 0, 1, body.len() as u8][..], &body].concat()
+    [&[0x85, 0x6f, 0x4a, 0x83, 0, 0, 0, 0, 1, u8::try_from(body.len()).unwrap()][..], &body].concat()
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn mutations_that_pass_seldom_hurt_the_engine() {
         for _ in 0..=round % 3 {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let at = 9 + (seed >> 33) as usize % (bytes.len() - 9);
-            bytes[at] = (seed >> 20) as u8;
+            bytes[at] = (seed >> 20).to_le_bytes()[0];
         }
         if validate_chunks(&bytes).is_ok() {
             passed += 1;
@@ -178,6 +178,7 @@ fn reseal(bytes: &mut [u8]) {
 }
 
 /// SHA-256 (FIPS 180-4) with its constants computed; the tests alone need it.
+#[expect(clippy::cast_possible_truncation, reason = "the fraction is below 2^32")]
 fn sha256(message: &[u8]) -> [u8; 32] {
     let primes = (2u32..).filter(|n| (2..*n).all(|d| n % d != 0)).take(64);
     let fraction = |root: f64| (root.fract() * 4_294_967_296.0) as u32;
@@ -224,4 +225,49 @@ fn forged_checksums_are_right() {
     let mut sealed = saved.clone();
     reseal(&mut sealed);
     assert_eq!(saved, sealed);
+}
+
+#[test]
+fn large_compressed_documents_pass() {
+    let mut doc = AutoCommit::new();
+    let text = doc.put_object(ROOT, "text", ObjType::Text).unwrap();
+    let mut seed = 7u64;
+    for round in 0..3000usize {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let (len, at) = (doc.length(&text), usize::try_from(seed >> 33).unwrap());
+        let cut = isize::from(round % 4 == 0 && len > 0);
+        let from = at % (len + usize::from(cut == 0));
+        doc.splice_text(&text, from, cut, &format!("{round}")).unwrap();
+        if round % 10 == 0 {
+            doc.put(ROOT, format!("k{}", at % 50), seed).unwrap();
+            doc.commit();
+        }
+    }
+    // One change of many operations is stored compressed.
+    let list = doc.put_object(ROOT, "list", ObjType::List).unwrap();
+    for at in 0..2000 {
+        doc.insert(&list, at, at as i64).unwrap();
+    }
+    let saved = doc.save();
+    assert!(saved.len() < doc.save_nocompress().len());
+    assert_eq!(validate_chunks(&saved), Ok(()));
+    let mut changes = doc.get_changes(&[]);
+    let last = changes.last_mut().unwrap().bytes().into_owned();
+    assert_eq!(last[8], 2);
+    assert_eq!(validate_chunks(&last), Ok(()));
+    let message = doc.sync().generate_sync_message(&mut State::new()).unwrap().encode();
+    assert_eq!(validate_sync_message(&message), Ok(()));
+    let mut peer = AutoCommit::new();
+    let (mut here, mut there) = (State::new(), State::new());
+    for _ in 0..6 {
+        if let Some(message) = doc.sync().generate_sync_message(&mut here) {
+            assert_eq!(validate_sync_message(&message.clone().encode()), Ok(()));
+            peer.sync().receive_sync_message(&mut there, message).unwrap();
+        }
+        if let Some(message) = peer.sync().generate_sync_message(&mut there) {
+            assert_eq!(validate_sync_message(&message.clone().encode()), Ok(()));
+            doc.sync().receive_sync_message(&mut here, message).unwrap();
+        }
+    }
+    assert_eq!(peer.get_heads(), doc.get_heads());
 }
