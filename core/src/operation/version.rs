@@ -26,11 +26,16 @@ impl Version {
         next
     }
 
+    /// Takes note that everything of `replica` up to `seq` is here; never moves backwards.
+    pub fn advance(&mut self, replica: ReplicaId, seq: Seq) {
+        let known = self.0.entry(replica).or_default();
+        *known = (*known).max(seq);
+    }
+
     /// Becomes the least version that contains both.
     pub fn merge(&mut self, other: &Self) {
-        for (replica, seq) in &other.0 {
-            let known = self.0.entry(*replica).or_default();
-            *known = (*known).max(*seq);
+        for (replica, seq) in other.iter() {
+            self.advance(replica, seq);
         }
     }
 

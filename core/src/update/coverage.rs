@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::parse::Update;
-use super::ranges::RangeSet;
+use super::ranges::{RangeSet, write_delete_set};
 use super::state_vector::StateVector;
 
 /// The clocks that the updates seen so far insert and delete, per client.
@@ -66,6 +66,17 @@ impl Coverage {
     #[must_use]
     pub fn state_vector(&self) -> StateVector {
         self.inserted.iter().map(|(&client, ranges)| (client, ranges.contiguous())).collect()
+    }
+
+    /// A Yjs snapshot in the v1 encoding: the deletes, then the state vector (`encodeSnapshot` of `yjs` 13.6).
+    ///
+    /// Unlike a state vector it lets a client see whether its own deletes are here (HAZARDS: yrs-7).
+    #[must_use]
+    pub fn encode_snapshot(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        write_delete_set(&mut out, &self.deleted);
+        out.append(&mut self.state_vector().encode());
+        out
     }
 
     /// Adds everything below `vector`, without any delete.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::block::{Id, RawBlock, SKIP};
 use super::parse::{Section, Update};
-use super::ranges::RangeSet;
+use super::ranges::{RangeSet, write_delete_set};
 use super::state_vector::StateVector;
 use crate::wire::lib0::{Reader, write_var_u64};
 
@@ -98,13 +98,5 @@ fn write_deletes(out: &mut Vec<u8>, updates: &[Update]) {
     for (client, clock, len) in updates.iter().flat_map(Update::deletes) {
         deletes.entry(client).or_default().insert(clock, clock + len);
     }
-    write_var_u64(out, deletes.len() as u64);
-    for (&client, ranges) in deletes.iter().rev() {
-        write_var_u64(out, client);
-        write_var_u64(out, ranges.len() as u64);
-        for (start, end) in ranges.iter() {
-            write_var_u64(out, start);
-            write_var_u64(out, end - start);
-        }
-    }
+    write_delete_set(out, &deletes);
 }

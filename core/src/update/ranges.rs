@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::wire::lib0::write_var_u64;
+
 /// Start to end (exclusive). Touching ranges are joined, so "covered" means "inside one range".
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct RangeSet(BTreeMap<u64, u64>);
@@ -41,5 +43,19 @@ impl RangeSet {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.0.iter().map(|(&start, &end)| (start, end))
+    }
+}
+
+/// Appends a delete set: `varUint clients { varUint client, varUint ranges { varUint clock, varUint length } }`,
+/// in descending client order as Yjs writes it.
+pub(super) fn write_delete_set(out: &mut Vec<u8>, deletes: &BTreeMap<u64, RangeSet>) {
+    write_var_u64(out, deletes.len() as u64);
+    for (&client, ranges) in deletes.iter().rev() {
+        write_var_u64(out, client);
+        write_var_u64(out, ranges.len() as u64);
+        for (start, end) in ranges.iter() {
+            write_var_u64(out, start);
+            write_var_u64(out, end - start);
+        }
     }
 }

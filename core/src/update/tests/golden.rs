@@ -23,6 +23,12 @@ fn captured_update_is_read() {
     let mut known = Coverage::default();
     assert!(known.add(&update) && !known.add(&update) && known.covers(&update));
     assert_eq!(known.state_vector().encode(), [1, 1, 2]);
+    known.add(&parse("000101010001").unwrap());
+    assert_eq!(
+        known.encode_snapshot(),
+        [1, 1, 1, 0, 1, 1, 1, 2],
+        "client 1 lost its first clock and reaches 2"
+    );
     assert_eq!(StateVector::parse(&[1, 1, 2]).unwrap().get(1), 2);
     assert!(StateVector::parse(&[0]).unwrap().is_empty());
 }
