@@ -1,0 +1,298 @@
+//! The one thread that writes and syncs: drain the queue, write, one fdatasync, receipts for all.
+//!
+//! Nothing waits for a batch to fill: while one sync is under way the next batch gathers by itself.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tombolo_core::operation::Operation;
+
+use super::JournalConfig;
+use super::error::JournalError;
+use super::latency::Latency;
+use super::replay::{self, Replay};
+use super::segment::{self, SegmentId};
+use super::writer::Writer;
+use crate::disk::Disk;
+
+/// Called exactly once on the committer's thread: with the segment after the sync that covers the operation,
+/// or with why there will be none.
+pub type Receipt = Box<dyn FnOnce(Result<SegmentId, JournalError>) + Send>;
+
+/// What a journal counts.
+#[derive(Clone, Debug, Default)]
+pub struct JournalStats {
+    /// Group commits: one fdatasync each, or two where a segment ended.
+    pub commits: u64,
+    /// Operations made durable.
+    pub operations: u64,
+    /// Time of a group commit.
+    pub latency: Latency,
+}
+
+struct Job {
+    /// None for a barrier, which only waits for what came before it.
+    operation: Option<Operation>,
+    receipt: Receipt,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    closing: bool,
+}
+
+struct Shared {
+    disk: Arc<dyn Disk>,
+    queue: Mutex<Queue>,
+    changed: Condvar,
+    queued_bytes: AtomicU64,
+    failed: Mutex<Option<JournalError>>,
+    stats: Mutex<JournalStats>,
+    segments: Mutex<BTreeMap<SegmentId, u64>>,
+}
+
+/// An open journal. Ends with [`Journal::close`] or when it is dropped.
+pub struct Journal {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl fmt::Debug for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Journal({:?})", self.shared.disk)
+    }
+}
+
+impl Journal {
+    /// Opens the journal of this disk and starts its thread.
+    ///
+    /// # Errors
+    /// [`JournalError`] if it is damaged, of a later program, or the disk says no.
+    pub fn open(disk: Arc<dyn Disk>, config: JournalConfig) -> Result<(Self, Replay), JournalError> {
+        let opened = replay::open(&disk, config)?;
+        let shared = Arc::new(Shared {
+            disk,
+            queue: Mutex::default(),
+            changed: Condvar::new(),
+            queued_bytes: AtomicU64::new(0),
+            failed: Mutex::default(),
+            stats: Mutex::default(),
+            segments: Mutex::new(opened.segments.into_iter().collect()),
+        });
+        let (committing, writer) = (Arc::clone(&shared), opened.writer);
+        let thread =
+            std::thread::Builder::new().name("journal".into()).spawn(move || committing.run(writer))?;
+        Ok((Self { shared, thread: Mutex::new(Some(thread)) }, opened.replay))
+    }
+
+    /// Appends an operation behind all earlier ones. Never waits.
+    pub fn append(&self, operation: Operation, receipt: Receipt) {
+        self.shared.queued_bytes.fetch_add(operation.payload.len() as u64, Ordering::Relaxed);
+        self.shared.push(Job { operation: Some(operation), receipt });
+    }
+
+    /// A receipt for everything appended before.
+    pub fn barrier(&self, receipt: Receipt) {
+        self.shared.push(Job { operation: None, receipt });
+    }
+
+    /// Payload bytes that are not durable yet.
+    #[must_use]
+    pub fn queued_bytes(&self) -> u64 {
+        self.shared.queued_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of all segments on the disk.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        lock(&self.shared.segments).values().sum()
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn stats(&self) -> JournalStats {
+        lock(&self.shared.stats).clone()
+    }
+
+    /// Why nothing is taken any more, if so.
+    #[must_use]
+    pub fn read_only(&self) -> Option<JournalError> {
+        lock(&self.shared.failed).clone()
+    }
+
+    /// Removes all segments before this one: whoever calls has everything in them elsewhere, durably.
+    ///
+    /// # Errors
+    /// What the disk says; what is left is reclaimed the next time.
+    pub fn reclaim_below(&self, segment: SegmentId) -> Result<(), JournalError> {
+        let mut segments = lock(&self.shared.segments);
+        while let Some(first) = segments.first_entry().filter(|first| *first.key() < segment) {
+            segment::remove(&*self.shared.disk, *first.key())?;
+            first.remove();
+        }
+        Ok(())
+    }
+
+    /// Makes everything appended before durable and ends the thread; later appends are refused.
+    pub fn close(&self) {
+        lock(&self.shared.queue).closing = true;
+        self.shared.changed.notify_all();
+        if let Some(thread) = lock(&self.thread).take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the journal's thread panicked; what it had not acknowledged may be lost");
+        }
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    fn push(&self, job: Job) {
+        let mut queue = lock(&self.queue);
+        if queue.closing {
+            drop(queue);
+            self.settle([job].into(), &Err(JournalError::Closed));
+            return;
+        }
+        queue.jobs.push_back(job);
+        drop(queue);
+        self.changed.notify_one();
+    }
+
+    fn run(&self, mut writer: Writer) {
+        loop {
+            let batch = self.next(writer.is_marked());
+            match batch {
+                Next::Batch(batch) => self.commit(&mut writer, batch),
+                Next::Quiet => self.mark(&mut writer),
+                Next::End => {
+                    self.mark(&mut writer);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn next(&self, marked: bool) -> Next {
+        let mut queue = lock(&self.queue);
+        loop {
+            if !queue.jobs.is_empty() {
+                return Next::Batch(take(&mut queue.jobs));
+            }
+            if queue.closing {
+                return Next::End;
+            }
+            if marked {
+                queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let waited = self.changed.wait_timeout(queue, QUIET).unwrap_or_else(PoisonError::into_inner);
+            queue = waited.0;
+            if waited.1.timed_out() && queue.jobs.is_empty() && !queue.closing {
+                return Next::Quiet;
+            }
+        }
+    }
+
+    fn commit(&self, writer: &mut Writer, batch: VecDeque<Job>) {
+        if let Some(failed) = lock(&self.failed).clone() {
+            self.settle(batch, &Err(failed));
+            return;
+        }
+        let start = Instant::now();
+        let operations = batch.iter().filter_map(|job| job.operation.as_ref());
+        let written = writer.commit(operations, |segment, len| {
+            lock(&self.segments).insert(segment, len);
+        });
+        match written {
+            Ok(segments) => {
+                if !segments.is_empty() {
+                    let mut stats = lock(&self.stats);
+                    stats.commits += 1;
+                    stats.operations += segments.len() as u64;
+                    stats.latency.observe(start.elapsed());
+                }
+                self.settle(batch, &Ok((segments, writer.segment().0)));
+            }
+            Err(error) => {
+                let failed = self.fail(error);
+                self.settle(batch, &Err(failed));
+            }
+        }
+    }
+
+    fn mark(&self, writer: &mut Writer) {
+        if lock(&self.failed).is_none()
+            && let Err(error) = writer.mark()
+        {
+            self.fail(error);
+        }
+    }
+
+    /// A failed write or sync is never tried again: the system may have dropped the bytes and forgotten it.
+    fn fail(&self, error: std::io::Error) -> JournalError {
+        tracing::error!(%error, "a write to the journal failed: from now on nothing is stored or acknowledged");
+        let failed = JournalError::ReadOnly(Arc::new(error));
+        *lock(&self.failed) = Some(failed.clone());
+        failed
+    }
+
+    fn settle(&self, batch: VecDeque<Job>, result: &Result<(Vec<SegmentId>, SegmentId), JournalError>) {
+        let (mut segments, last) = match result {
+            Ok((segments, last)) => (segments.iter(), *last),
+            Err(_) => ([].iter(), SegmentId::default()),
+        };
+        for job in batch {
+            if let Some(operation) = &job.operation {
+                self.queued_bytes.fetch_sub(operation.payload.len() as u64, Ordering::Relaxed);
+            }
+            (job.receipt)(match result {
+                Ok(_) if job.operation.is_some() => Ok(segments.next().copied().unwrap_or(last)),
+                Ok(_) => Ok(last),
+                Err(error) => Err(error.clone()),
+            });
+        }
+    }
+}
+
+enum Next {
+    Batch(VecDeque<Job>),
+    /// Nothing came for a while.
+    Quiet,
+    End,
+}
+
+/// Up to [`BATCH_BYTES`] off the front, and always at least one.
+fn take(jobs: &mut VecDeque<Job>) -> VecDeque<Job> {
+    let mut bytes = 0;
+    let fitting = jobs.iter().take_while(|job| {
+        let fits = bytes < BATCH_BYTES;
+        bytes += job.operation.as_ref().map_or(0, |operation| operation.payload.len());
+        fits
+    });
+    let count = fitting.count();
+    if count == jobs.len() {
+        return std::mem::take(jobs);
+    }
+    jobs.drain(..count).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Every change under these locks is a single step, so a poisoned state is whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Most payload bytes of one group commit, so that the first of a flood does not wait for the last.
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// After this long without news a mark is written: from then on damage cannot be taken for a torn tail.
+const QUIET: Duration = Duration::from_millis(200);

@@ -1,0 +1,30 @@
+//! The journal: where durable begins.
+//!
+//! Guarantees: an operation whose receipt was handed out survives a power cut; operations come back once
+//! and in the order of their receipts; a torn tail, which nobody had a receipt for, is cut; any other damage
+//! is named with its segment and offset and never skipped in silence; after a failed sync nothing is
+//! acknowledged any more. Start at [`Journal::append`]; bytes on disk are in `store/FORMAT.md`.
+
+mod committer; // the one thread that writes and syncs
+mod error; // what can be wrong
+mod latency; // how long commits take
+mod record; // one operation as bytes
+mod replay; // reading it back after any kind of stop
+mod segment; // a preallocated file of records, chained by hash
+#[cfg(test)]
+mod tests;
+mod writer; // batches into segments
+
+pub use committer::{Journal, JournalStats, Receipt};
+pub use error::JournalError;
+pub use latency::Latency;
+pub use record::PAYLOAD_BYTES_MAX;
+pub use replay::Replay;
+pub use segment::SegmentId;
+
+/// Settings of a journal.
+#[derive(Clone, Copy, Debug)]
+pub struct JournalConfig {
+    /// Preallocated size of a segment in bytes; one operation that is larger gets a segment of its own.
+    pub segment_bytes: u64,
+}
