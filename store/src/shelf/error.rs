@@ -1,0 +1,94 @@
+//! What can be wrong with a shelf, by what the operator does about it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tombolo_core::id::DocumentId;
+
+/// Why the shelf did not do it.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShelfError {
+    /// Rows of a document are changed or missing.
+    #[error(
+        "document {document} is damaged: {found}; other documents are served on; restore it from a backup"
+    )]
+    Damaged {
+        /// The document.
+        document: DocumentId,
+        /// What is wrong.
+        found: &'static str,
+    },
+    /// A row was written by a later program.
+    #[error(
+        "a row of document {document} has format {version}; use the version of tombolo that wrote it, or a later one"
+    )]
+    TooNew {
+        /// The document.
+        document: DocumentId,
+        /// The row's format.
+        version: u8,
+    },
+    /// Operations between two others never came.
+    #[error("document {document} has operation {have} and was handed {found}: the ones between are missing")]
+    Gap {
+        /// The document.
+        document: DocumentId,
+        /// The last one that is here.
+        have: u64,
+        /// The one that came.
+        found: u64,
+    },
+    /// A document is not one of this size, or has too many writers for its record.
+    #[error("document {document} does not fit the shelf: {what}")]
+    TooLarge {
+        /// The document.
+        document: DocumentId,
+        /// What is too large.
+        what: &'static str,
+    },
+    /// A shelf does not open, not even a copy of it.
+    #[error("the shelf in {path} does not open; documents on other shelves are served on; restore it from a backup", path = path.display())]
+    Unopenable {
+        /// Its folder.
+        path: PathBuf,
+        /// What the engine said.
+        #[source]
+        source: EngineFault,
+    },
+    /// The file that tells how documents are spread over shelves is damaged.
+    #[error("the file {path} does not tell how the shelves are laid out; restore it from a backup of this folder", path = path.display())]
+    Layout {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The engine said no.
+    #[error("the shelf's engine failed")]
+    Engine(#[source] EngineFault),
+    /// The file system said no.
+    #[error("the shelf's files cannot be read or written")]
+    Io(#[source] Arc<std::io::Error>),
+    /// The shelf was closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// What an engine said before it gave up.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{words}")]
+pub struct EngineFault {
+    /// Its words.
+    pub words: String,
+}
+
+impl From<std::io::Error> for ShelfError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(Arc::new(error))
+    }
+}
+
+impl From<::sled::Error> for ShelfError {
+    fn from(error: ::sled::Error) -> Self {
+        Self::Engine(EngineFault { words: error.to_string() })
+    }
+}

@@ -1,0 +1,92 @@
+//! The shelf: documents at rest, each a snapshot and a tail of operations.
+//!
+//! Guarantees: what [`Shelves::fill`] or [`Shelves::fold`] answered for is durable; filling the same
+//! operations again changes nothing; every row carries a version and a checksum with its key bound in, so a
+//! row that is changed, missing or in the wrong place is an error that names its document, never content; a
+//! power cut between any two steps leaves the old or the new state. Bytes are in `store/FORMAT.md`.
+//!
+//! The engine stands behind the small trait [`Shelf`], so that another one runs the same tests.
+
+mod document; // the record of one document
+mod error; // what can be wrong
+#[cfg(test)]
+mod memory; // a model of the trait for the same tests
+mod open; // the layout file and the opening ladder of sled
+mod row; // version, checksum, key bound in
+mod shelves; // many shelves by hash of the name: fill, fold, read
+mod sled; // sled 0.34.7: flush + fdatasync
+mod snapshot; // a folded state in small rows
+mod tail; // operations since the snapshot
+#[cfg(test)]
+mod tests;
+
+use std::fmt::Debug;
+use std::ops::ControlFlow;
+
+pub use document::DocumentRecord;
+pub use error::ShelfError;
+pub use shelves::{Contents, Shelves};
+
+/// The ordered maps of a shelf. Separate, because small and large values in one rewrite each other
+/// (HAZARDS sled-3). The tag is part of each row's checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tree {
+    /// Key of a document → its record.
+    Documents,
+    /// Operations since the snapshot.
+    Tails,
+    /// Pieces of snapshots.
+    Snapshots,
+}
+
+impl Tree {
+    fn tag(self) -> u8 {
+        match self {
+            Self::Documents => 1,
+            Self::Tails => 2,
+            Self::Snapshots => 3,
+        }
+    }
+}
+
+/// What a scan calls for each key and value.
+pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
+/// A key with its new value, or none to remove it.
+pub type Change = (Vec<u8>, Option<Vec<u8>>);
+
+/// An engine that keeps ordered rows. Values are at most [`VALUE_BYTES_MAX`] bytes.
+pub trait Shelf: Debug + Send + Sync {
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// [`ShelfError`] if the engine cannot read.
+    fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Vec<u8>>, ShelfError>;
+
+    /// Visits keys in order from `from` to below `below`, or to the end.
+    ///
+    /// # Errors
+    /// [`ShelfError`] if the engine cannot read.
+    fn scan(
+        &self,
+        tree: Tree,
+        from: &[u8],
+        below: Option<&[u8]>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), ShelfError>;
+
+    /// Changes rows of one tree, all or none, also in a crash; durable only after [`Shelf::sync`].
+    ///
+    /// # Errors
+    /// [`ShelfError`] if the engine cannot write.
+    fn batch(&self, tree: Tree, changes: Vec<Change>) -> Result<(), ShelfError>;
+
+    /// Makes everything before durable.
+    ///
+    /// # Errors
+    /// [`ShelfError`] if the engine or the disk says no.
+    fn sync(&self) -> Result<(), ShelfError>;
+}
+
+/// Larger values end in files that sled never syncs (HAZARDS sled-2).
+pub const VALUE_BYTES_MAX: usize = 4096;

@@ -1,0 +1,174 @@
+//! Opening: the file that fixes how documents are spread, and the ladder for a sled that does not open.
+//!
+//! | offset | bytes | layout file |
+//! |---|---|---|
+//! | 0 | 8 | magic and version `TMBLSHF1` |
+//! | 8 | 2 | number of shelves, big-endian |
+//! | 10 | 4 | CRC-32 of the bytes before, big-endian |
+//!
+//! The ladder: open; if that fails, drop sled's `snap.*` from a *copy* and open that (HAZARDS sled-5); if it
+//! opens it takes the place of the original, which is kept beside it.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::ShelfError;
+use super::error::EngineFault;
+use super::sled::SledShelf;
+
+const MAGIC: &[u8; 8] = b"TMBLSHF1";
+
+/// sled gives its lock back on a thread of its own.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The number of shelves in this folder; `wanted` if it is new.
+pub(super) fn layout(folder: &Path, wanted: u16) -> Result<u16, ShelfError> {
+    fs::create_dir_all(folder)?;
+    let path = folder.join("layout");
+    match fs::read(&path) {
+        Ok(bytes) => decode(&bytes).ok_or(ShelfError::Layout { path }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let wanted = wanted.max(1);
+            let draft = folder.join("layout.draft");
+            let mut file = File::create(&draft)?;
+            file.write_all(&encode(wanted))?;
+            file.sync_all()?;
+            fs::rename(&draft, &path)?;
+            sync_folder(folder)?;
+            if let Some(parent) = folder.parent() {
+                sync_folder(parent)?;
+            }
+            Ok(wanted)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn encode(count: u16) -> Vec<u8> {
+    let mut bytes = [&MAGIC[..], &count.to_be_bytes()].concat();
+    bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
+    bytes
+}
+
+fn decode(bytes: &[u8]) -> Option<u16> {
+    let count = u16::from_be_bytes(bytes.get(8..10)?.try_into().ok()?);
+    (bytes == encode(count) && count > 0).then_some(count)
+}
+
+/// Opens the shelf in this folder, making it if it is missing.
+pub(super) fn open(folder: &Path) -> Result<SledShelf, ShelfError> {
+    if !folder.exists() {
+        make(folder)?;
+    }
+    let fault = match open_patiently(folder) {
+        Ok(shelf) => return Ok(shelf),
+        Err(ShelfError::Engine(fault)) => fault,
+        Err(other) => EngineFault { words: other.to_string() },
+    };
+    tracing::error!(folder = %folder.display(), %fault, "a shelf does not open; trying a copy without sled's snapshot");
+    match salvage(folder) {
+        Ok(kept) => {
+            tracing::warn!(kept = %kept.display(), "the copy opened; the original is kept");
+            open_patiently(folder)
+        }
+        Err(error) => {
+            tracing::error!(%error, "the copy does not open either");
+            Err(ShelfError::Unopenable { path: folder.to_owned(), source: fault })
+        }
+    }
+}
+
+/// A new shelf appears whole or not at all: a kill in between leaves a draft, which is made anew.
+fn make(folder: &Path) -> Result<(), ShelfError> {
+    let draft = folder.with_extension("draft");
+    if draft.exists() {
+        fs::remove_dir_all(&draft)?;
+    }
+    drop(SledShelf::open(&draft)?);
+    // Its lock must be free before its place changes: sled knows its files by path.
+    drop(open_patiently(&draft)?);
+    sync_files(&draft)?;
+    fs::rename(&draft, folder)?;
+    if let Some(parent) = folder.parent() {
+        sync_folder(parent)?;
+    }
+    Ok(())
+}
+
+fn open_patiently(folder: &Path) -> Result<SledShelf, ShelfError> {
+    let start = Instant::now();
+    loop {
+        match SledShelf::open(folder) {
+            Err(ShelfError::Engine(fault))
+                if fault.words.contains("could not acquire lock") && start.elapsed() < LOCK_PATIENCE =>
+            {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// Puts a copy without `snap.*` in the place of the original; gives back where the original is now.
+fn salvage(folder: &Path) -> Result<PathBuf, ShelfError> {
+    let copy = folder.with_extension("copy");
+    if copy.exists() {
+        fs::remove_dir_all(&copy)?;
+    }
+    fs::create_dir_all(copy.join("blobs"))?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if entry.file_type()?.is_file() && !name.to_string_lossy().starts_with("snap.") {
+            fs::copy(entry.path(), copy.join(name))?;
+        }
+    }
+    drop(SledShelf::open(&copy)?);
+    drop(open_patiently(&copy)?);
+    sync_files(&copy)?;
+    let kept = (1u32..).map(|n| folder.with_extension(format!("damaged-{n}"))).find(|path| !path.exists());
+    let kept = kept.ok_or_else(|| io::Error::from(io::ErrorKind::AlreadyExists))?;
+    fs::rename(folder, &kept)?;
+    fs::rename(&copy, folder)?;
+    if let Some(parent) = folder.parent() {
+        sync_folder(parent)?;
+    }
+    Ok(kept)
+}
+
+fn sync_files(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            File::open(entry.path())?.sync_all()?;
+        }
+    }
+    sync_folder(folder)
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_layout_stays_and_damage_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(layout(folder.path(), 16).unwrap(), 16);
+        assert_eq!(layout(folder.path(), 64).unwrap(), 16);
+        let path = folder.path().join("layout");
+        let bytes = fs::read(&path).unwrap();
+        assert_eq!(bytes[..10], *b"TMBLSHF1\0\x10");
+        for at in 0..bytes.len() {
+            let mut bytes = bytes.clone();
+            bytes[at] ^= 1;
+            fs::write(&path, bytes).unwrap();
+            assert!(matches!(layout(folder.path(), 16), Err(ShelfError::Layout { .. })));
+        }
+    }
+}

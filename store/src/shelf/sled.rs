@@ -1,0 +1,122 @@
+//! sled 0.34.7 behind the trait, with what it needs to be durable.
+//!
+//! `flush()` alone survives no power cut (HAZARDS sled-1), so a sync is flush and then fdatasync on our own
+//! descriptor of sled's file; values above 4 KiB would go to files that are never synced (sled-2). What
+//! panics inside sled on damaged pages (sled-5) comes back as an error.
+
+use std::fs::File;
+use std::ops::{Bound, ControlFlow};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use super::error::EngineFault;
+use super::{Change, Shelf, ShelfError, Tree, VALUE_BYTES_MAX, Visit};
+
+/// Pages that sled keeps in memory for one open shelf, in bytes; its default is 1 GiB.
+const CACHE_BYTES: u64 = 4 * 1024 * 1024;
+/// sled's own background flush: without it a power cut breaks more (HAZARDS sled-1).
+const FLUSH_EVERY_MS: u64 = 500;
+
+/// One sled database.
+#[derive(Debug)]
+pub(super) struct SledShelf {
+    documents: ::sled::Tree,
+    tails: ::sled::Tree,
+    snapshots: ::sled::Tree,
+    database: ::sled::Db,
+    /// sled's data file; the lock lets one flush at a time pass (HAZARDS sled-4).
+    file: Mutex<File>,
+}
+
+impl SledShelf {
+    /// Opens or makes the database in this folder. May take long or fail on damage: see `open`.
+    pub(super) fn open(folder: &Path) -> Result<Self, ShelfError> {
+        guarded(|| {
+            let database = ::sled::Config::new()
+                .path(folder)
+                .cache_capacity(CACHE_BYTES)
+                .flush_every_ms(Some(FLUSH_EVERY_MS))
+                .open()?;
+            let blobs = std::fs::read_dir(folder.join("blobs"))?.count();
+            if blobs > 0 {
+                let words = format!("{blobs} values lie in files that were never synced");
+                return Err(ShelfError::Engine(EngineFault { words }));
+            }
+            Ok(Self {
+                documents: database.open_tree("documents")?,
+                tails: database.open_tree("tails")?,
+                snapshots: database.open_tree("snapshots")?,
+                database,
+                file: Mutex::new(File::open(folder.join("db"))?),
+            })
+        })
+    }
+
+    fn tree(&self, tree: Tree) -> &::sled::Tree {
+        match tree {
+            Tree::Documents => &self.documents,
+            Tree::Tails => &self.tails,
+            Tree::Snapshots => &self.snapshots,
+        }
+    }
+}
+
+impl Shelf for SledShelf {
+    fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Vec<u8>>, ShelfError> {
+        guarded(|| Ok(self.tree(tree).get(key)?.map(|value| value.to_vec())))
+    }
+
+    fn scan(
+        &self,
+        tree: Tree,
+        from: &[u8],
+        below: Option<&[u8]>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), ShelfError> {
+        guarded(|| {
+            let below = below.map_or(Bound::Unbounded, Bound::Excluded);
+            for row in self.tree(tree).range::<&[u8], _>((Bound::Included(from), below)) {
+                let (key, value) = row?;
+                if visit(&key, &value) == ControlFlow::Break(()) {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn batch(&self, tree: Tree, changes: Vec<Change>) -> Result<(), ShelfError> {
+        let mut batch = ::sled::Batch::default();
+        for (key, value) in changes {
+            match value {
+                Some(value) => {
+                    // A larger one would be lost in a power cut without a word.
+                    assert!(value.len() <= VALUE_BYTES_MAX, "a value of {} bytes", value.len());
+                    batch.insert(key, value);
+                }
+                None => batch.remove(key),
+            }
+        }
+        guarded(|| Ok(self.tree(tree).apply_batch(batch)?))
+    }
+
+    fn sync(&self) -> Result<(), ShelfError> {
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        guarded(|| {
+            self.database.flush()?;
+            Ok(file.sync_data()?)
+        })
+    }
+}
+
+/// A panic inside sled as an error.
+pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, ShelfError>) -> Result<T, ShelfError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let words = panic.downcast_ref::<String>().cloned();
+        let words = words.or_else(|| panic.downcast_ref::<&str>().map(|words| (*words).to_owned()));
+        Err(ShelfError::Engine(EngineFault {
+            words: words.unwrap_or_else(|| "it panicked without words".to_owned()),
+        }))
+    })
+}

@@ -1,0 +1,111 @@
+//! A folded state, compressed (zstd), in rows of at most 4 KiB.
+//!
+//! Key: prefix of the document (16), generation (8), number of the piece (4), big-endian. A new generation
+//! is durable before the record names it, and an old one goes only after that is durable.
+
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+use tombolo_core::id::DocumentId;
+
+use super::document::{DocumentRecord, Prefix};
+use super::row::{self, BODY_BYTES_MAX};
+use super::{Change, Shelf, ShelfError, Tree};
+
+/// Fast, and near the ratio of the slow levels on operation bytes.
+const LEVEL: i32 = 3;
+
+fn key(prefix: &Prefix, generation: u64, piece: u32) -> Vec<u8> {
+    [&prefix[..], &generation.to_be_bytes(), &piece.to_be_bytes()].concat()
+}
+
+/// The rows of a generation, and how many bytes they hold.
+pub(super) fn rows(
+    prefix: &Prefix,
+    generation: u64,
+    snapshot: &[u8],
+) -> Result<(Vec<Change>, u64), ShelfError> {
+    let packed = zstd::bulk::compress(snapshot, LEVEL)?;
+    let rows = (0u32..)
+        .zip(packed.chunks(BODY_BYTES_MAX))
+        .map(|(piece, body)| {
+            let key = key(prefix, generation, piece);
+            let row = row::seal(Tree::Snapshots, &key, body);
+            (key, Some(row))
+        })
+        .collect();
+    Ok((rows, packed.len() as u64))
+}
+
+/// The snapshot that the record names.
+pub(super) fn read(
+    shelf: &dyn Shelf,
+    id: &DocumentId,
+    prefix: &Prefix,
+    record: &DocumentRecord,
+) -> Result<Option<Bytes>, ShelfError> {
+    if record.generation == 0 {
+        return Ok(None);
+    }
+    let damaged = |found| ShelfError::Damaged { document: id.clone(), found };
+    let (from, below) =
+        (key(prefix, record.generation, 0), key(prefix, record.generation.saturating_add(1), 0));
+    let (mut packed, mut piece, mut fault) = (Vec::new(), 0u32, None);
+    shelf.scan(Tree::Snapshots, &from, Some(&below), &mut |found, row| {
+        let body = if found == key(prefix, record.generation, piece) {
+            row::open(Tree::Snapshots, found, row).map_err(|fault| fault.of(id))
+        } else {
+            Err(damaged("a row of the snapshot is missing"))
+        };
+        match body {
+            Ok(body) => {
+                packed.extend_from_slice(body);
+                piece = piece.saturating_add(1);
+                ControlFlow::Continue(())
+            }
+            Err(error) => {
+                fault = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    })?;
+    if let Some(fault) = fault {
+        return Err(fault);
+    }
+    if packed.len() as u64 != record.snapshot_stored {
+        return Err(damaged("rows at the end of the snapshot are missing"));
+    }
+    let bytes_max = usize::try_from(record.snapshot_bytes)
+        .map_err(|_| damaged("the snapshot claims an impossible size"))?;
+    let snapshot =
+        zstd::bulk::decompress(&packed, bytes_max).map_err(|_| damaged("the snapshot does not unpack"))?;
+    if snapshot.len() != bytes_max {
+        return Err(damaged("the snapshot unpacks to another size"));
+    }
+    Ok(Some(snapshot.into()))
+}
+
+/// Removals of every row before this generation.
+pub(super) fn removals(shelf: &dyn Shelf, prefix: &Prefix, below: u64) -> Result<Vec<Change>, ShelfError> {
+    let mut changes = Vec::new();
+    shelf.scan(Tree::Snapshots, &key(prefix, 0, 0), Some(&key(prefix, below, 0)), &mut |found, _| {
+        changes.push((found.to_vec(), None));
+        ControlFlow::Continue(())
+    })?;
+    Ok(changes)
+}
+
+/// Whether any row of the document is there.
+pub(super) fn any(shelf: &dyn Shelf, prefix: &Prefix) -> Result<bool, ShelfError> {
+    let mut any = false;
+    shelf.scan(
+        Tree::Snapshots,
+        &key(prefix, 0, 0),
+        Some(&key(prefix, u64::MAX, u32::MAX)),
+        &mut |_, _| {
+            any = true;
+            ControlFlow::Break(())
+        },
+    )?;
+    Ok(any)
+}

@@ -1,0 +1,278 @@
+//! The same claims on the model and on sled: filling, folding, power cuts, damage.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use tombolo_core::id::{DocumentId, ReplicaId, Seq};
+use tombolo_core::operation::{Kind, Operation, Stamp};
+
+use super::memory::MemoryShelf;
+use super::shelves::Bound;
+use super::sled::SledShelf;
+use super::{Contents, Shelf, ShelfError, Shelves, Tree, VALUE_BYTES_MAX};
+
+fn document(n: u64) -> DocumentId {
+    DocumentId::yjs(&format!("document {n}")).unwrap()
+}
+
+fn operation(document: DocumentId, seq: u64, payload: Vec<u8>) -> Operation {
+    Operation {
+        document,
+        replica: ReplicaId([1; 16]),
+        seq: Seq(seq),
+        stamp: Stamp(seq),
+        kind: Kind::YjsUpdate,
+        payload: payload.into(),
+    }
+}
+
+fn payload(seq: u64, len: usize) -> Vec<u8> {
+    (0..len).map(|at| u8::try_from((at as u64 * 7 + seq) % 251).unwrap()).collect()
+}
+
+/// Lengths around the ends of rows, and one that takes many.
+const LENGTHS: [usize; 8] = [0, 1, 2, 4053, 4054, 4055, 8145, 100_000];
+
+fn ten(document: &DocumentId) -> Vec<Operation> {
+    (1..=10)
+        .map(|seq| operation(document.clone(), seq, payload(seq, LENGTHS[usize::try_from(seq).unwrap() % 8])))
+        .collect()
+}
+
+fn fill(shelf: &Bound, operations: &[Operation]) -> Result<(), ShelfError> {
+    shelf.fill(&operations.iter().collect::<Vec<_>>())
+}
+
+fn payloads(operations: &[Operation]) -> Vec<Bytes> {
+    operations.iter().map(|operation| operation.payload.clone()).collect()
+}
+
+fn engines() -> Vec<(Box<dyn Shelf>, Option<tempfile::TempDir>)> {
+    let folder = tempfile::tempdir().unwrap();
+    let sled = SledShelf::open(folder.path()).unwrap();
+    vec![(Box::new(MemoryShelf::default()), None), (Box::new(sled), Some(folder))]
+}
+
+#[test]
+fn filling_is_idempotent_and_folding_keeps_the_rest() {
+    for (engine, _folder) in engines() {
+        let shelf = Bound::new(engine);
+        let (id, other) = (document(1), document(2));
+        let operations = ten(&id);
+        fill(&shelf, &operations[..4]).unwrap();
+        fill(&shelf, &operations[2..10]).unwrap();
+        fill(&shelf, &[operation(other.clone(), 1, vec![9])]).unwrap();
+        let (record, contents) = shelf.read(&id).unwrap().unwrap();
+        assert_eq!(contents, Contents { snapshot: None, tail: payloads(&operations) });
+        assert_eq!((record.tail_count, record.version.get(ReplicaId([1; 16]))), (10, Seq(10)));
+
+        let snapshot = payload(99, 300_000);
+        shelf.fold(&id, 7, &snapshot).unwrap();
+        let (record, contents) = shelf.read(&id).unwrap().unwrap();
+        let expected = Contents { snapshot: Some(snapshot.into()), tail: payloads(&operations[7..]) };
+        assert_eq!(contents, expected);
+        assert_eq!((record.tail_count, record.snapshot_bytes), (3, 300_000));
+        fill(&shelf, &operations).unwrap();
+        fill(&shelf, &[operation(id.clone(), 11, vec![1])]).unwrap();
+        shelf.fold(&id, 4, b"small").unwrap();
+        assert_eq!(
+            shelf.read(&id).unwrap().unwrap().1,
+            Contents { snapshot: Some(Bytes::from_static(b"small")), tail: vec![] }
+        );
+        assert_eq!(shelf.read(&other).unwrap().unwrap().1.tail, [Bytes::from_static(&[9])]);
+
+        // Old generations and folded operations are gone.
+        let engine = shelf.into_shelf();
+        let mut rows = Vec::new();
+        for tree in [Tree::Documents, Tree::Tails, Tree::Snapshots] {
+            engine
+                .scan(tree, &[], None, &mut |_, value| {
+                    rows.push((tree, value.len()));
+                    std::ops::ControlFlow::Continue(())
+                })
+                .unwrap();
+        }
+        assert!(rows.iter().all(|(_, len)| *len <= VALUE_BYTES_MAX));
+        let count = |tree| rows.iter().filter(|(found, _)| *found == tree).count();
+        assert_eq!((count(Tree::Documents), count(Tree::Tails), count(Tree::Snapshots)), (2, 1, 1));
+    }
+}
+
+#[test]
+fn a_gap_is_refused() {
+    let shelf = Bound::new(Box::new(MemoryShelf::default()));
+    fill(&shelf, &ten(&document(1))[..2]).unwrap();
+    let late = operation(document(1), 4, vec![]);
+    assert!(matches!(fill(&shelf, &[late]), Err(ShelfError::Gap { have: 2, found: 4, .. })));
+}
+
+/// Cuts the power at each call of a run of fills and folds, keeps any of the unsynced batches, and goes on.
+#[test]
+fn a_power_cut_leaves_the_old_or_the_new() {
+    let id = document(1);
+    let operations = ten(&id);
+    let run = |shelf: &Bound| -> Result<(), ShelfError> {
+        fill(shelf, &operations[..3])?;
+        fill(shelf, &operations[3..8])?;
+        shelf.fold(&id, 5, b"first five")?;
+        fill(shelf, &operations[8..])?;
+        shelf.fold(&id, 2, b"first seven")
+    };
+    let states: Vec<_> = [(None, 0), (Some(&b"first five"[..]), 5), (Some(&b"first seven"[..]), 7)].into();
+    let mut images = 0;
+    for calls in 0..40 {
+        for fate in 0..16u32 {
+            let engine = std::sync::Arc::new(MemoryShelf::default());
+            engine.cut_after(calls);
+            let shelf = Bound::new(Box::new(Shared(std::sync::Arc::clone(&engine))));
+            let finished = run(&shelf).is_ok();
+            let mut bit = 0;
+            let image = engine.image(|| {
+                bit += 1;
+                fate >> (bit - 1) & 1 == 1
+            });
+            let shelf = Bound::new(Box::new(image));
+            let contents = shelf.read(&id).unwrap().map(|(_, contents)| contents).unwrap_or_default();
+            let (_, folded) =
+                states.iter().find(|(snapshot, _)| contents.snapshot.as_deref() == *snapshot).unwrap();
+            assert_eq!(contents.tail, payloads(&operations[*folded..*folded + contents.tail.len()]));
+            if finished {
+                assert_eq!(folded + contents.tail.len(), 10);
+            }
+            // The journal repeats everything; what is here already is passed over.
+            fill(&shelf, &operations).unwrap();
+            let (_, again) = shelf.read(&id).unwrap().unwrap();
+            assert_eq!((again.snapshot, again.tail), (contents.snapshot, payloads(&operations[*folded..])));
+            images += 1;
+        }
+    }
+    assert!(images > 500);
+}
+
+/// A model that two owners look at.
+#[derive(Debug)]
+struct Shared(std::sync::Arc<MemoryShelf>);
+
+impl Shelf for Shared {
+    fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Vec<u8>>, ShelfError> {
+        self.0.get(tree, key)
+    }
+    fn scan(
+        &self,
+        tree: Tree,
+        from: &[u8],
+        below: Option<&[u8]>,
+        visit: &mut super::Visit<'_>,
+    ) -> Result<(), ShelfError> {
+        self.0.scan(tree, from, below, visit)
+    }
+    fn batch(&self, tree: Tree, changes: Vec<super::Change>) -> Result<(), ShelfError> {
+        self.0.batch(tree, changes)
+    }
+    fn sync(&self) -> Result<(), ShelfError> {
+        self.0.sync()
+    }
+}
+
+#[test]
+fn a_changed_or_missing_row_is_named_and_harms_its_document_only() {
+    let model = std::sync::Arc::new(MemoryShelf::default());
+    let shelf = Bound::new(Box::new(Shared(std::sync::Arc::clone(&model))));
+    let (id, other) = (document(1), document(2));
+    fill(&shelf, &ten(&id)).unwrap();
+    shelf.fold(&id, 3, &payload(5, 20_000)).unwrap();
+    fill(&shelf, &[operation(other.clone(), 1, vec![9])]).unwrap();
+    let key_of_other = other.to_key();
+    let prefix = super::document::place(&other).0;
+    for ((tree, key), row) in model.rows() {
+        if key == key_of_other || key.starts_with(&prefix) {
+            continue;
+        }
+        let mut flipped = row.clone();
+        *flipped.last_mut().unwrap() ^= 0x40;
+        for damage in [Some(flipped), None] {
+            let damaged = model.image(|| true);
+            damaged.batch(tree, vec![(key.clone(), damage)]).unwrap();
+            let shelf = Bound::new(Box::new(damaged));
+            assert!(
+                matches!(shelf.read(&id), Err(ShelfError::Damaged { document, .. }) if document == id),
+                "{tree:?} {key:?}"
+            );
+            assert_eq!(shelf.read(&other).unwrap().unwrap().1.tail, [Bytes::from_static(&[9])]);
+        }
+    }
+}
+
+#[test]
+fn documents_spread_over_shelves_close_and_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let shelves = Shelves::open(folder.path(), 4).unwrap();
+    assert_eq!(shelves.read(&document(0)).unwrap(), None);
+    assert_eq!(shelves.size_on_disk(), 0, "reading makes no shelf");
+    let operations: Vec<_> = (0..40).map(|n| operation(document(n), 1, payload(n, 10))).collect();
+    shelves.fill(&operations).unwrap();
+    shelves.close_idle(std::time::Duration::ZERO);
+    let mut ids: Vec<_> = (0..40).map(document).collect();
+    ids.sort_by_key(DocumentId::to_key);
+    assert_eq!(shelves.documents(None, 100).unwrap(), ids);
+    assert_eq!(shelves.documents(Some(&ids[9]), 5).unwrap(), ids[10..15]);
+    shelves.close().unwrap();
+    assert!(matches!(shelves.read(&document(0)), Err(ShelfError::Closed)));
+    drop(shelves);
+    let shelves = Shelves::open(folder.path(), 99).unwrap();
+    for operation in &operations {
+        let (_, contents) = shelves.read(&operation.document).unwrap().unwrap();
+        assert_eq!(contents.tail, std::slice::from_ref(&operation.payload));
+    }
+}
+
+#[test]
+fn a_damaged_sled_is_opened_from_a_copy_or_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let shelves = Shelves::open(folder.path(), 1).unwrap();
+    fill_all(&shelves);
+    shelves.close().unwrap();
+    drop(shelves);
+    // A truncated data file: whatever sled does with it, no panic, and no content that was never written.
+    let data = folder.path().join("0000").join("db");
+    let len = std::fs::metadata(&data).unwrap().len();
+    std::fs::OpenOptions::new().write(true).open(&data).unwrap().set_len(len / 2).unwrap();
+    let shelves = Shelves::open(folder.path(), 1).unwrap();
+    match shelves.read(&document(1)) {
+        Ok(None)
+        | Err(ShelfError::Damaged { .. } | ShelfError::Unopenable { .. } | ShelfError::Engine(_)) => {}
+        Ok(Some((_, contents))) => assert_eq!(contents.tail, payloads(&ten(&document(1)))),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+fn fill_all(shelves: &Shelves) {
+    shelves.fill(&ten(&document(1))).unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Pieces of any size, repeated and folded anywhere, give each operation once and in order.
+    #[test]
+    fn any_pieces_give_the_same_document(pieces in prop::collection::vec((0usize..10, 0usize..10, 0u64..4), 1..12)) {
+        let shelf = Bound::new(Box::new(MemoryShelf::default()));
+        let id = document(1);
+        let operations = ten(&id);
+        let (mut have, mut folded) = (0, 0);
+        for (from, len, fold) in pieces {
+            let from = from.min(have);
+            let until = (from + len).min(operations.len());
+            fill(&shelf, &operations[from..until]).unwrap();
+            have = have.max(until);
+            let fold = usize::try_from(fold).unwrap().min(have - folded);
+            if fold > 0 {
+                shelf.fold(&id, fold as u64, &u64::to_be_bytes((folded + fold) as u64)).unwrap();
+                folded += fold;
+            }
+            let contents = shelf.read(&id).unwrap().map(|(_, contents)| contents).unwrap_or_default();
+            prop_assert_eq!(contents.tail, payloads(&operations[folded..have]));
+            let snapshot = (folded > 0).then(|| Bytes::copy_from_slice(&(folded as u64).to_be_bytes()));
+            prop_assert_eq!(contents.snapshot, snapshot);
+        }
+    }
+}
