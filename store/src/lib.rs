@@ -1,5 +1,27 @@
 //! What survives: every operation whose receipt was handed out is on the disk.
+//!
+//! The way of an operation: [`Document::append`] → [`journal`] (append, one fdatasync for many) → receipt →
+//! takeover into the [`shelf`] behind it, in larger pieces → compaction through the [`worker`].
+//!
+//! Guarantees: a receipt means fsynced; reading shows everything appended before, once and in order;
+//! a stop at any instant loses nothing that had a receipt; a document that nobody has open costs no memory.
+//! Start at [`Store::open`]; bytes on disk are in `store/FORMAT.md`.
 
+mod compact;
+mod config;
 pub mod disk;
+mod document;
+mod error;
+mod identity;
+mod idle;
 pub mod journal;
 pub mod shelf;
+mod store;
+mod takeover;
+pub mod worker;
+
+pub use config::StoreConfig;
+pub use document::{Document, Done};
+pub use error::{AppendError, OpenError, StoreError};
+pub use shelf::Contents;
+pub use store::{Store, StoreMetrics};

@@ -1,0 +1,142 @@
+//! Compaction: when a tail has grown, the merge worker folds it into a new snapshot.
+//!
+//! The policy is what balanced reads and writes when it was measured (`store/HAZARDS.md`, compaction): a tail
+//! as large as the snapshot and at least 64 KiB, or many small ones, or a document that its last user left
+//! with more than a few. A fold that the worker refuses leaves everything as it is and is tried again only
+//! when the tail has doubled.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tombolo_core::id::{DocumentId, Format};
+use tombolo_core::operation::Kind;
+use tombolo_core::update::Update;
+
+use crate::shelf::{DocumentRecord, Shelves};
+use crate::worker::{Reply, Request, Worker};
+
+const TAIL_BYTES_MIN: u64 = 64 * 1024;
+const TAIL_UPDATES_YJS: u64 = 10_000;
+const TAIL_UPDATES_AUTOMERGE: u64 = 1_000;
+const TAIL_UPDATES_LEFT: u64 = 100;
+
+#[derive(Debug, Default)]
+struct Waiting {
+    due: BTreeSet<DocumentId>,
+    /// Left by their last user: due with fewer updates.
+    left: BTreeSet<DocumentId>,
+    closing: bool,
+}
+
+/// What waits for compaction.
+#[derive(Debug, Default)]
+pub(crate) struct Compactor {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+impl Compactor {
+    /// The tail of a document has grown.
+    pub(crate) fn consider(&self, id: &DocumentId) {
+        if self.lock().due.insert(id.clone()) {
+            self.changed.notify_all();
+        }
+    }
+
+    /// The last user of a document has left it.
+    pub(crate) fn left(&self, id: &DocumentId) {
+        if self.lock().left.insert(id.clone()) {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Ends the thread after the fold that it is in.
+    pub(crate) fn close(&self) {
+        self.lock().closing = true;
+        self.changed.notify_all();
+    }
+
+    /// The compaction thread.
+    pub(crate) fn run(&self, shelves: &Shelves, worker: &dyn Worker) {
+        let mut refused: HashMap<DocumentId, u64> = HashMap::new();
+        while let Some((id, left)) = self.next() {
+            let record = match shelves.record(&id) {
+                Ok(Some(record)) if is_due(&id, &record, left) => record,
+                Ok(_) => continue,
+                Err(error) => {
+                    tracing::warn!(document = %id, %error, "cannot look at a document for compaction");
+                    continue;
+                }
+            };
+            if refused.get(&id).is_some_and(|tail| record.tail_count < tail.saturating_mul(2)) {
+                continue;
+            }
+            match fold(&id, shelves, worker) {
+                Ok(()) => {
+                    refused.remove(&id);
+                }
+                Err(reason) => {
+                    tracing::warn!(document = %id, reason, "a tail was not folded; it stays as it is");
+                    refused.insert(id, record.tail_count);
+                }
+            }
+        }
+    }
+
+    fn next(&self) -> Option<(DocumentId, bool)> {
+        let mut waiting = self.lock();
+        loop {
+            if waiting.closing {
+                return None;
+            }
+            if let Some(id) = waiting.left.pop_first() {
+                waiting.due.remove(&id);
+                return Some((id, true));
+            }
+            if let Some(id) = waiting.due.pop_first() {
+                return Some((id, false));
+            }
+            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_due(id: &DocumentId, record: &DocumentRecord, left: bool) -> bool {
+    let many = match id.format() {
+        Format::Yjs => TAIL_UPDATES_YJS,
+        Format::Automerge => TAIL_UPDATES_AUTOMERGE,
+    };
+    record.tail_bytes >= TAIL_BYTES_MIN.max(record.snapshot_bytes)
+        || record.tail_count >= many
+        || (left && record.tail_count > TAIL_UPDATES_LEFT)
+}
+
+fn fold(id: &DocumentId, shelves: &Shelves, worker: &dyn Worker) -> Result<(), String> {
+    let Some((record, contents)) = shelves.read(id).map_err(|error| error.to_string())? else {
+        return Ok(());
+    };
+    let kind = match id.format() {
+        Format::Yjs => Kind::YjsUpdate,
+        Format::Automerge => Kind::AutomergeChanges,
+    };
+    let parts: Vec<Bytes> = contents.snapshot.into_iter().chain(contents.tail).collect();
+    if kind == Kind::YjsUpdate && parts.iter().any(has_legacy_json) {
+        return Err("it has legacy JSON items, which yrs 0.28.1 reads differently from Yjs".into());
+    }
+    let reply = worker.call(Request::Compact { kind, parts }).map_err(|error| error.to_string())?;
+    let Reply::Snapshot(snapshot) = reply else { return Err("the worker answered something else".into()) };
+    if kind == Kind::YjsUpdate {
+        // Joins are served from these bytes, so they must pass the door that every update passes.
+        Update::parse(snapshot.clone()).map_err(|error| format!("the fold does not validate: {error}"))?;
+    }
+    shelves.fold(id, record.tail_count, &snapshot).map_err(|error| error.to_string())
+}
+
+fn has_legacy_json(part: &Bytes) -> bool {
+    Update::parse(part.clone()).is_ok_and(|update| update.has_legacy_json())
+}

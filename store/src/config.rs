@@ -1,0 +1,37 @@
+//! The store's settings: plain values, each with its unit and the reason for its default.
+
+use std::path::PathBuf;
+
+/// Settings of a store. [`StoreConfig::new`] gives the defaults.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// The folder; made if missing.
+    pub path: PathBuf,
+    /// Preallocated size of a journal segment in bytes.
+    pub segment_bytes: u64,
+    /// Number of shelves: one sled database's open time and memory grow with what it holds. Fixed at creation.
+    pub shelf_count: u16,
+    /// A shelf that nobody used for this long is closed, in ms.
+    pub shelf_idle_ms: u64,
+    /// Most bytes that wait for the journal; past it appends are refused, never acknowledged.
+    pub queue_bytes_max: u64,
+    /// Most durable bytes that wait in memory for the shelf; past it appends are refused.
+    pub takeover_bytes_max: u64,
+    /// Longest time that a durable operation waits for others before the shelf takes it, in ms.
+    pub takeover_ms: u64,
+}
+
+impl StoreConfig {
+    /// The defaults in this folder.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            segment_bytes: 16 * 1024 * 1024,
+            shelf_count: 16,
+            shelf_idle_ms: 60_000,
+            queue_bytes_max: 512 * 1024 * 1024,
+            takeover_bytes_max: 512 * 1024 * 1024,
+            takeover_ms: 500,
+        }
+    }
+}

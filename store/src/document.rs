@@ -1,0 +1,199 @@
+//! One open document: gives seqs, knows what the shelf has not taken yet, reads everything in order.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use tombolo_core::id::{DocumentId, Seq};
+use tombolo_core::operation::{Kind, Operation, Stamp};
+
+use crate::error::{AppendError, StoreError};
+use crate::journal::PAYLOAD_BYTES_MAX;
+use crate::shelf::Contents;
+use crate::store::Inner;
+
+/// Called exactly once, on another thread: after the fdatasync that covers the operation, or with why there
+/// will be none.
+pub type Done = Box<dyn FnOnce(Result<Seq, AppendError>) + Send>;
+
+/// What is known of a document in memory.
+#[derive(Debug, Default)]
+struct Known {
+    /// The last seq given; none until the shelf was asked.
+    last: Option<Seq>,
+    stamp: Stamp,
+    /// Appended and not yet on the shelf, in order.
+    pending: VecDeque<Operation>,
+}
+
+/// A document's place in the store's registry; handles and takeover share it.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: DocumentId,
+    known: Mutex<Known>,
+    handles: AtomicUsize,
+}
+
+impl Entry {
+    pub(crate) fn new(id: DocumentId) -> Self {
+        Self { id, known: Mutex::default(), handles: AtomicUsize::new(0) }
+    }
+
+    /// An operation that the journal still had at open.
+    pub(crate) fn replay(&self, operation: Operation) {
+        self.lock().pending.push_back(operation);
+    }
+
+    /// Learns the last seq from the shelf, once.
+    pub(crate) fn load(&self, inner: &Inner) -> Result<(), StoreError> {
+        let mut known = self.lock();
+        if known.last.is_some() {
+            return Ok(());
+        }
+        let record = inner.shelves.record(&self.id)?.unwrap_or_default();
+        let shelved = record.version.get(inner.replica);
+        let pending = known.pending.iter().filter(|operation| operation.replica == inner.replica);
+        let last = pending.map(|operation| operation.seq).max().unwrap_or_default();
+        known.last = Some(shelved.max(last));
+        Ok(())
+    }
+
+    /// The shelf has these now.
+    pub(crate) fn shelved(&self, count: usize) {
+        let mut known = self.lock();
+        let count = count.min(known.pending.len());
+        known.pending.drain(..count);
+        known.pending.shrink_to(64);
+    }
+
+    pub(crate) fn has_pending(&self) -> bool {
+        !self.lock().pending.is_empty()
+    }
+
+    /// One handle more; only under the registry's lock, so that an entry in use is never forgotten.
+    pub(crate) fn hold(&self) {
+        self.handles.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Handles that hold it.
+    pub(crate) fn handles(&self) -> usize {
+        self.handles.load(Ordering::Acquire)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        // Each change under this lock is a single push or drain, so a poisoned state is whole.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps an entry in use; the last one dropped lets the store forget the document.
+#[derive(Debug)]
+struct InUse {
+    inner: Arc<Inner>,
+    entry: Arc<Entry>,
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        if self.entry.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.inner.left(&self.entry);
+        }
+    }
+}
+
+/// An open document. A cheap clone; all clones share one state.
+#[derive(Clone, Debug)]
+pub struct Document {
+    in_use: Arc<InUse>,
+}
+
+impl Document {
+    /// A handle on an entry that was held for it.
+    pub(crate) fn new(inner: Arc<Inner>, entry: Arc<Entry>) -> Self {
+        Self { in_use: Arc::new(InUse { inner, entry }) }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn id(&self) -> &DocumentId {
+        &self.in_use.entry.id
+    }
+
+    /// Appends one operation of this replica. Never waits for the disk; `done` is called in append order.
+    ///
+    /// # Errors
+    /// [`AppendError`] if it is refused at the door; `done` is dropped uncalled then, and reading does not
+    /// show the operation.
+    pub fn append(&self, kind: Kind, payload: Bytes, done: Done) -> Result<Seq, AppendError> {
+        let InUse { inner, entry } = &*self.in_use;
+        let document = || entry.id.clone();
+        if payload.len() > PAYLOAD_BYTES_MAX {
+            return Err(AppendError::TooLarge {
+                document: document(),
+                bytes: payload.len(),
+                max: PAYLOAD_BYTES_MAX,
+            });
+        }
+        if let Some(source) = inner.journal.read_only() {
+            return Err(AppendError::Journal { document: document(), source });
+        }
+        if let Some(queued) = inner.overload() {
+            return Err(AppendError::Overloaded { document: document(), queued });
+        }
+        let mut known = entry.lock();
+        let seq = known.last.unwrap_or_default().next();
+        let stamp = known.stamp.tick(now_ms());
+        let operation = Operation { document: document(), replica: inner.replica, seq, stamp, kind, payload };
+        known.last = Some(seq);
+        known.stamp = stamp;
+        known.pending.push_back(operation.clone());
+        // Under the document's lock, so that the journal's order is the order of seqs.
+        let (owner, shared) = (Arc::clone(inner), Arc::clone(entry));
+        let durable = operation.clone();
+        inner.journal.append(
+            operation,
+            Box::new(move |result| match result {
+                Ok(segment) => {
+                    owner.takeover.push(shared, durable, segment);
+                    done(Ok(seq));
+                }
+                Err(source) => done(Err(AppendError::Journal { document: shared.id.clone(), source })),
+            }),
+        );
+        Ok(seq)
+    }
+
+    /// Calls `done` when everything appended to this document before is durable.
+    pub fn barrier(&self, done: Done) {
+        let InUse { inner, entry } = &*self.in_use;
+        let known = entry.lock();
+        let (seq, id) = (known.last.unwrap_or_default(), entry.id.clone());
+        inner.journal.barrier(Box::new(move |result| {
+            done(result.map(|_| seq).map_err(|source| AppendError::Journal { document: id, source }));
+        }));
+    }
+
+    /// Everything appended before this call, durable or not, in order and once. Blocking.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the shelf cannot be read or is damaged there.
+    pub fn read(&self) -> Result<Contents, StoreError> {
+        let InUse { inner, entry } = &*self.in_use;
+        // First what is pending, then the shelf: an operation leaves the first only when it is in the second.
+        let pending: Vec<Operation> = entry.lock().pending.iter().cloned().collect();
+        let (record, mut contents) =
+            inner.shelves.read(&entry.id)?.unwrap_or_else(|| (Default::default(), Contents::default()));
+        let missing =
+            pending.into_iter().filter(|operation| operation.seq > record.version.get(operation.replica));
+        contents.tail.extend(missing.map(|operation| operation.payload));
+        Ok(contents)
+    }
+}
+
+/// Milliseconds since 1970; 0 on a clock before that.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,94 @@
+//! What can go wrong, by what the caller does about it.
+
+use std::path::PathBuf;
+
+use tombolo_core::id::DocumentId;
+
+use crate::journal::JournalError;
+use crate::shelf::ShelfError;
+
+/// Why a store does not open.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another process has it open.
+    #[error("another process uses the data folder {path}; stop it or choose another folder with --data", path = path.display())]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder cannot be made or written.
+    #[error("cannot write in the data folder {path}; give it to this user or choose another folder with --data", path = path.display())]
+    NotWritable {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file that names this replica is damaged.
+    #[error("the file {path} does not name a replica; restore it from a backup of this folder", path = path.display())]
+    Identity {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The journal does not open.
+    #[error("the journal cannot be opened")]
+    Journal(#[from] JournalError),
+    /// The shelf does not open.
+    #[error("the shelf cannot be opened")]
+    Shelf(#[from] ShelfError),
+}
+
+/// Why a document cannot be opened or read, or a store not flushed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The shelf says no.
+    #[error("the shelf cannot be read or written")]
+    Shelf(#[from] ShelfError),
+    /// The journal says no.
+    #[error("the journal cannot be written")]
+    Journal(#[from] JournalError),
+    /// The takeover stopped; everything acknowledged is in the journal.
+    #[error("operations stay in the journal because the shelf refuses them: {reason}")]
+    Takeover {
+        /// What the shelf said.
+        reason: String,
+    },
+}
+
+/// Why an operation has no receipt.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// Too much is on its way to the disk.
+    #[error("document {document} was not stored: {queued} bytes wait for the disk already; try again later")]
+    Overloaded {
+        /// The document.
+        document: DocumentId,
+        /// What waits.
+        queued: u64,
+    },
+    /// One operation is larger than a journal takes.
+    #[error(
+        "document {document} was not stored: one operation has {bytes} bytes, at most {max} are taken; send it in parts"
+    )]
+    TooLarge {
+        /// The document.
+        document: DocumentId,
+        /// Its payload's length.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The journal says no.
+    #[error("document {document} was not stored")]
+    Journal {
+        /// The document.
+        document: DocumentId,
+        /// Why.
+        #[source]
+        source: JournalError,
+    },
+}

@@ -1,0 +1,279 @@
+//! The store: its folder, its threads and the registry of documents in use.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tombolo_core::id::{DocumentId, ReplicaId};
+
+use crate::compact::Compactor;
+use crate::config::StoreConfig;
+use crate::disk::FileDisk;
+use crate::document::{Document, Entry};
+use crate::error::{OpenError, StoreError};
+use crate::identity::{self, Lock};
+use crate::idle::Idle;
+use crate::journal::{Journal, JournalConfig, Latency, Replay};
+use crate::shelf::Shelves;
+use crate::takeover::Takeover;
+use crate::worker::Worker;
+
+/// What a store counts; see `/metrics`.
+#[derive(Clone, Debug)]
+pub struct StoreMetrics {
+    /// Group commits: one fdatasync each.
+    pub commits: u64,
+    /// Operations made durable since the start.
+    pub operations: u64,
+    /// Time of a group commit.
+    pub commit_latency: Latency,
+    /// Preallocated bytes of the journal on disk.
+    pub journal_bytes: u64,
+    /// Bytes of the shelf on disk.
+    pub shelf_bytes: u64,
+    /// Bytes queued and not yet durable.
+    pub pending_bytes: u64,
+    /// Why nothing is acknowledged any more, if so.
+    pub read_only: Option<String>,
+}
+
+/// What the threads and handles of a store share.
+pub(crate) struct Inner {
+    pub(crate) replica: ReplicaId,
+    pub(crate) journal: Journal,
+    pub(crate) shelves: Shelves,
+    pub(crate) takeover: Takeover,
+    pub(crate) compactor: Compactor,
+    idle: Idle,
+    config: StoreConfig,
+    entries: Mutex<HashMap<DocumentId, Arc<Entry>>>,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Store({})", self.config.path.display())
+    }
+}
+
+impl Inner {
+    /// How much waits, if it is too much.
+    pub(crate) fn overload(&self) -> Option<u64> {
+        let queued = self.journal.queued_bytes();
+        let waiting = self.takeover.bytes();
+        let too_much = queued > self.config.queue_bytes_max || waiting > self.config.takeover_bytes_max;
+        too_much.then_some(queued.saturating_add(waiting))
+    }
+
+    /// The last handle of a document was dropped.
+    pub(crate) fn left(&self, entry: &Arc<Entry>) {
+        self.compactor.left(&entry.id);
+        self.forget_if_unused(entry);
+    }
+
+    /// Frees an entry that no handle holds and that the shelf has whole.
+    pub(crate) fn forget_if_unused(&self, entry: &Arc<Entry>) {
+        let mut entries = self.entries();
+        // The map's own reference is one; clones are made under this lock only.
+        let unused = entries.get(&entry.id).is_some_and(|held| Arc::ptr_eq(held, entry))
+            && !entry.has_pending()
+            && entry.handles() == 0;
+        if unused {
+            entries.remove(&entry.id);
+        }
+    }
+
+    fn entries(&self) -> MutexGuard<'_, HashMap<DocumentId, Arc<Entry>>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What ends with the last handle of a store.
+struct Life {
+    inner: Arc<Inner>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    ended: Mutex<bool>,
+    _lock: Lock,
+}
+
+/// An open store. A cheap clone; the last one dropped closes it.
+#[derive(Clone)]
+pub struct Store {
+    life: Arc<Life>,
+}
+
+impl Store {
+    /// Opens the folder, making it if it is missing; replays what the shelf lacks.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the folder is in use, cannot be written or is damaged.
+    pub fn open(config: StoreConfig, worker: Arc<dyn Worker>) -> Result<Self, OpenError> {
+        let lock = identity::lock(&config.path)?;
+        let replica = identity::replica(&config.path)?;
+        let not_writable = |source| OpenError::NotWritable { path: config.path.clone(), source };
+        let disk = FileDisk::open(&config.path.join("journal")).map_err(not_writable)?;
+        let shelves = Shelves::open(&config.path.join("shelf"), config.shelf_count)?;
+        let settings = JournalConfig { segment_bytes: config.segment_bytes };
+        let (journal, replay) = Journal::open(Arc::new(disk), settings)?;
+        let inner = Arc::new(Inner {
+            replica,
+            journal,
+            shelves,
+            takeover: Takeover::default(),
+            compactor: Compactor::default(),
+            idle: Idle::default(),
+            config,
+            entries: Mutex::default(),
+        });
+        replay_into(&inner, replay);
+        let threads = start_threads(&inner, worker)
+            .map_err(|source| OpenError::NotWritable { path: inner.config.path.clone(), source })?;
+        let life = Life { inner, threads: Mutex::new(threads), ended: Mutex::new(false), _lock: lock };
+        Ok(Self { life: Arc::new(life) })
+    }
+
+    /// This installation's name; stays the same for the life of the folder.
+    #[must_use]
+    pub fn replica(&self) -> ReplicaId {
+        self.life.inner.replica
+    }
+
+    /// Opens a document; one that has no operations yet is opened too. Blocking.
+    ///
+    /// # Errors
+    /// [`StoreError`] if its shelf cannot be read.
+    pub fn document(&self, id: &DocumentId) -> Result<Document, StoreError> {
+        let inner = &self.life.inner;
+        let entry = {
+            let mut entries = inner.entries();
+            let entry = entries.entry(id.clone()).or_insert_with(|| Arc::new(Entry::new(id.clone())));
+            entry.hold();
+            Arc::clone(entry)
+        };
+        // A handle from here on, so that a failing load gives the entry back.
+        let document = Document::new(Arc::clone(inner), Arc::clone(&entry));
+        entry.load(inner)?;
+        Ok(document)
+    }
+
+    /// Names of documents with at least one operation, in the order of their keys, after `after`. Blocking.
+    ///
+    /// # Errors
+    /// [`StoreError`] if a shelf cannot be read.
+    pub fn documents(&self, after: Option<&DocumentId>, limit: usize) -> Result<Vec<DocumentId>, StoreError> {
+        let inner = &self.life.inner;
+        let mut ids = inner.shelves.documents(after, limit)?;
+        let after = after.map(DocumentId::to_key);
+        let pending: Vec<_> =
+            inner.entries().values().filter(|entry| entry.has_pending()).map(|e| e.id.clone()).collect();
+        ids.extend(pending.into_iter().filter(|id| after.as_ref().is_none_or(|after| id.to_key() > *after)));
+        ids.sort_by_key(DocumentId::to_key);
+        ids.dedup();
+        ids.truncate(limit);
+        Ok(ids)
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn metrics(&self) -> StoreMetrics {
+        let inner = &self.life.inner;
+        let stats = inner.journal.stats();
+        StoreMetrics {
+            commits: stats.commits,
+            operations: stats.operations,
+            commit_latency: stats.latency,
+            journal_bytes: inner.journal.bytes(),
+            shelf_bytes: inner.shelves.size_on_disk(),
+            pending_bytes: inner.journal.queued_bytes(),
+            read_only: inner.journal.read_only().map(|reason| reason.to_string()),
+        }
+    }
+
+    /// Waits until everything appended before is on the shelf. Blocking.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the journal or the shelf refuses.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        let inner = &self.life.inner;
+        let (sender, receiver) = std::sync::mpsc::channel();
+        inner.journal.barrier(Box::new(move |result| {
+            // Nobody waits any more only if this thread is gone.
+            let _ = sender.send(result);
+        }));
+        if let Ok(result) = receiver.recv() {
+            result?;
+        }
+        inner.takeover.flush().map_err(|reason| StoreError::Takeover { reason })
+    }
+
+    /// Makes everything durable, puts it on the shelf and ends the threads. Once; later calls do nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`] if something stays in the journal only; nothing acknowledged is lost by that.
+    pub fn close(&self) -> Result<(), StoreError> {
+        self.life.close()
+    }
+}
+
+impl Life {
+    fn close(&self) -> Result<(), StoreError> {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut *ended, true) {
+            return Ok(());
+        }
+        let inner = &self.inner;
+        inner.journal.close();
+        let flushed = inner.takeover.flush().map_err(|reason| StoreError::Takeover { reason });
+        inner.takeover.close();
+        inner.compactor.close();
+        inner.idle.close();
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!(
+                    "a thread of the store panicked; the journal keeps what it had not taken over"
+                );
+            }
+        }
+        inner.shelves.close()?;
+        flushed
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "the store did not close whole");
+        }
+    }
+}
+
+fn replay_into(inner: &Arc<Inner>, replay: Replay) {
+    if replay.cut_bytes > 0 {
+        tracing::info!(
+            bytes = replay.cut_bytes,
+            "cut a torn tail off the journal; nothing in it was acknowledged"
+        );
+    }
+    let mut entries = inner.entries();
+    for (segment, operation) in replay.operations {
+        let entry = entries
+            .entry(operation.document.clone())
+            .or_insert_with(|| Arc::new(Entry::new(operation.document.clone())));
+        entry.replay(operation.clone());
+        inner.takeover.push(Arc::clone(entry), operation, segment);
+    }
+}
+
+fn start_threads(inner: &Arc<Inner>, worker: Arc<dyn Worker>) -> std::io::Result<Vec<JoinHandle<()>>> {
+    let named = |name: &str| std::thread::Builder::new().name(name.into());
+    let taking = Arc::clone(inner);
+    let patience = Duration::from_millis(inner.config.takeover_ms);
+    let takeover = named("takeover").spawn(move || taking.takeover.run(&taking, patience))?;
+    let folding = Arc::clone(inner);
+    let compaction = named("compaction").spawn(move || folding.compactor.run(&folding.shelves, &*worker))?;
+    let (closing, idle) = (Arc::clone(inner), Duration::from_millis(inner.config.shelf_idle_ms));
+    let idle = named("shelf-idle").spawn(move || closing.idle.run(&closing.shelves, idle))?;
+    Ok(vec![takeover, compaction, idle])
+}
