@@ -35,6 +35,8 @@ pub struct StoreMetrics {
     pub shelf_bytes: u64,
     /// Bytes queued and not yet durable.
     pub pending_bytes: u64,
+    /// Documents in memory: those in use, and those that the shelf does not have whole yet.
+    pub open_documents: u64,
     /// Why nothing is acknowledged any more, if so.
     pub read_only: Option<String>,
 }
@@ -186,6 +188,7 @@ impl Store {
             journal_bytes: inner.journal.bytes(),
             shelf_bytes: inner.shelves.size_on_disk(),
             pending_bytes: inner.journal.queued_bytes(),
+            open_documents: inner.entries().len() as u64,
             read_only: inner.journal.read_only().map(|reason| reason.to_string()),
         }
     }

@@ -170,6 +170,7 @@ impl Shared {
     }
 
     fn run(&self, mut writer: Writer) {
+        let _ended = Ended(self);
         loop {
             let batch = self.next(writer.is_marked());
             match batch {
@@ -262,6 +263,23 @@ impl Shared {
                 Err(error) => Err(error.clone()),
             });
         }
+    }
+}
+
+/// However the thread ends, nobody waits for it for ever: not even if a receipt panicked.
+struct Ended<'a>(&'a Shared);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(std::io::Error::other("the journal's thread panicked"));
+        }
+        let left = {
+            let mut queue = lock(&self.0.queue);
+            queue.closing = true;
+            std::mem::take(&mut queue.jobs)
+        };
+        self.0.settle(left, &Err(JournalError::Closed));
     }
 }
 

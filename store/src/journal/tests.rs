@@ -260,3 +260,17 @@ fn a_failed_sync_ends_all_receipts() {
     }
     assert!(journal.read_only().is_some());
 }
+
+#[test]
+fn a_receipt_that_panics_leaves_nobody_waiting() {
+    let (journal, _) = Journal::open(Arc::new(FaultyDisk::default()), SMALL).unwrap();
+    journal.append(operation(1, 10), Box::new(|_| panic!("as a careless caller does")));
+    loop {
+        let (sender, receiver) = mpsc::channel();
+        journal.barrier(Box::new(move |result| sender.send(result).unwrap()));
+        if receiver.recv().is_ok_and(|result| result.is_err()) {
+            break;
+        }
+    }
+    assert!(journal.read_only().is_some());
+}

@@ -1,0 +1,138 @@
+//! Opening, appending, reading, folding, forgetting.
+
+use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
+
+use tombolo_core::id::{DocumentId, Seq};
+use tombolo_core::operation::Kind;
+use tombolo_store::worker::ThreadWorker;
+use tombolo_store::{AppendError, Document, OpenError, Store, StoreConfig};
+
+use super::typist::{keystroke, reach, text, typed};
+
+fn open(folder: &Path) -> Store {
+    let config = StoreConfig { takeover_ms: 5, segment_bytes: 256 * 1024, ..StoreConfig::new(folder) };
+    Store::open(config, ThreadWorker::start().unwrap()).unwrap()
+}
+
+fn append(document: &Document, clock: u64, count: u64) -> Receiver<Result<Seq, AppendError>> {
+    let (sender, receiver) = channel();
+    for clock in clock..clock + count {
+        let sender = sender.clone();
+        // Not every test waits for the receipts.
+        let done = Box::new(move |result| drop(sender.send(result)));
+        document.append(Kind::YjsUpdate, keystroke(7, clock), done).unwrap();
+    }
+    receiver
+}
+
+#[test]
+fn receipts_come_in_order_and_survive_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let replica = store.replica();
+    let id = DocumentId::yjs("notes/2026").unwrap();
+    let document = store.document(&id).unwrap();
+    let seqs: Vec<_> = append(&document, 0, 50).iter().map(|result| result.unwrap().0).collect();
+    assert_eq!(seqs, (1..=50).collect::<Vec<_>>());
+    drop((document, store));
+
+    let store = open(folder.path());
+    assert_eq!(store.replica(), replica);
+    assert_eq!(store.documents(None, 10).unwrap(), std::slice::from_ref(&id));
+    let document = store.document(&id).unwrap();
+    assert_eq!(text(&document.read().unwrap()), typed(50));
+    assert_eq!(append(&document, 50, 1).recv().unwrap().unwrap(), Seq(51));
+}
+
+#[test]
+fn what_was_appended_is_read_at_once_and_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let document = store.document(&DocumentId::yjs("d").unwrap()).unwrap();
+    for clock in 0..300 {
+        drop(append(&document, clock, 1));
+        let contents = document.read().unwrap();
+        assert_eq!(contents.tail.len() as u64, clock + 1);
+    }
+    store.flush().unwrap();
+    assert_eq!(document.read().unwrap().tail.len(), 300);
+}
+
+#[test]
+fn a_tail_is_folded_when_its_last_user_leaves() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let id = DocumentId::yjs("d").unwrap();
+    let document = store.document(&id).unwrap();
+    for result in append(&document, 0, 500) {
+        result.unwrap();
+    }
+    store.flush().unwrap();
+    drop(document);
+    let folded = loop {
+        let contents = store.document(&id).unwrap().read().unwrap();
+        if contents.snapshot.is_some() {
+            break contents;
+        }
+        std::thread::yield_now();
+    };
+    assert_eq!((folded.tail.len(), reach(&folded, 7)), (0, 500));
+    assert_eq!(text(&folded), typed(500));
+}
+
+#[test]
+fn a_document_that_nobody_has_open_is_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    for n in 0..100 {
+        let document = store.document(&DocumentId::yjs(&format!("document {n}")).unwrap()).unwrap();
+        append(&document, 0, 3).iter().for_each(|result| drop(result.unwrap()));
+    }
+    let held = store.document(&DocumentId::yjs("held").unwrap()).unwrap();
+    store.flush().unwrap();
+    assert_eq!(store.metrics().open_documents, 1);
+    drop(held);
+    assert_eq!(store.metrics().open_documents, 0);
+    assert_eq!(store.documents(None, 1000).unwrap().len(), 100);
+}
+
+#[test]
+fn the_journal_gives_back_what_the_shelf_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let document = store.document(&DocumentId::yjs("d").unwrap()).unwrap();
+    for result in append(&document, 0, 20_000) {
+        result.unwrap();
+    }
+    store.flush().unwrap();
+    let metrics = store.metrics();
+    assert_eq!((metrics.operations, metrics.pending_bytes), (20_000, 0));
+    assert!(metrics.journal_bytes <= 2 * 256 * 1024, "{} bytes", metrics.journal_bytes);
+    assert!(metrics.shelf_bytes > 0);
+}
+
+#[test]
+fn a_second_process_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let _store = open(folder.path());
+    let again = Store::open(StoreConfig::new(folder.path()), ThreadWorker::start().unwrap());
+    assert!(matches!(again.err(), Some(OpenError::Locked { .. })));
+}
+
+#[test]
+fn a_closed_store_refuses() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let document = store.document(&DocumentId::yjs("d").unwrap()).unwrap();
+    store.close().unwrap();
+    store.close().unwrap();
+    assert!(document.read().is_err());
+    let (sender, receiver) = channel();
+    let appended = document.append(
+        Kind::YjsUpdate,
+        keystroke(7, 0),
+        Box::new(move |result| sender.send(result).unwrap()),
+    );
+    assert!(appended.is_err() || receiver.recv().unwrap().is_err());
+}
