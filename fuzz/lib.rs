@@ -1,6 +1,7 @@
 //! The bodies of the fuzz targets, callable without a fuzzer.
 
 use bytes::Bytes;
+use tombolo_core::dialect::{automerge_repo, hocuspocus, y_protocols};
 use tombolo_core::update::{Coverage, InvalidUpdate, StateVector, Update, diff, merge};
 use tombolo_core::validate::{AwarenessUpdate, validate_chunks, validate_sync_message};
 
@@ -29,4 +30,16 @@ pub fn awareness(data: &[u8]) {
 pub fn automerge(data: &[u8]) {
     let _ = validate_chunks(data);
     let _ = validate_sync_message(data);
+}
+
+/// No parser panics; an automerge-repo message that parses is written so that it parses to the same again.
+pub fn dialects(data: &[u8]) {
+    let frame = Bytes::copy_from_slice(data);
+    let _ = y_protocols::parse(&frame);
+    if let Ok(hocuspocus::Incoming::Addressed { address, .. }) = hocuspocus::parse(&frame) {
+        assert!(address.prefix().ends_with(address.document().as_bytes()) || address.prefix().contains(&0));
+    }
+    if let Ok(Some(message)) = automerge_repo::parse(&frame) {
+        assert_eq!(automerge_repo::parse(&message.encode()).ok(), Some(Some(message)));
+    }
 }

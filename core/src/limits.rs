@@ -29,3 +29,15 @@ pub const AWARENESS_STATE_BYTES_MAX: usize = 64 * 1024;
 pub const AWARENESS_OWNED_MAX: usize = 1024;
 /// Longest peer id, storage id, token or reason in bytes.
 pub const TEXT_BYTES_MAX: usize = 16 * 1024;
+/// Largest message of an application to whoever is there now (ephemeral, stateless) in bytes: presence and
+/// signals, copied once for each listener; documents are not sent this way.
+pub const EPHEMERAL_BYTES_MAX: usize = 1024 * 1024;
+/// Most fields of one CBOR message; automerge-repo has at most 7.
+pub const MESSAGE_FIELDS_MAX: usize = 64;
+/// Most texts in all lists of one CBOR message (protocol versions, storage ids, heads) together.
+pub const LIST_ENTRIES_MAX: usize = 4096;
+/// Payloads from this length on share their frame's memory, shorter ones are copied out of it: the read
+/// buffer of a connection is as large, and one small slice would keep all of it.
+pub const SHARED_BYTES_MIN: usize = 4 * 1024;
+/// Largest encoded state vector in bytes: some 500,000 clients of one document.
+pub const STATE_VECTOR_BYTES_MAX: usize = 4 * 1024 * 1024;

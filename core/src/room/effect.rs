@@ -1,0 +1,112 @@
+//! What goes into and comes out of the room machine: the closed sets of ids, effects and violations.
+
+use bytes::Bytes;
+
+use crate::update::{StateVector, Update};
+
+/// One connection's seat in one room; unique within the process, given by the driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MemberId(pub u64);
+
+/// Names one update on its way to the archive; unique within the room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// When a member that counts acknowledgements receives one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acknowledgement {
+    /// After the archive's fdatasync covers the update. The room has an archive.
+    Durable,
+    /// As soon as it was forwarded. No archive; started so on purpose.
+    Forwarded,
+    /// Never: no archive, and nobody is told what nobody keeps.
+    Never,
+}
+
+/// What the archive read for one asker.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Everything that the asker lacks, as one update.
+    pub update: Bytes,
+    /// What the archive has; the asker is asked for the rest.
+    pub state_vector: StateVector,
+}
+
+/// The archive could not store or read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreRefused;
+
+/// What the driver must do. Bodies are y-protocols messages; the driver adds each member's framing.
+#[derive(Clone, Debug)]
+#[must_use]
+pub enum Effect {
+    /// Send `body` to one member.
+    Send {
+        /// The member.
+        to: MemberId,
+        /// The message.
+        body: Bytes,
+    },
+    /// Send `body` to every member but `except`.
+    Spread {
+        /// Who brought it, if it must not come back.
+        except: Option<MemberId>,
+        /// The message.
+        body: Bytes,
+    },
+    /// Tell a member that one of its updates reached the promised place (`applied`), or did not.
+    Acknowledge {
+        /// The member.
+        to: MemberId,
+        /// Whether it was taken.
+        applied: bool,
+    },
+    /// Append an update; answer with [`super::Room::stored`].
+    Store {
+        /// Names it in the answer.
+        ticket: Ticket,
+        /// The update.
+        update: Update,
+    },
+    /// Read what a member lacks; answer with [`super::Room::answered`].
+    Read {
+        /// Who asked.
+        asker: MemberId,
+        /// What it has.
+        state_vector: StateVector,
+    },
+    /// Close a member whose update was not stored, or that could not be served: it comes back and tries again.
+    Close {
+        /// The member.
+        member: MemberId,
+    },
+}
+
+/// Why a member must go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Violation {
+    /// More questions than a client ever has open at once.
+    #[error("more than {max} sync requests are open at once")]
+    TooManyRequests {
+        /// The limit.
+        max: usize,
+    },
+    /// One connection shows more presence clients than a person has.
+    #[error("more than {max} awareness clients on one connection")]
+    TooManyAwarenessClients {
+        /// The limit.
+        max: usize,
+    },
+}
+
+impl Violation {
+    /// A short stable label for metrics.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::TooManyRequests { .. } => "too_many_requests",
+            Self::TooManyAwarenessClients { .. } => "too_many_awareness_clients",
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The room machine without sockets: the situations in which naive forwarders fail, and random histories.
+
+mod world;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::dialect::y_protocols::{self, Message};
+use crate::time::Millis;
+use crate::update::{StateVector, Update};
+use crate::validate::{AwarenessEntry, AwarenessUpdate};
+use world::World;
+
+const A: MemberId = MemberId(1);
+const B: MemberId = MemberId(2);
+const C: MemberId = MemberId(3);
+
+/// Client 1 inserting "hi" into the text "t", as captured.
+const HI: &[u8] = &[1, 1, 1, 0, 4, 1, 1, b't', 2, b'h', b'i', 0];
+
+fn hi() -> Update {
+    Update::parse(Bytes::from_static(HI)).unwrap()
+}
+
+fn effects(room: &mut Room) -> Vec<Effect> {
+    std::iter::from_fn(|| room.poll_effect()).collect()
+}
+
+fn sent_to(effects: &[Effect], id: MemberId) -> Vec<Bytes> {
+    let body = |effect: &Effect| match effect {
+        Effect::Send { to, body } if *to == id => Some(body.clone()),
+        Effect::Spread { except, body } if *except != Some(id) => Some(body.clone()),
+        _ => None,
+    };
+    effects.iter().filter_map(body).collect()
+}
+
+fn step1() -> Message {
+    Message::SyncStep1(StateVector::default())
+}
+
+fn entry(client: u64, clock: u64, state: Option<&'static str>) -> Message {
+    let state = state.map(|state| Bytes::from_static(state.as_bytes()));
+    Message::Awareness(AwarenessUpdate { entries: vec![AwarenessEntry { client, clock, state }] })
+}
+
+#[test]
+fn a_lone_first_client_is_synced_at_once_without_archive() {
+    let mut room = Room::new(Acknowledgement::Never);
+    room.join(A, false);
+    room.handle(Millis(0), A, step1()).unwrap();
+    let sent = sent_to(&effects(&mut room), A);
+    assert_eq!(sent, [y_protocols::sync_step1(&[0]), y_protocols::sync_step2(&[0, 0])]);
+}
+
+#[test]
+fn nobody_is_synced_before_the_archive_has_read() {
+    let mut room = Room::new(Acknowledgement::Durable);
+    room.join(A, true);
+    room.handle(Millis(0), A, step1()).unwrap();
+    let first = effects(&mut room);
+    assert!(matches!(first[..], [Effect::Read { asker: A, .. }]), "{first:?}");
+    room.answered(
+        A,
+        Ok(Answer { update: Bytes::from_static(HI), state_vector: StateVector::parse(&[1, 1, 2]).unwrap() }),
+    );
+    let sent = sent_to(&effects(&mut room), A);
+    assert_eq!(sent, [y_protocols::sync_step1(&[1, 1, 2]), y_protocols::sync_step2(HI)]);
+}
+
+#[test]
+fn updates_are_forwarded_at_once_and_acknowledged_when_durable() {
+    let mut room = Room::new(Acknowledgement::Durable);
+    room.join(A, true);
+    room.join(B, true);
+    room.handle(Millis(0), A, Message::Update(hi())).unwrap();
+    let first = effects(&mut room);
+    assert_eq!(sent_to(&first, B), [y_protocols::update(HI)]);
+    assert!(sent_to(&first, A).is_empty(), "no echo");
+    assert!(!first.iter().any(|effect| matches!(effect, Effect::Acknowledge { .. })));
+    let ticket = first.iter().find_map(|effect| match effect {
+        Effect::Store { ticket, .. } => Some(*ticket),
+        _ => None,
+    });
+    room.stored(ticket.unwrap(), Ok(()));
+    room.stored(ticket.unwrap(), Ok(()));
+    let second = effects(&mut room);
+    assert!(matches!(second[..], [Effect::Acknowledge { to: A, applied: true }]), "exactly one: {second:?}");
+}
+
+#[test]
+fn a_refused_update_is_told_or_its_sender_closed() {
+    let mut room = Room::new(Acknowledgement::Durable);
+    room.join(A, true);
+    room.join(B, false);
+    room.handle(Millis(0), A, Message::Update(hi())).unwrap();
+    room.handle(Millis(0), B, Message::Update(hi())).unwrap();
+    effects(&mut room);
+    room.stored(Ticket(1), Err(StoreRefused));
+    room.stored(Ticket(2), Err(StoreRefused));
+    let told = effects(&mut room);
+    let [first, second, third] = &told[..] else { panic!("{told:?}") };
+    assert!(matches!(first, Effect::Acknowledge { to: A, applied: false }));
+    assert!(matches!((second, third), (Effect::Close { member: A }, Effect::Close { member: B })));
+}
+
+#[test]
+fn one_peer_answers_and_only_the_asker_hears() {
+    let mut room = Room::new(Acknowledgement::Never);
+    for id in [A, B] {
+        room.join(id, false);
+        room.handle(Millis(0), id, step1()).unwrap();
+    }
+    effects(&mut room);
+    room.handle(Millis(0), A, Message::SyncStep2(hi())).unwrap(); // A's own content, asked when it joined
+    assert_eq!(
+        sent_to(&effects(&mut room), B),
+        [y_protocols::update(HI)],
+        "spread as Update, never as SyncStep2"
+    );
+    room.handle(Millis(0), A, Message::SyncStep2(hi())).unwrap(); // the answer for B
+    let answered = effects(&mut room);
+    assert_eq!(sent_to(&answered, B), [y_protocols::sync_step2(HI)]);
+    room.join(C, false);
+    room.handle(Millis(0), C, step1()).unwrap();
+    let asked = effects(&mut room);
+    assert_eq!(sent_to(&asked, A).len(), 1);
+    assert!(sent_to(&asked, B).is_empty(), "one answerer, the oldest");
+}
+
+#[test]
+fn a_silent_answerer_has_a_second_choice_and_a_lost_one_too() {
+    let mut room = Room::new(Acknowledgement::Never);
+    for id in [A, B, C] {
+        room.join(id, false);
+    }
+    room.handle(Millis(0), C, step1()).unwrap();
+    assert_eq!(sent_to(&effects(&mut room), A).len(), 1);
+    let deadline = room.poll_timeout().unwrap();
+    room.handle_timeout(deadline);
+    assert_eq!(sent_to(&effects(&mut room), B).len(), 1);
+    room.leave(deadline, B);
+    assert_eq!(sent_to(&effects(&mut room), A).len(), 1, "back to the first");
+    room.leave(deadline, A);
+    let sent = sent_to(&effects(&mut room), C);
+    assert_eq!(sent.last(), Some(&y_protocols::sync_step2(&[0, 0])), "now it is certain that nobody has it");
+}
+
+#[test]
+fn only_news_is_forwarded_and_ghosts_are_said_goodbye() {
+    let mut room = Room::new(Acknowledgement::Never);
+    room.join(A, false);
+    room.join(B, false);
+    room.handle(Millis(0), A, entry(7, 1, Some("{}"))).unwrap();
+    let first = effects(&mut room);
+    assert_eq!(
+        (sent_to(&first, A).len(), sent_to(&first, B).len()),
+        (1, 1),
+        "the echo keeps a lone client alive"
+    );
+    room.handle(Millis(0), B, entry(7, 1, Some("{}"))).unwrap();
+    assert!(effects(&mut room).is_empty(), "what a peer repeats is no news and no ownership");
+    room.leave(Millis(0), B);
+    assert!(effects(&mut room).is_empty());
+    room.join(C, false);
+    assert_eq!(sent_to(&effects(&mut room), C).len(), 1, "a joiner sees who is there");
+    room.leave(Millis(0), A);
+    let goodbye = AwarenessUpdate { entries: vec![AwarenessEntry { client: 7, clock: 1, state: None }] };
+    assert_eq!(sent_to(&effects(&mut room), C), [y_protocols::awareness(&goodbye.encode())]);
+}
+
+#[test]
+fn a_null_state_is_forwarded() {
+    let mut room = Room::new(Acknowledgement::Never);
+    room.join(A, false);
+    room.join(B, false);
+    room.handle(Millis(0), A, entry(7, 1, Some("{}"))).unwrap();
+    effects(&mut room);
+    room.handle(Millis(0), A, entry(7, 1, None)).unwrap();
+    assert_eq!(sent_to(&effects(&mut room), B).len(), 1);
+}
+
+#[test]
+fn floods_of_questions_and_identities_are_refused() {
+    let mut room = Room::new(Acknowledgement::Durable);
+    room.join(A, false);
+    assert!((0..10_000).any(|_| room.handle(Millis(0), A, step1()).is_err()));
+    assert!((0..10_000).any(|client| room.handle(Millis(0), A, entry(client, 1, Some("1"))).is_err()));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Joins, edits, cuts and reconnects in any order: members who stay converge, without an archive.
+    #[test]
+    fn members_converge_without_archive(steps in prop::collection::vec((0usize..4, 0u8..4), 1..60)) {
+        let mut world = World::new(4, Acknowledgement::Forwarded);
+        world.play(&steps);
+        world.settle();
+        prop_assert!(world.texts().windows(2).all(|pair| pair[0] == pair[1]), "{:?}", world.texts());
+    }
+
+    /// The same with an archive, which has everything in the end; each update is acknowledged once.
+    #[test]
+    fn members_and_archive_converge(steps in prop::collection::vec((0usize..4, 0u8..4), 1..60)) {
+        let mut world = World::new(4, Acknowledgement::Durable);
+        world.play(&steps);
+        world.settle();
+        let texts = world.texts();
+        prop_assert!(texts.windows(2).all(|pair| pair[0] == pair[1]), "{texts:?}");
+        prop_assert_eq!(world.archived_text(), texts[0].clone());
+        prop_assert_eq!(world.unsynced(), vec![0; 4]);
+    }
+}
