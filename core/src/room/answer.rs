@@ -14,7 +14,9 @@ use super::effect::MemberId;
 pub(super) const ANSWER_MS: u64 = 5_000;
 /// Rounds through all answerers before an asker is left with what it has.
 pub(super) const ROUNDS_MAX: u32 = 3;
-/// Most open questions to or from one member.
+/// Most questions of one member that the archive works on; each may answer with the whole document.
+pub(super) const READS_MAX: usize = 8;
+/// Most open questions to one member.
 pub(super) const OPEN_MAX: usize = 256;
 
 /// What a member's next `SyncStep2` is for.

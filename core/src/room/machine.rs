@@ -8,7 +8,7 @@ use crate::dialect::y_protocols::{self, Message};
 use crate::time::Millis;
 use crate::update::{Coverage, StateVector, Update};
 
-use super::answer::{ANSWER_MS, Ask, Member, OPEN_MAX, Purpose, ROUNDS_MAX};
+use super::answer::{ANSWER_MS, Ask, Member, OPEN_MAX, Purpose, READS_MAX, ROUNDS_MAX};
 use super::effect::{Acknowledgement, Answer, Effect, MemberId, StoreRefused, Ticket, Violation};
 use super::presence::Presence;
 
@@ -178,7 +178,10 @@ impl Room {
         state_vector: StateVector,
     ) -> Result<(), Violation> {
         let Some(member) = self.members.get_mut(&id) else { return Ok(()) };
-        if member.reads >= OPEN_MAX || member.expected.len() >= OPEN_MAX {
+        if member.reads >= READS_MAX {
+            return Err(Violation::TooManyRequests { max: READS_MAX });
+        }
+        if member.expected.len() >= OPEN_MAX {
             return Err(Violation::TooManyRequests { max: OPEN_MAX });
         }
         if self.acknowledgement == Acknowledgement::Durable {
