@@ -1,1 +1,24 @@
-//! What forwards: sockets, rooms, fan-out and back-pressure; no document, nothing on disk.
+//! What forwards: sockets, connections, rooms, fan-out, back-pressure and admission.
+//!
+//! A relay holds connections and rooms, never a document and nothing on disk: it can be killed at any
+//! instant and replaced by an empty one. Whatever stores is attached through [`member::Archive`].
+//!
+//! Guarantees: a malformed frame closes its own connection and reaches nobody; a slow reader costs bounded
+//! memory; forwarding never waits for a disk, an acknowledgement always does.
+//! Start at [`Relay::start`]; the way of a frame is [`connection`] → room → the members' queues.
+
+pub mod admission;
+pub mod config;
+mod connection;
+mod error;
+mod http;
+mod listener;
+pub mod member;
+pub mod metrics;
+mod room;
+mod shutdown;
+
+pub use config::{AcknowledgeWithoutArchive, RelayConfig};
+pub use error::StartError;
+pub use http::{Body, Routes, text_response};
+pub use listener::{Parts, Relay};

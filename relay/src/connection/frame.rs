@@ -1,0 +1,65 @@
+//! Server frames of RFC 6455 as finished bytes: framed once, shared by every receiver.
+//!
+//! tungstenite reads; its write side cannot take a frame that is finished already, so these are written to
+//! the socket directly. Server frames are unmasked and never fragmented here.
+
+use bytes::Bytes;
+
+const FIN_BINARY: u8 = 0x82;
+const FIN_PING: u8 = 0x89;
+const FIN_CLOSE: u8 = 0x88;
+
+/// One binary message out of consecutive parts.
+pub(crate) fn binary(parts: &[&[u8]]) -> Bytes {
+    frame(FIN_BINARY, parts)
+}
+
+/// A ping without payload.
+pub(crate) fn ping() -> Bytes {
+    frame(FIN_PING, &[])
+}
+
+/// A close frame; the reason is cut to the 123 bytes that a control frame has room for.
+pub(crate) fn close(code: u16, reason: &str) -> Bytes {
+    let mut end = reason.len().min(123);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    let reason = reason.as_bytes().get(..end).unwrap_or_default();
+    frame(FIN_CLOSE, &[&code.to_be_bytes(), reason])
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "each branch checked the range")]
+fn frame(first: u8, parts: &[&[u8]]) -> Bytes {
+    let len: usize = parts.iter().map(|part| part.len()).sum();
+    let mut out = Vec::with_capacity(len + 10);
+    out.push(first);
+    if len < 126 {
+        out.push(len as u8);
+    } else if len <= usize::from(u16::MAX) {
+        out.push(126);
+        out.extend_from_slice(&(len as u16).to_be_bytes());
+    } else {
+        out.push(127);
+        out.extend_from_slice(&(len as u64).to_be_bytes());
+    }
+    for part in parts {
+        out.extend_from_slice(part);
+    }
+    out.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_rfc_6455() {
+        assert_eq!(binary(&[b"a", b"bc"])[..], [0x82, 3, b'a', b'b', b'c']);
+        assert_eq!(binary(&[&[0; 126]])[..4], [0x82, 126, 0, 126]);
+        assert_eq!(binary(&[&[0; 65536]])[..10], [0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+        assert_eq!(ping()[..], [0x89, 0]);
+        assert_eq!(close(1013, "x")[..], [0x88, 3, 0x03, 0xf5, b'x']);
+        assert_eq!(close(1000, &"é".repeat(100)).len(), 2 + 2 + 122);
+    }
+}

@@ -1,0 +1,39 @@
+//! One socket's life: handshake done, read frames into a dialect, write what waits, say goodbye.
+
+mod automerge;
+pub(crate) mod frame;
+mod hocuspocus;
+pub(crate) mod queue;
+mod read;
+mod task;
+mod write;
+mod y_websocket;
+
+pub(crate) use task::{Accepted, run};
+
+use bytes::Bytes;
+
+/// Why the server closes a connection: the code and a few words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Closing {
+    pub(crate) code: u16,
+    pub(crate) reason: String,
+    /// The label of the refusal metric, if it is a refusal.
+    pub(crate) refusal: Option<&'static str>,
+}
+
+impl Closing {
+    pub(crate) fn refused(code: u16, reason: &(impl ToString + ?Sized), refusal: &'static str) -> Self {
+        Self { code, reason: reason.to_string(), refusal: Some(refusal) }
+    }
+}
+
+/// What a dialect makes of a connection's messages.
+pub(crate) trait Dialect: Send {
+    /// One binary message.
+    fn message(&mut self, payload: Bytes) -> Result<(), Closing>;
+    /// One text message; no dialect here has any, and most clients ignore them too.
+    fn text(&mut self) -> Result<(), Closing>;
+    /// Once, at the end.
+    fn end(&mut self);
+}

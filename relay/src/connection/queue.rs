@@ -1,0 +1,190 @@
+//! What waits to be written to one connection: bounded in bytes, so a slow reader costs no more than that.
+//!
+//! A reader that falls behind loses its whole queue and is told to resynchronise (close 1013): never a
+//! single message, which it could not notice. Answers that it asked for do not make it fall behind; instead
+//! nothing more is read from a connection that has many bytes of answers waiting ([`Queue::drained`]).
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::frame;
+
+/// Close code 1013, "try again later": stock clients reconnect and synchronise anew.
+pub(crate) const CLOSE_BEHIND: u16 = 1013;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Forwarded,
+    Answer,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    frames: VecDeque<(Bytes, Origin)>,
+    forwarded_bytes: usize,
+    answer_bytes: usize,
+    last: Option<Bytes>,
+    ended: bool,
+}
+
+/// The queue of one connection.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    waiting: Mutex<Waiting>,
+    news: Notify,
+    relief: Notify,
+    bytes_max: usize,
+}
+
+/// What the writer takes out in one go.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// Write these.
+    Frames,
+    /// Write these, then the socket ends.
+    Last,
+}
+
+impl Queue {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self { waiting: Mutex::default(), news: Notify::new(), relief: Notify::new(), bytes_max }
+    }
+
+    /// A forwarded frame. Returns false if the reader has just fallen behind.
+    pub(crate) fn forward(&self, frame: Bytes) -> bool {
+        let mut waiting = self.lock();
+        if waiting.ended || waiting.last.is_some() {
+            return true;
+        }
+        if waiting.forwarded_bytes > self.bytes_max {
+            let last = Some(frame::close(CLOSE_BEHIND, "too slow, resynchronise"));
+            *waiting = Waiting { last, ..Waiting::default() };
+            drop(waiting);
+            self.news.notify_one();
+            return false;
+        }
+        waiting.forwarded_bytes += frame.len();
+        waiting.frames.push_back((frame, Origin::Forwarded));
+        drop(waiting);
+        self.news.notify_one();
+        true
+    }
+
+    /// A frame that this connection asked for.
+    pub(crate) fn answer(&self, frame: Bytes) {
+        let mut waiting = self.lock();
+        if !waiting.ended && waiting.last.is_none() {
+            waiting.answer_bytes += frame.len();
+            waiting.frames.push_back((frame, Origin::Answer));
+            drop(waiting);
+            self.news.notify_one();
+        }
+    }
+
+    /// Ends the connection after what waits already; the first reason stands.
+    pub(crate) fn close(&self, code: u16, reason: &str) {
+        let mut waiting = self.lock();
+        if waiting.last.is_none() {
+            waiting.last = Some(frame::close(code, reason));
+        }
+        drop(waiting);
+        self.news.notify_one();
+    }
+
+    /// The socket is gone: nothing is kept for it any more.
+    pub(crate) fn end(&self) {
+        let mut waiting = self.lock();
+        *waiting = Waiting { ended: true, ..Waiting::default() };
+        drop(waiting);
+        self.news.notify_one();
+        self.relief.notify_one();
+    }
+
+    /// Whether the close frame is on its way or the socket is gone.
+    pub(crate) fn is_closing(&self) -> bool {
+        let waiting = self.lock();
+        waiting.ended || waiting.last.is_some()
+    }
+
+    /// Waits until the answers that wait have at most so many bytes, or the connection ends. For the one
+    /// reader of this connection.
+    pub(crate) async fn drained(&self, answer_bytes: usize) {
+        while self.lock().answer_bytes > answer_bytes {
+            self.relief.notified().await;
+        }
+    }
+
+    /// Waits for something to write and moves up to `bytes` of it into `out`.
+    pub(crate) async fn take(&self, out: &mut VecDeque<Bytes>, bytes: usize) -> Taken {
+        loop {
+            if let Some(taken) = self.try_take(out, bytes) {
+                self.relief.notify_one();
+                return taken;
+            }
+            self.news.notified().await;
+        }
+    }
+
+    fn try_take(&self, out: &mut VecDeque<Bytes>, bytes: usize) -> Option<Taken> {
+        let mut waiting = self.lock();
+        let mut taken = 0;
+        while taken < bytes {
+            let Some((frame, origin)) = waiting.frames.pop_front() else { break };
+            let counted = match origin {
+                Origin::Forwarded => &mut waiting.forwarded_bytes,
+                Origin::Answer => &mut waiting.answer_bytes,
+            };
+            *counted = counted.saturating_sub(frame.len());
+            taken += frame.len();
+            out.push_back(frame);
+        }
+        if waiting.ended {
+            return Some(Taken::Last);
+        }
+        if waiting.frames.is_empty()
+            && let Some(last) = waiting.last.clone()
+        {
+            out.push_back(last);
+            waiting.ended = true;
+            return Some(Taken::Last);
+        }
+        (!out.is_empty()).then_some(Taken::Frames)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // Every change above leaves the queue whole, so a poisoned lock is as good as any.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_reader_loses_all_or_nothing() {
+        let queue = Queue::new(10);
+        assert!(queue.forward(Bytes::from(vec![1; 100])), "one large frame may always wait");
+        assert!(!queue.forward(Bytes::from_static(b"x")));
+        let mut out = VecDeque::new();
+        assert_eq!(queue.try_take(&mut out, 1 << 20), Some(Taken::Last));
+        assert_eq!(out, [frame::close(CLOSE_BEHIND, "too slow, resynchronise")]);
+    }
+
+    #[test]
+    fn answers_are_not_counted() {
+        let queue = Queue::new(10);
+        queue.answer(Bytes::from(vec![0; 1000]));
+        assert!(queue.forward(Bytes::from_static(b"a")));
+        assert!(queue.forward(Bytes::from_static(b"b")));
+        queue.close(1000, "bye");
+        let mut out = VecDeque::new();
+        assert_eq!(queue.try_take(&mut out, 1), Some(Taken::Frames));
+        assert_eq!(out.len(), 1);
+        assert_eq!(queue.try_take(&mut out, 1 << 20), Some(Taken::Last));
+        assert_eq!(out.len(), 4);
+    }
+}

@@ -1,0 +1,24 @@
+//! Why a relay does not start.
+
+use std::net::SocketAddr;
+
+/// What to tell a person whose relay does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Somebody listens there already.
+    #[error("{address} is already in use; stop the other process or choose another address with --listen")]
+    AddressInUse {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The system refuses the address.
+    #[error("cannot listen on {address}; choose another address with --listen")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}

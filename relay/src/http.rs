@@ -1,0 +1,206 @@
+//! HTTP on the same port: health, readiness, metrics, the upgrade to WebSocket, and what the embedder serves.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{
+    CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::connection::{self, Accepted};
+use crate::listener::{Counted, Shared};
+
+/// A whole response body.
+pub type Body = Full<Bytes>;
+
+/// What the embedder of a relay serves beside it.
+pub trait Routes: Send + Sync + 'static {
+    /// Answers a request, or none if the path is not its own.
+    fn respond<'a>(
+        &'a self,
+        method: &'a Method,
+        path: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Option<Response<Body>>> + Send + 'a>>;
+
+    /// Prometheus lines to add to the relay's own.
+    fn metrics(&self) -> String;
+
+    /// Whether it can do its work.
+    ///
+    /// # Errors
+    /// Why not, in a sentence.
+    fn ready(&self) -> Result<(), String>;
+}
+
+/// Which dialect a path belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    /// `/yjs/<room>`, still percent-encoded, with the query.
+    YWebsocket { room: String },
+    /// `/hocuspocus`
+    Hocuspocus,
+    /// `/automerge`
+    Automerge,
+}
+
+impl Endpoint {
+    fn of(path: &str, query: Option<&str>) -> Option<Self> {
+        let trimmed = path.trim_end_matches('/');
+        match trimmed {
+            "/hocuspocus" => Some(Self::Hocuspocus),
+            "/automerge" => Some(Self::Automerge),
+            "/yjs" => Some(Self::YWebsocket { room: String::new() }),
+            _ => path.strip_prefix("/yjs/").map(|room| {
+                let room = query.map_or_else(|| room.to_owned(), |query| format!("{room}?{query}"));
+                Self::YWebsocket { room }
+            }),
+        }
+    }
+
+    pub(crate) fn dialect(&self) -> &'static str {
+        match self {
+            Self::YWebsocket { .. } => "yjs",
+            Self::Hocuspocus => "hocuspocus",
+            Self::Automerge => "automerge",
+        }
+    }
+}
+
+/// Serves one accepted socket: HTTP until it ends or becomes a WebSocket.
+pub(crate) async fn serve(shared: Arc<Shared>, socket: TcpStream, address: SocketAddr) {
+    let service = service_fn(|request| {
+        let shared = Arc::clone(&shared);
+        async move { Ok::<_, Infallible>(answer(shared, address, request).await) }
+    });
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(shared.config.handshake_ms))
+        .max_buf_size(16 * 1024)
+        .serve_connection(TokioIo::new(socket), service)
+        .with_upgrades();
+    tokio::select! {
+        result = served => if let Err(error) = result {
+            if error.is_timeout() {
+                shared.metrics.refuse("handshake_timeout");
+            }
+            tracing::trace!(%address, %error, "http ended");
+        },
+        () = shared.stop.asked() => {}
+    }
+}
+
+async fn answer(shared: Arc<Shared>, address: SocketAddr, request: Request<Incoming>) -> Response<Body> {
+    let path = request.uri().path();
+    if let Some(endpoint) = Endpoint::of(path, request.uri().query()) {
+        return upgrade(shared, address, endpoint, request);
+    }
+    match (request.method(), path) {
+        (&Method::GET, "/healthz") => text_response(StatusCode::OK, "ok\n"),
+        (&Method::GET, "/readyz") => match shared.routes.as_ref().map_or(Ok(()), |routes| routes.ready()) {
+            Ok(()) => text_response(StatusCode::OK, "ready\n"),
+            Err(reason) => text_response(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
+        },
+        (&Method::GET, "/metrics") => {
+            let more = shared.routes.as_ref().map(|routes| routes.metrics()).unwrap_or_default();
+            text_response(StatusCode::OK, format!("{}{more}# EOF\n", shared.metrics.text()))
+        }
+        (method, path) => {
+            if let Some(routes) = &shared.routes
+                && let Some(response) = routes.respond(method, path).await
+            {
+                return response;
+            }
+            text_response(StatusCode::NOT_FOUND, "nothing is served here\n")
+        }
+    }
+}
+
+/// A plain-text response.
+#[must_use]
+pub fn text_response(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Full::new(text.into()));
+    *response.status_mut() = status;
+    let plain = hyper::header::HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, plain);
+    response
+}
+
+fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(token)))
+}
+
+fn upgrade(
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    endpoint: Endpoint,
+    mut request: Request<Incoming>,
+) -> Response<Body> {
+    let headers = request.headers();
+    let wants = request.method() == Method::GET
+        && has_token(headers, CONNECTION, "upgrade")
+        && has_token(headers, UPGRADE, "websocket")
+        && headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
+    let (true, Some(key)) = (wants, headers.get(SEC_WEBSOCKET_KEY)) else {
+        shared.metrics.refuse("no_upgrade");
+        return text_response(StatusCode::UPGRADE_REQUIRED, "this path speaks WebSocket (version 13)\n");
+    };
+    let accept = derive_accept_key(key.as_bytes());
+    // A client that offers subprotocols fails the handshake unless one of them is chosen.
+    let protocol = headers
+        .get(SEC_WEBSOCKET_PROTOCOL)
+        .and_then(|offered| offered.to_str().ok())
+        .and_then(|offered| offered.split(',').next().map(|first| first.trim().to_owned()));
+    let upgraded = hyper::upgrade::on(&mut request);
+    let guard = Counted::new(&shared);
+    tokio::spawn(async move {
+        let _guard = guard;
+        let Ok(upgraded) = upgraded.await else { return };
+        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else { return };
+        let accepted = Accepted { socket: parts.io.into_inner(), early: parts.read_buf, address, endpoint };
+        connection::run(shared, accepted).await;
+    });
+    let mut response = Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(CONNECTION, "Upgrade")
+        .header(UPGRADE, "websocket")
+        .header(SEC_WEBSOCKET_ACCEPT, accept);
+    if let Some(protocol) = protocol {
+        response = response.header(SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
+    response
+        .body(Body::default())
+        .unwrap_or_else(|_| text_response(StatusCode::BAD_REQUEST, "bad handshake\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_choose_the_dialect() {
+        let room = |room: &str| Some(Endpoint::YWebsocket { room: room.into() });
+        assert_eq!(Endpoint::of("/yjs/a/b%20c", None), room("a/b%20c"));
+        assert_eq!(Endpoint::of("/yjs/a", Some("token=x")), room("a?token=x"));
+        assert_eq!(Endpoint::of("/yjs", None), room(""));
+        assert_eq!(Endpoint::of("/hocuspocus/", None), Some(Endpoint::Hocuspocus));
+        assert_eq!(Endpoint::of("/automerge", None), Some(Endpoint::Automerge));
+        assert_eq!(Endpoint::of("/", None), None);
+    }
+}

@@ -1,0 +1,149 @@
+//! The listener: accepts sockets, hands them to HTTP, and the handle that stops all of it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tombolo_core::room::Acknowledgement;
+
+use crate::admission::Admission;
+use crate::config::{AcknowledgeWithoutArchive, RelayConfig};
+use crate::error::StartError;
+use crate::http::{self, Routes};
+use crate::member::Archive;
+use crate::metrics::Metrics;
+use crate::room::{Gossip, Rooms};
+use crate::shutdown::Stop;
+
+/// What every connection of a relay shares.
+pub(crate) struct Shared {
+    pub(crate) config: RelayConfig,
+    pub(crate) admission: Arc<dyn Admission>,
+    pub(crate) archive: Option<Arc<dyn Archive>>,
+    pub(crate) routes: Option<Arc<dyn Routes>>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) rooms: Arc<Rooms>,
+    pub(crate) gossip: Arc<Gossip>,
+    pub(crate) stop: Stop,
+    connections: AtomicUsize,
+}
+
+/// What a relay is made of besides its settings.
+pub struct Parts {
+    /// Who may join.
+    pub admission: Arc<dyn Admission>,
+    /// What stores, if anything does.
+    pub archive: Option<Arc<dyn Archive>>,
+    /// What else is served over HTTP.
+    pub routes: Option<Arc<dyn Routes>>,
+}
+
+/// A running relay. Dropping it does not stop it; [`Relay::stop`] does.
+pub struct Relay {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    accepting: tokio::task::JoinHandle<()>,
+}
+
+impl Relay {
+    /// Listens and serves on the current tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError`] if the address cannot be listened on.
+    pub async fn start(config: RelayConfig, parts: Parts) -> Result<Self, StartError> {
+        let listener = listen(config.listen).await?;
+        let address = listener.local_addr().unwrap_or(config.listen);
+        let metrics = Arc::new(Metrics::default());
+        let acknowledgement = match (&parts.archive, config.acknowledge) {
+            (Some(_), _) => Acknowledgement::Durable,
+            (None, AcknowledgeWithoutArchive::Never) => Acknowledgement::Never,
+            (None, AcknowledgeWithoutArchive::Forwarded) => Acknowledgement::Forwarded,
+        };
+        let rooms = Rooms::new(acknowledgement, parts.archive.clone(), Arc::clone(&metrics));
+        let shared = Arc::new(Shared {
+            config,
+            admission: parts.admission,
+            archive: parts.archive,
+            routes: parts.routes,
+            metrics,
+            rooms,
+            gossip: Arc::default(),
+            stop: Stop::new(),
+            connections: AtomicUsize::new(0),
+        });
+        let accepting = tokio::spawn(accept(Arc::clone(&shared), listener));
+        Ok(Self { shared, address, accepting })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops accepting, closes every connection with 1012 and waits until they are gone, at most `wait`.
+    pub async fn stop(self, wait: Duration) {
+        self.shared.stop.ask();
+        let _ = self.accepting.await;
+        let deadline = tokio::time::Instant::now() + wait;
+        while self.shared.connections.load(Ordering::Acquire) > 0 && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| match source.kind() {
+        std::io::ErrorKind::AddrInUse => StartError::AddressInUse { address },
+        _ => StartError::Listen { address, source },
+    })
+}
+
+async fn accept(shared: Arc<Shared>, listener: TcpListener) {
+    loop {
+        let accepted = tokio::select! {
+            () = shared.stop.asked() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((socket, address)) => open(&shared, socket, address),
+            Err(error) => {
+                // Out of descriptors: those that are open go on, new ones wait at the door.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+fn open(shared: &Arc<Shared>, socket: TcpStream, address: SocketAddr) {
+    let guard = Counted::new(shared);
+    if shared.connections.load(Ordering::Relaxed) > shared.config.connections_max {
+        shared.metrics.refuse("connections");
+        return;
+    }
+    let _ = socket.set_nodelay(true);
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move {
+        http::serve(shared, socket, address).await;
+        drop(guard);
+    });
+}
+
+/// Counts an open socket for as long as it lives.
+pub(crate) struct Counted(Arc<Shared>);
+
+impl Counted {
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+        shared.connections.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::AcqRel);
+    }
+}

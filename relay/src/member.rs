@@ -1,0 +1,108 @@
+//! The port for members in the same process: how an archive takes its seat in a room.
+//!
+//! Calls into the archive never block (they are made under a room's lock); its answers come back through
+//! the ports on other threads, in any order between rooms and in order within one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tombolo_core::id::DocumentId;
+use tombolo_core::room::{Answer, MemberId, StoreRefused, Ticket};
+use tombolo_core::update::{StateVector, Update};
+
+/// What stores. One for the whole relay.
+pub trait Archive: Send + Sync + 'static {
+    /// Takes a seat in the room of a Yjs document; loading goes on behind. Dropping the seat leaves.
+    fn open(&self, document: &DocumentId, room: Arc<dyn RoomPort>) -> Box<dyn ArchiveSeat>;
+
+    /// The end of all pairwise (automerge-repo) sessions.
+    fn pairwise(&self) -> &dyn Pairwise;
+
+    /// How much is on its way to the disk.
+    fn pressure(&self) -> &Pressure;
+}
+
+/// An archive's seat in one room.
+pub trait ArchiveSeat: Send {
+    /// Appends an update; the answer is [`RoomPort::stored`].
+    fn store(&self, ticket: Ticket, update: Update);
+    /// Reads what `asker` lacks; the answer is [`RoomPort::answered`].
+    fn read(&self, asker: MemberId, state_vector: StateVector);
+}
+
+/// What an archive tells a room.
+pub trait RoomPort: Send + Sync {
+    /// These updates are durable, or will never be.
+    fn stored(&self, results: &[(Ticket, Result<(), StoreRefused>)]);
+    /// What an asker lacks.
+    fn answered(&self, asker: MemberId, result: Result<Answer, StoreRefused>);
+}
+
+/// Where pairwise sessions end: a document-holding peer of automerge-repo clients.
+pub trait Pairwise: Send + Sync {
+    /// The peer id that clients see.
+    fn peer_id(&self) -> &str;
+    /// The storage id that clients see; stays the same for the life of the store.
+    fn storage_id(&self) -> &str;
+    /// A connection joins: a fresh identity, hence fresh sync state.
+    fn join(&self, port: Arc<dyn PairwisePort>) -> PairwisePeer;
+    /// A sync message, already validated; `wants` if the client asks whether the document exists.
+    fn receive(&self, peer: PairwisePeer, document: DocumentId, message: Bytes, wants: bool);
+    /// The connection is gone.
+    fn leave(&self, peer: PairwisePeer);
+}
+
+/// One connection at the pairwise end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PairwisePeer(pub u64);
+
+/// What the pairwise end tells a connection.
+pub trait PairwisePort: Send + Sync {
+    /// Send a sync message.
+    fn sync(&self, document: &DocumentId, message: Bytes);
+    /// Nobody here has the document.
+    fn unavailable(&self, document: &DocumentId);
+    /// What the client sent cannot be taken; close it.
+    fn refuse(&self, reason: &str);
+}
+
+/// Bytes on their way to the disk, and who waits for them to become fewer.
+#[derive(Debug, Default)]
+pub struct Pressure {
+    bytes: AtomicUsize,
+    relief: Notify,
+}
+
+impl Pressure {
+    /// So many bytes more are on their way.
+    pub fn add(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// So many bytes arrived.
+    pub fn remove(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.relief.notify_waiters();
+    }
+
+    /// Bytes on their way.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Waits until at most `bytes_max` are on their way.
+    pub async fn below(&self, bytes_max: usize) {
+        while self.bytes() > bytes_max {
+            let relief = self.relief.notified();
+            tokio::pin!(relief);
+            relief.as_mut().enable();
+            if self.bytes() <= bytes_max {
+                return;
+            }
+            relief.await;
+        }
+    }
+}

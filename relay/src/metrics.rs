@@ -1,0 +1,90 @@
+//! What is counted. The names are API: dashboards stand on them.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// The label of a dialect: `yjs`, `hocuspocus`, `automerge`.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct DialectLabel {
+    /// The dialect's name.
+    pub dialect: &'static str,
+}
+
+/// Why something was refused; a closed vocabulary of short words.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct ReasonLabel {
+    /// The reason.
+    pub reason: &'static str,
+}
+
+/// The relay's metrics.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// `tombolo_connections{dialect}`: open now.
+    pub connections: Family<DialectLabel, Gauge>,
+    /// `tombolo_connections_opened_total{dialect}`.
+    pub connections_opened: Family<DialectLabel, Counter>,
+    /// `tombolo_rooms`: open now.
+    pub rooms: Gauge,
+    /// `tombolo_messages_received_total`.
+    pub messages_received: Counter,
+    /// `tombolo_received_bytes_total`: payload of those messages.
+    pub bytes_received: Counter,
+    /// `tombolo_messages_sent_total`: frames queued for members.
+    pub messages_sent: Counter,
+    /// `tombolo_sent_bytes_total`: bytes of those frames.
+    pub bytes_sent: Counter,
+    /// `tombolo_acknowledgements_total`: updates that a client was told are saved.
+    pub acknowledgements: Counter,
+    /// `tombolo_refusals_total{reason}`.
+    pub refusals: Family<ReasonLabel, Counter>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("tombolo"),
+            connections: Family::default(),
+            connections_opened: Family::default(),
+            rooms: Gauge::default(),
+            messages_received: Counter::default(),
+            bytes_received: Counter::default(),
+            messages_sent: Counter::default(),
+            bytes_sent: Counter::default(),
+            acknowledgements: Counter::default(),
+            refusals: Family::default(),
+        };
+        let r = &mut metrics.registry;
+        r.register("connections", "Open connections", metrics.connections.clone());
+        r.register("connections_opened", "Connections opened", metrics.connections_opened.clone());
+        r.register("rooms", "Open rooms", metrics.rooms.clone());
+        r.register("messages_received", "Messages received", metrics.messages_received.clone());
+        r.register("received_bytes", "Message bytes received", metrics.bytes_received.clone());
+        r.register("messages_sent", "Frames queued for clients", metrics.messages_sent.clone());
+        r.register("sent_bytes", "Frame bytes queued for clients", metrics.bytes_sent.clone());
+        r.register("acknowledgements", "Updates acknowledged", metrics.acknowledgements.clone());
+        r.register("refusals", "What was refused, by reason", metrics.refusals.clone());
+        metrics
+    }
+}
+
+impl Metrics {
+    /// Counts one refusal.
+    pub fn refuse(&self, reason: &'static str) {
+        self.refusals.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// The Prometheus text, without the closing `# EOF` so that more can follow.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text.trim_end().trim_end_matches("# EOF").to_owned()
+    }
+}

@@ -1,0 +1,207 @@
+//! The driver of one room: feeds the machine of core and carries out its effects.
+//!
+//! The machine stands behind a mutex instead of a task: each call is short and never waits, so a frame
+//! reaches the members' queues without a hop.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tombolo_core::dialect::hocuspocus;
+use tombolo_core::dialect::y_protocols::Message;
+use tombolo_core::id::DocumentId;
+use tombolo_core::room::{Answer, Effect, MemberId, Room, StoreRefused, Ticket, Violation};
+use tombolo_core::time::Millis;
+
+use super::registry::Rooms;
+use super::shared_frame::{Framing, Seat, SharedFrame};
+use crate::connection::frame;
+use crate::connection::queue::{CLOSE_BEHIND, Queue};
+use crate::member::{ArchiveSeat, RoomPort};
+
+struct Inner {
+    machine: Room,
+    seats: BTreeMap<MemberId, Seat>,
+    archive: Option<Box<dyn ArchiveSeat>>,
+    timer: Option<Millis>,
+    gone: bool,
+}
+
+/// One room.
+pub(super) struct RoomDriver {
+    document: DocumentId,
+    rooms: Weak<Rooms>,
+    inner: Mutex<Inner>,
+}
+
+/// A taken seat; dropping it leaves the room.
+pub(crate) struct Seated {
+    room: Arc<RoomDriver>,
+    id: MemberId,
+}
+
+impl Seated {
+    /// A validated message of this member.
+    pub(crate) fn handle(&self, message: Message) -> Result<(), Violation> {
+        let now = self.room.now();
+        self.room.drive(|machine| machine.handle(now, self.id, message))
+    }
+}
+
+impl Drop for Seated {
+    fn drop(&mut self) {
+        let now = self.room.now();
+        self.room.drive(|machine| machine.leave(now, self.id));
+        self.room.lock().seats.remove(&self.id);
+        self.room.vanish_if_empty();
+    }
+}
+
+impl RoomDriver {
+    pub(super) fn new(document: DocumentId, rooms: Weak<Rooms>, machine: Room) -> Self {
+        let inner = Inner { machine, seats: BTreeMap::new(), archive: None, timer: None, gone: false };
+        Self { document, rooms, inner: Mutex::new(inner) }
+    }
+
+    pub(super) fn attach(&self, archive: Box<dyn ArchiveSeat>) {
+        self.lock().archive = Some(archive);
+    }
+
+    /// Takes a seat, unless the room has just vanished: then the caller opens a new one.
+    pub(super) fn sit_down(self: &Arc<Self>, id: MemberId, seat: Seat, counts: bool) -> Option<Seated> {
+        let mut inner = self.lock();
+        if inner.gone {
+            return None;
+        }
+        inner.seats.insert(id, seat);
+        drop(inner);
+        self.drive(|machine| machine.join(id, counts));
+        Some(Seated { room: Arc::clone(self), id })
+    }
+
+    fn now(&self) -> Millis {
+        self.rooms.upgrade().map_or(Millis(0), |rooms| rooms.now())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic under this lock would be a bug of ours; the room is then served on as it stands.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn drive<T>(self: &Arc<Self>, event: impl FnOnce(&mut Room) -> T) -> T {
+        let mut inner = self.lock();
+        let result = event(&mut inner.machine);
+        self.carry_out(&mut inner);
+        if let Some(deadline) = inner.machine.poll_timeout()
+            && inner.timer.is_none_or(|armed| deadline < armed)
+        {
+            inner.timer = Some(deadline);
+            self.arm(deadline);
+        }
+        result
+    }
+
+    fn carry_out(&self, inner: &mut Inner) {
+        let Some(rooms) = self.rooms.upgrade() else { return };
+        let metrics = &rooms.metrics;
+        let count = |bytes: usize| {
+            metrics.messages_sent.inc();
+            metrics.bytes_sent.inc_by(bytes as u64);
+        };
+        while let Some(effect) = inner.machine.poll_effect() {
+            match effect {
+                Effect::Send { to, body } => {
+                    if let Some(seat) = inner.seats.get(&to) {
+                        let frame = seat.framing.frame(&body);
+                        count(frame.len());
+                        seat.queue.answer(frame);
+                    }
+                }
+                Effect::Spread { except, body } => {
+                    let mut shared = SharedFrame::new(&body);
+                    for (id, seat) in inner.seats.iter().filter(|(id, _)| Some(**id) != except) {
+                        let frame = shared.for_framing(&seat.framing);
+                        count(frame.len());
+                        if !seat.queue.forward(frame) {
+                            metrics.refuse("behind");
+                            tracing::debug!(document = %self.document, member = id.0, "reader fell behind");
+                        }
+                    }
+                }
+                Effect::Acknowledge { to, applied } => {
+                    if let Some(Seat { queue, framing: Framing::Addressed(address) }) = inner.seats.get(&to) {
+                        metrics.acknowledgements.inc_by(u64::from(applied));
+                        queue.answer(frame::binary(&[&hocuspocus::sync_status(address, applied)]));
+                    }
+                }
+                Effect::Store { ticket, update } => {
+                    if let Some(archive) = &inner.archive {
+                        archive.store(ticket, update);
+                    }
+                }
+                Effect::Read { asker, state_vector } => {
+                    if let Some(archive) = &inner.archive {
+                        archive.read(asker, state_vector);
+                    }
+                }
+                Effect::Close { member } => {
+                    if let Some(seat) = inner.seats.get(&member) {
+                        metrics.refuse("store");
+                        close(&seat.queue);
+                    }
+                }
+            }
+        }
+    }
+
+    fn arm(self: &Arc<Self>, deadline: Millis) {
+        let room = Arc::downgrade(self);
+        let wait = Duration::from_millis(deadline.0.saturating_sub(self.now().0));
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            if let Some(room) = room.upgrade() {
+                room.lock().timer = None;
+                let now = room.now();
+                room.drive(|machine| machine.handle_timeout(now));
+            }
+        });
+    }
+
+    fn vanish_if_empty(self: &Arc<Self>) {
+        let Some(rooms) = self.rooms.upgrade() else { return };
+        let mut inner = self.lock();
+        if inner.seats.is_empty() && inner.machine.is_empty() && !inner.gone {
+            inner.gone = true;
+            let archive = inner.archive.take();
+            drop(inner);
+            rooms.remove(&self.document, self);
+            drop(archive);
+        }
+    }
+}
+
+fn close(queue: &Queue) {
+    queue.close(CLOSE_BEHIND, "the document cannot be stored or read now; try again later");
+}
+
+/// How an archive reaches the room without keeping it alive.
+pub(super) struct Port(pub(super) Weak<RoomDriver>);
+
+impl RoomPort for Port {
+    fn stored(&self, results: &[(Ticket, Result<(), StoreRefused>)]) {
+        if let Some(room) = self.0.upgrade() {
+            room.drive(|machine| {
+                for (ticket, result) in results {
+                    machine.stored(*ticket, *result);
+                }
+            });
+            room.vanish_if_empty();
+        }
+    }
+
+    fn answered(&self, asker: MemberId, result: Result<Answer, StoreRefused>) {
+        if let Some(room) = self.0.upgrade() {
+            room.drive(|machine| machine.answered(asker, result));
+        }
+    }
+}

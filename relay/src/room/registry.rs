@@ -1,0 +1,87 @@
+//! Which rooms there are: made with their first member, gone with their last.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tombolo_core::id::DocumentId;
+use tombolo_core::room::{Acknowledgement, MemberId, Room};
+use tombolo_core::time::Millis;
+
+use super::driver::{Port, RoomDriver, Seated};
+use super::shared_frame::Seat;
+use crate::member::Archive;
+use crate::metrics::Metrics;
+
+/// All rooms of a relay.
+pub(crate) struct Rooms {
+    start: Instant,
+    next_member: AtomicU64,
+    acknowledgement: Acknowledgement,
+    archive: Option<Arc<dyn Archive>>,
+    pub(super) metrics: Arc<Metrics>,
+    rooms: Mutex<HashMap<DocumentId, Arc<RoomDriver>>>,
+}
+
+impl Rooms {
+    pub(crate) fn new(
+        acknowledgement: Acknowledgement,
+        archive: Option<Arc<dyn Archive>>,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            start: Instant::now(),
+            next_member: AtomicU64::new(1),
+            acknowledgement,
+            archive,
+            metrics,
+            rooms: Mutex::default(),
+        })
+    }
+
+    /// Takes a seat in the room of `document`; `counts` if the dialect counts acknowledgements.
+    pub(crate) fn join(self: &Arc<Self>, document: &DocumentId, seat: &Seat, counts: bool) -> Seated {
+        let id = MemberId(self.next_member.fetch_add(1, Ordering::Relaxed));
+        loop {
+            let room = self.room(document);
+            if let Some(seated) = room.sit_down(id, seat.clone(), counts) {
+                return seated;
+            }
+        }
+    }
+
+    pub(super) fn now(&self) -> Millis {
+        Millis(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Forgets `room`, unless another has taken its place already.
+    pub(super) fn remove(&self, document: &DocumentId, room: &Arc<RoomDriver>) {
+        let mut rooms = self.lock();
+        if rooms.get(document).is_some_and(|current| Arc::ptr_eq(current, room)) {
+            rooms.remove(document);
+            self.metrics.rooms.dec();
+        }
+    }
+
+    fn room(self: &Arc<Self>, document: &DocumentId) -> Arc<RoomDriver> {
+        let mut rooms = self.lock();
+        if let Some(room) = rooms.get(document) {
+            return Arc::clone(room);
+        }
+        let machine = Room::new(self.acknowledgement);
+        let room = Arc::new(RoomDriver::new(document.clone(), Arc::downgrade(self), machine));
+        if let Some(archive) = &self.archive {
+            let port = Arc::new(Port(Arc::downgrade(&room)));
+            room.attach(archive.open(document, port));
+        }
+        rooms.insert(document.clone(), Arc::clone(&room));
+        self.metrics.rooms.inc();
+        room
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<DocumentId, Arc<RoomDriver>>> {
+        // Insertions and removals are single steps, so a poisoned map is whole.
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
