@@ -1,1 +1,18 @@
-//! Tombolo: what a client was told is saved, is saved.
+//! Tombolo: a CRDT document store for local-first collaboration. What a client was told is saved, is saved.
+//!
+//! This crate joins the parts: the relay that forwards ([`tombolo_relay`]), the store that survives
+//! ([`tombolo_store`]) and the archive between them, whose acknowledgement means fsynced.
+//! The binary `tombolo` is a thin shell around [`cli`].
+
+#[cfg(feature = "server")]
+pub mod archive;
+#[cfg(feature = "server")]
+pub mod cli;
+#[cfg(feature = "server")]
+pub mod config;
+#[cfg(feature = "server")]
+pub mod error;
+#[cfg(feature = "server")]
+pub mod http;
+#[cfg(feature = "server")]
+pub mod telemetry;

@@ -1,0 +1,299 @@
+//! The end of automerge-repo sessions: a hydrated document per open name, in the merge worker, with fresh
+//! sync state for every connection.
+//!
+//! A sync reply carries heads, and clients take heads for "saved": so each reply leaves only after the
+//! fsync that covers everything the document had when the reply was made.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tombolo_core::id::DocumentId;
+use tombolo_core::operation::Kind;
+use tombolo_relay::member::{Pairwise, PairwisePeer, PairwisePort, Pressure};
+use tombolo_store::worker::{Reply, Request, Worker, WorkerError};
+use tombolo_store::{AppendError, Document, Store};
+
+/// Commands taken in one go before replies are made, so that a burst costs one reply.
+const BATCH: usize = 256;
+
+type Ports = Arc<Mutex<HashMap<PairwisePeer, Arc<dyn PairwisePort>>>>;
+
+enum Command {
+    Receive { peer: PairwisePeer, document: DocumentId, message: Bytes, wants: bool },
+    Leave(PairwisePeer),
+}
+
+/// The pairwise end of an archive.
+pub(super) struct AutomergeEnd {
+    peer_id: String,
+    storage_id: String,
+    next: AtomicU64,
+    ports: Ports,
+    commands: Sender<Command>,
+    pressure: Arc<Pressure>,
+}
+
+impl AutomergeEnd {
+    pub(super) fn start(
+        store: Store,
+        worker: Arc<dyn Worker>,
+        pressure: Arc<Pressure>,
+    ) -> std::io::Result<Self> {
+        let replica = store.replica().to_string();
+        let (commands, receiver) = channel();
+        let ports = Ports::default();
+        let sessions = Sessions {
+            store,
+            worker,
+            ports: Arc::clone(&ports),
+            pressure: Arc::clone(&pressure),
+            open: BTreeMap::new(),
+        };
+        std::thread::Builder::new().name("automerge".into()).spawn(move || sessions.run(&receiver))?;
+        Ok(Self {
+            peer_id: format!("tombolo-{}", replica.get(..16).unwrap_or_default()),
+            storage_id: uuid(&replica),
+            next: AtomicU64::new(1),
+            ports,
+            commands,
+            pressure,
+        })
+    }
+}
+
+/// 32 hex digits in the grouping that clients expect of a storage id.
+fn uuid(hex: &str) -> String {
+    let mut out = String::with_capacity(36);
+    for (index, digit) in hex.chars().take(32).enumerate() {
+        if matches!(index, 8 | 12 | 16 | 20) {
+            out.push('-');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+impl Pairwise for AutomergeEnd {
+    fn peer_id(&self) -> &str {
+        &self.peer_id
+    }
+
+    fn storage_id(&self) -> &str {
+        &self.storage_id
+    }
+
+    fn join(&self, port: Arc<dyn PairwisePort>) -> PairwisePeer {
+        let peer = PairwisePeer(self.next.fetch_add(1, Ordering::Relaxed));
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner).insert(peer, port);
+        peer
+    }
+
+    fn receive(&self, peer: PairwisePeer, document: DocumentId, message: Bytes, wants: bool) {
+        self.pressure.add(message.len());
+        // The thread lives as long as this sender.
+        let _ = self.commands.send(Command::Receive { peer, document, message, wants });
+    }
+
+    fn leave(&self, peer: PairwisePeer) {
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner).remove(&peer);
+        let _ = self.commands.send(Command::Leave(peer));
+    }
+}
+
+struct OpenSession {
+    document: Document,
+    peers: BTreeSet<PairwisePeer>,
+    /// Who asked whether the document exists and was not answered yet.
+    asking: BTreeSet<PairwisePeer>,
+}
+
+struct Sessions {
+    store: Store,
+    worker: Arc<dyn Worker>,
+    ports: Ports,
+    pressure: Arc<Pressure>,
+    open: BTreeMap<DocumentId, OpenSession>,
+}
+
+impl Sessions {
+    fn run(mut self, commands: &Receiver<Command>) {
+        while let Ok(first) = commands.recv() {
+            let mut touched = BTreeSet::new();
+            for command in std::iter::once(first).chain(commands.try_iter().take(BATCH)) {
+                match command {
+                    Command::Receive { peer, document, message, wants } => {
+                        let bytes = message.len();
+                        match self.receive(peer, &document, message, wants) {
+                            Ok(()) => {
+                                touched.insert(document);
+                            }
+                            Err(reason) => self.fail(peer, &document, &reason),
+                        }
+                        self.pressure.remove(bytes);
+                    }
+                    Command::Leave(peer) => self.leave(peer),
+                }
+            }
+            for document in touched {
+                self.reply(&document);
+            }
+        }
+    }
+
+    fn receive(
+        &mut self,
+        peer: PairwisePeer,
+        id: &DocumentId,
+        message: Bytes,
+        wants: bool,
+    ) -> Result<(), Failure> {
+        if port(&self.ports, peer).is_none() {
+            return Ok(()); // Left while its message waited.
+        }
+        if !self.open.contains_key(id) {
+            let document = self.store.document(id).map_err(|error| Failure::Store(error.to_string()))?;
+            let contents = document.read().map_err(|error| Failure::Store(error.to_string()))?;
+            let parts = contents.snapshot.into_iter().chain(contents.tail).collect();
+            self.worker.call(Request::SessionOpen { document: id.clone(), parts })?;
+            let session = OpenSession { document, peers: BTreeSet::new(), asking: BTreeSet::new() };
+            self.open.insert(id.clone(), session);
+        }
+        let Some(session) = self.open.get_mut(id) else { return Ok(()) };
+        if session.peers.insert(peer) {
+            self.worker.call(Request::SessionJoin { document: id.clone(), peer: peer.0 })?;
+        }
+        if wants {
+            session.asking.insert(peer);
+        }
+        let request = Request::SessionReceive { document: id.clone(), peer: peer.0, message };
+        if let Reply::Received { changes, .. } = self.worker.call(request)?
+            && !changes.is_empty()
+        {
+            let (pressure, bytes, name) = (Arc::clone(&self.pressure), changes.len(), id.clone());
+            pressure.add(bytes);
+            let appended = session.document.append(
+                Kind::AutomergeChanges,
+                changes,
+                Box::new(move |result| {
+                    pressure.remove(bytes);
+                    if let Err(error) = result {
+                        tracing::error!(document = %name, %error, "changes were not stored");
+                    }
+                }),
+            );
+            if let Err(error) = appended {
+                self.pressure.remove(bytes);
+                // The session has what the store has not: nothing it would say is true.
+                return Err(Failure::Refused(error));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the replies now, lets them go when everything they speak of is durable.
+    fn reply(&mut self, id: &DocumentId) {
+        let Some(session) = self.open.get_mut(id) else { return };
+        let generated = self.worker.call(Request::SessionGenerate { document: id.clone() });
+        let (messages, empty) = match generated {
+            Ok(Reply::Generated { messages, empty }) => (messages, empty),
+            Ok(_) => return,
+            Err(error) => {
+                self.restart(id, &error.to_string());
+                return;
+            }
+        };
+        let unavailable = if empty { std::mem::take(&mut session.asking) } else { BTreeSet::new() };
+        session.asking.clear();
+        let (ports, document) = (Arc::clone(&self.ports), id.clone());
+        session.document.barrier(Box::new(move |result| {
+            for (peer, message) in messages {
+                let Some(port) = port(&ports, PairwisePeer(peer)) else { continue };
+                match &result {
+                    Ok(_) => port.sync(&document, message),
+                    Err(_) => port.refuse("the document cannot be stored now"),
+                }
+            }
+            for peer in unavailable {
+                if let Some(port) = port(&ports, peer) {
+                    port.unavailable(&document);
+                }
+            }
+        }));
+    }
+
+    fn leave(&mut self, peer: PairwisePeer) {
+        let ids: Vec<_> = self
+            .open
+            .iter()
+            .filter(|(_, session)| session.peers.contains(&peer))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in ids {
+            let left = self.worker.call(Request::SessionLeave { document: id.clone(), peer: peer.0 });
+            if let Some(session) = self.open.get_mut(&id) {
+                session.peers.remove(&peer);
+                session.asking.remove(&peer);
+                if session.peers.is_empty() || left.is_err() {
+                    self.open.remove(&id);
+                }
+            }
+        }
+    }
+
+    fn fail(&mut self, peer: PairwisePeer, id: &DocumentId, failure: &Failure) {
+        tracing::warn!(document = %id, %failure, "a sync message was not taken");
+        match failure {
+            Failure::Store(_) => {
+                if let Some(port) = port(&self.ports, peer) {
+                    port.refuse("the document cannot be read or stored now");
+                }
+            }
+            Failure::Worker(WorkerError::Refused { reason }) => {
+                if let Some(port) = port(&self.ports, peer) {
+                    port.refuse(reason);
+                }
+            }
+            Failure::Refused(error) => self.restart(id, &error.to_string()),
+            Failure::Worker(error) => self.restart(id, &error.to_string()),
+        }
+    }
+
+    /// The session is lost: its peers start over with fresh state, from what is stored.
+    fn restart(&mut self, id: &DocumentId, reason: &str) {
+        tracing::error!(document = %id, reason, "the session of a document is started over");
+        let Some(session) = self.open.remove(id) else { return };
+        for peer in session.peers {
+            // Ends the worker's side too, if it is still there.
+            let _ = self.worker.call(Request::SessionLeave { document: id.clone(), peer: peer.0 });
+            if let Some(port) = port(&self.ports, peer) {
+                port.refuse("the session was started over, connect again");
+            }
+        }
+    }
+}
+
+fn port(ports: &Ports, peer: PairwisePeer) -> Option<Arc<dyn PairwisePort>> {
+    ports.lock().unwrap_or_else(PoisonError::into_inner).get(&peer).cloned()
+}
+
+/// Why a sync message was not taken.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("store: {0}")]
+    Store(String),
+    #[error("refused: {0}")]
+    Refused(AppendError),
+    #[error("worker: {0}")]
+    Worker(#[from] WorkerError),
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn storage_ids_look_like_those_of_clients() {
+        assert_eq!(super::uuid("00112233445566778899aabbccddeeff"), "00112233-4455-6677-8899-aabbccddeeff");
+    }
+}

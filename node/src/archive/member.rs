@@ -1,0 +1,103 @@
+//! How the store takes its seat in every room.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use tombolo_core::id::DocumentId;
+use tombolo_core::room::{MemberId, Ticket};
+use tombolo_core::update::{StateVector, Update};
+use tombolo_relay::member::{Archive, ArchiveSeat, Pairwise, Pressure, RoomPort};
+use tombolo_store::{Store, worker::Worker};
+
+use super::acknowledge;
+use super::automerge::AutomergeEnd;
+use super::state::{Common, OpenDocument, stored_snapshot};
+
+type Opened = Mutex<HashMap<DocumentId, Weak<OpenDocument>>>;
+
+/// The archive over a store.
+pub struct StoreArchive {
+    common: Arc<Common>,
+    opened: Arc<Opened>,
+    pairwise: AutomergeEnd,
+}
+
+impl StoreArchive {
+    /// Starts on the current tokio runtime.
+    ///
+    /// # Errors
+    /// What the system says if it refuses the thread for pairwise sessions.
+    pub fn start(store: Store, worker: Arc<dyn Worker>) -> std::io::Result<Self> {
+        let pressure = Arc::new(Pressure::default());
+        let pairwise = AutomergeEnd::start(store.clone(), worker, Arc::clone(&pressure))?;
+        let settling = acknowledge::start();
+        let runtime = tokio::runtime::Handle::current();
+        let common = Arc::new(Common { store, pressure, settling, runtime });
+        Ok(Self { common, opened: Arc::default(), pairwise })
+    }
+
+    /// What is durable of a Yjs document, as an encoded Yjs snapshot; answers only after the fsync that covers
+    /// all of it. None if it cannot be read or is not being stored.
+    pub async fn durable_snapshot(&self, id: &DocumentId) -> Option<Vec<u8>> {
+        let open = lock(&self.opened).get(id).and_then(Weak::upgrade);
+        let (document, snapshot) = match open.and_then(|open| open.current()) {
+            Some(current) => current,
+            None => {
+                let (store, id) = (self.common.store.clone(), id.clone());
+                let read = tokio::task::spawn_blocking(move || stored_snapshot(&store, &id));
+                read.await.ok()?.ok()?
+            }
+        };
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        document.barrier(Box::new(move |result| {
+            // Nobody waits any more if the request was dropped.
+            let _ = sender.send(result.is_ok());
+        }));
+        receiver.await.ok()?.then_some(snapshot)
+    }
+}
+
+impl Archive for StoreArchive {
+    fn open(&self, document: &DocumentId, room: Arc<dyn RoomPort>) -> Box<dyn ArchiveSeat> {
+        let open = OpenDocument::open(document.clone(), room, &self.common);
+        lock(&self.opened).insert(document.clone(), Arc::downgrade(&open));
+        Box::new(Seat { id: document.clone(), open, opened: Arc::clone(&self.opened) })
+    }
+
+    fn pairwise(&self) -> &dyn Pairwise {
+        &self.pairwise
+    }
+
+    fn pressure(&self) -> &Pressure {
+        &self.common.pressure
+    }
+}
+
+struct Seat {
+    id: DocumentId,
+    open: Arc<OpenDocument>,
+    opened: Arc<Opened>,
+}
+
+impl ArchiveSeat for Seat {
+    fn store(&self, ticket: Ticket, update: Update) {
+        self.open.store(ticket, update);
+    }
+
+    fn read(&self, asker: MemberId, state_vector: StateVector) {
+        self.open.read(asker, state_vector);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut opened = lock(&self.opened);
+        if opened.get(&self.id).is_some_and(|open| std::ptr::eq(open.as_ptr(), Arc::as_ptr(&self.open))) {
+            opened.remove(&self.id);
+        }
+    }
+}
+
+fn lock(opened: &Opened) -> MutexGuard<'_, HashMap<DocumentId, Weak<OpenDocument>>> {
+    opened.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,11 @@
+//! The archive: the member of each room that stores. Its acknowledgement means fsynced.
+//!
+//! Joins are served from stored bytes without a decoded document; what a client sends again is recognised
+//! by its ranges and costs no second record. A document that nobody has open costs no memory.
+
+mod acknowledge;
+mod automerge;
+mod member;
+mod state;
+
+pub use member::StoreArchive;

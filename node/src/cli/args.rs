@@ -1,0 +1,85 @@
+//! The arguments. Each can be given as a flag, in the environment or in a TOML file, in this order of weight.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+
+use crate::config::{DATA, Given, LISTEN, LOG};
+
+const AFTER: &str = "Exit codes: 0 success · 1 the system refused · 2 wrong arguments or settings · 3 cannot listen · \
+                     4 cannot open the data folder · 5 not everything was put away at the end (nothing acknowledged is lost)";
+
+/// A CRDT document store for local-first collaboration: what a client was told is saved, is saved.
+#[derive(Debug, Parser)]
+#[command(name = "tombolo", version, after_help = AFTER, propagate_version = true)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Serve documents: the editor page, y-websocket, Hocuspocus and automerge-repo clients, kept on disk
+    Serve(Serve),
+    /// Only forward between Yjs clients: no documents, nothing on disk, replaceable at any instant
+    Relay(Relay),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Common {
+    /// Where to listen [default: 127.0.0.1:8484]
+    #[arg(long, env = "TOMBOLO_LISTEN", value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    /// How much to log to stderr: error, warn, info, debug, trace, or a filter [default: warn]
+    #[arg(long, env = "TOMBOLO_LOG", value_name = "FILTER")]
+    log: Option<String>,
+    /// A TOML file with any of: listen, data, log, ack
+    #[arg(long, env = "TOMBOLO_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    common: Common,
+    /// The folder that keeps the documents; made if missing [default: tombolo-data]
+    #[arg(long, env = "TOMBOLO_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Relay {
+    #[command(flatten)]
+    common: Common,
+    /// When to tell clients "saved": never, or as soon as it was forwarded (nobody keeps it) [default: never]
+    #[arg(long, env = "TOMBOLO_ACK", value_name = "never|forwarded")]
+    ack: Option<String>,
+}
+
+impl Args {
+    pub(super) fn given(&self) -> Given {
+        // The help names these by hand, because a flag's default would hide the file's word.
+        debug_assert_eq!((LISTEN, DATA, LOG), ("127.0.0.1:8484", "tombolo-data", "warn"));
+        let (common, data, ack) = match &self.command {
+            Command::Serve(serve) => (&serve.common, serve.data.clone(), None),
+            Command::Relay(relay) => (&relay.common, None, relay.ack.clone()),
+        };
+        Given {
+            listen: common.listen.clone(),
+            data,
+            log: common.log.clone(),
+            ack,
+            config: common.config.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_hold_together() {
+        super::Args::command().debug_assert();
+    }
+}

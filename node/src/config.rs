@@ -1,0 +1,126 @@
+//! Settings: flag over environment over file over default, checked once.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::error::Error;
+
+/// Where a server listens unless told otherwise.
+pub const LISTEN: &str = "127.0.0.1:8484";
+/// Where documents are kept unless told otherwise.
+pub const DATA: &str = "tombolo-data";
+/// How much is logged unless told otherwise.
+pub const LOG: &str = "warn";
+
+/// What a TOML file may say. Unknown keys are refused, so that a slip of the pen is not silence.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// `listen = "127.0.0.1:8484"`
+    pub listen: Option<String>,
+    /// `data = "tombolo-data"`
+    pub data: Option<PathBuf>,
+    /// `log = "warn"`
+    pub log: Option<String>,
+    /// `ack = "never"` or `"forwarded"`, for a relay without an archive.
+    pub ack: Option<String>,
+}
+
+/// Settings that came by flag or environment.
+#[derive(Clone, Debug, Default)]
+pub struct Given {
+    /// `--listen`
+    pub listen: Option<String>,
+    /// `--data`
+    pub data: Option<PathBuf>,
+    /// `--log`
+    pub log: Option<String>,
+    /// `--ack`
+    pub ack: Option<String>,
+    /// `--config`
+    pub config: Option<PathBuf>,
+}
+
+/// Checked settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The data folder.
+    pub data: PathBuf,
+    /// The log filter.
+    pub log: String,
+    /// Whether a relay without an archive acknowledges what it forwarded.
+    pub acknowledge_forwarded: bool,
+}
+
+impl Settings {
+    /// Lays what was given over what the file says.
+    ///
+    /// # Errors
+    /// [`Error::ConfigFile`] or [`Error::Setting`], with the name of what is wrong.
+    pub fn resolve(given: Given) -> Result<Self, Error> {
+        let file = given.config.as_deref().map(read).transpose()?.unwrap_or_default();
+        let listen = given.listen.or(file.listen).unwrap_or_else(|| LISTEN.to_owned());
+        let ack = given.ack.or(file.ack).unwrap_or_else(|| "never".to_owned());
+        Ok(Self {
+            listen: listen.parse().map_err(|_| Error::Setting {
+                name: "listen",
+                value: listen,
+                expected: "give an address and a port, such as 127.0.0.1:8484",
+            })?,
+            data: given.data.or(file.data).unwrap_or_else(|| DATA.into()),
+            log: given.log.or(file.log).unwrap_or_else(|| LOG.to_owned()),
+            acknowledge_forwarded: match ack.as_str() {
+                "never" => false,
+                "forwarded" => true,
+                _ => {
+                    return Err(Error::Setting {
+                        name: "ack",
+                        value: ack,
+                        expected: "give never or forwarded",
+                    });
+                }
+            },
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<File, Error> {
+    let fail =
+        |source: Box<dyn std::error::Error + Send + Sync>| Error::ConfigFile { path: path.into(), source };
+    let text = std::fs::read_to_string(path).map_err(|error| fail(error.into()))?;
+    toml::from_str(&text).map_err(|error| fail(error.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn given_over_file_over_default() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tombolo.toml");
+        std::fs::write(&path, "listen = \"127.0.0.1:1\"\ndata = \"from-file\"\n").unwrap();
+        let given = Given { config: Some(path), listen: Some("127.0.0.1:2".into()), ..Given::default() };
+        let settings = Settings::resolve(given).unwrap();
+        assert_eq!(settings.listen, "127.0.0.1:2".parse().unwrap());
+        assert_eq!(settings.data, Path::new("from-file"));
+        assert_eq!(settings.log, LOG);
+    }
+
+    #[test]
+    fn slips_of_the_pen_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tombolo.toml");
+        std::fs::write(&path, "lisen = \"127.0.0.1:1\"\n").unwrap();
+        assert!(matches!(
+            Settings::resolve(Given { config: Some(path), ..Given::default() }),
+            Err(Error::ConfigFile { .. })
+        ));
+        let bad = Given { listen: Some("here".into()), ..Given::default() };
+        assert!(matches!(Settings::resolve(bad), Err(Error::Setting { name: "listen", .. })));
+    }
+}

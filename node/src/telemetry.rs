@@ -1,0 +1,14 @@
+//! Logs: on stderr, leveled by `--log`, never with content, keys or whole messages.
+
+use tracing_subscriber::EnvFilter;
+
+/// Installs the log of the process. A filter such as `info` or `warn,tombolo_relay=debug`.
+///
+/// # Errors
+/// The filter's own complaint, if it has no meaning.
+pub fn install(filter: &str) -> Result<(), String> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
+    // A second call in one process (tests) keeps the first log.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    Ok(())
+}
