@@ -1,6 +1,6 @@
 //! Compaction: when a tail has grown, the merge worker folds it into a new snapshot.
 //!
-//! The policy is what balanced reads and writes when it was measured (`store/HAZARDS.md`, compaction): a tail
+//! The policy is what balanced reads and writes when it was measured (HAZARDS yrs-8, am-5): a tail
 //! as large as the snapshot and at least 64 KiB, or many small ones, or a document that its last user left
 //! with more than a few. A fold that the worker refuses leaves everything as it is and is tried again only
 //! when the tail has doubled.

@@ -62,7 +62,7 @@ fn create(folder: &Path, path: &Path) -> io::Result<ReplicaId> {
 fn encode(id: ReplicaId) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend_from_slice(&id.0);
-    bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+    bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
     bytes
 }
 

@@ -19,9 +19,13 @@ enum Waiting {
 }
 
 enum State {
+    /// Not asked for yet, or it did not open the last time.
+    Closed,
     Opening(Vec<Waiting>),
-    Open { document: Document, coverage: Coverage },
-    Failed,
+    Open {
+        document: Document,
+        coverage: Coverage,
+    },
 }
 
 /// What every open document shares.
@@ -43,54 +47,19 @@ pub(super) struct OpenDocument {
 impl OpenDocument {
     /// Starts to open; requests wait until it is done.
     pub(super) fn open(id: DocumentId, room: Arc<dyn RoomPort>, common: &Arc<Common>) -> Arc<Self> {
-        let state = Mutex::new(State::Opening(Vec::new()));
-        let this = Arc::new(Self { id, room, common: Arc::clone(common), state });
-        let opening = Arc::clone(&this);
-        common.runtime.spawn_blocking(move || opening.load());
+        let this = Arc::new(Self { id, room, common: Arc::clone(common), state: Mutex::new(State::Closed) });
+        this.start_loading(&mut this.lock(), Vec::new());
         this
     }
 
-    fn load(self: &Arc<Self>) {
-        let opened = self.common.store.document(&self.id);
-        let loaded = opened.and_then(|document| coverage_of(&document).map(|coverage| (document, coverage)));
-        let waiting = {
-            let mut state = self.lock();
-            let next = match loaded {
-                Ok((document, coverage)) => State::Open { document, coverage },
-                Err(error) => {
-                    tracing::error!(document = %self.id, %error, "cannot open the document");
-                    State::Failed
-                }
-            };
-            match std::mem::replace(&mut *state, next) {
-                State::Opening(mut waiting) => {
-                    // Updates in their order under the lock, so that none overtakes those that waited.
-                    waiting.retain(|request| match request {
-                        Waiting::Store(ticket, update) => {
-                            self.store_now(&mut state, *ticket, update);
-                            false
-                        }
-                        Waiting::Read(..) => true,
-                    });
-                    waiting
-                }
-                State::Open { .. } | State::Failed => Vec::new(),
-            }
-        };
-        for request in waiting {
-            if let Waiting::Read(asker, state_vector) = request {
-                self.read(asker, state_vector);
-            }
-        }
-    }
-
     /// Appends an update; the room hears of it when it is durable.
-    pub(super) fn store(&self, ticket: Ticket, update: Update) {
+    pub(super) fn store(self: &Arc<Self>, ticket: Ticket, update: Update) {
         self.common.pressure.add(update.bytes().len());
         let mut state = self.lock();
         match &mut *state {
+            State::Closed => self.start_loading(&mut state, vec![Waiting::Store(ticket, update)]),
             State::Opening(waiting) => waiting.push(Waiting::Store(ticket, update)),
-            State::Open { .. } | State::Failed => self.store_now(&mut state, ticket, &update),
+            State::Open { document, coverage } => self.append(document, coverage, ticket, &update),
         }
     }
 
@@ -98,20 +67,59 @@ impl OpenDocument {
     pub(super) fn read(self: &Arc<Self>, asker: MemberId, state_vector: StateVector) {
         let mut state = self.lock();
         match &mut *state {
+            State::Closed => self.start_loading(&mut state, vec![Waiting::Read(asker, state_vector)]),
             State::Opening(waiting) => waiting.push(Waiting::Read(asker, state_vector)),
             State::Open { document, coverage } => {
                 let (document, have) = (document.clone(), coverage.state_vector());
-                drop(state);
                 let this = Arc::clone(self);
-                self.common
-                    .runtime
-                    .spawn_blocking(move || this.answer(asker, &state_vector, &document, have));
+                let runtime = &self.common.runtime;
+                runtime.spawn_blocking(move || this.answer(asker, &state_vector, &document, have));
             }
-            State::Failed => {
-                drop(state);
-                // Not from under the room's lock, which the caller may hold.
-                let room = Arc::clone(&self.room);
-                self.common.runtime.spawn(async move { room.answered(asker, Err(StoreRefused)) });
+        }
+    }
+
+    fn start_loading(self: &Arc<Self>, state: &mut State, waiting: Vec<Waiting>) {
+        *state = State::Opening(waiting);
+        let this = Arc::clone(self);
+        self.common.runtime.spawn_blocking(move || this.load());
+    }
+
+    fn load(self: &Arc<Self>) {
+        let opened = self.common.store.document(&self.id);
+        match opened.and_then(|document| coverage_of(&document).map(|coverage| (document, coverage))) {
+            Ok((document, coverage)) => self.loaded(document, coverage),
+            Err(error) => {
+                tracing::error!(document = %self.id, %error, "cannot open the document");
+                self.not_loaded();
+            }
+        }
+    }
+
+    fn loaded(self: &Arc<Self>, document: Document, mut coverage: Coverage) {
+        let mut state = self.lock();
+        let State::Opening(waiting) = std::mem::replace(&mut *state, State::Closed) else { return };
+        let mut reads = Vec::new();
+        // Updates in their order under the lock, so that none overtakes those that waited.
+        for request in waiting {
+            match request {
+                Waiting::Store(ticket, update) => self.append(&document, &mut coverage, ticket, &update),
+                Waiting::Read(asker, state_vector) => reads.push((asker, state_vector)),
+            }
+        }
+        *state = State::Open { document, coverage };
+        drop(state);
+        for (asker, state_vector) in reads {
+            self.read(asker, state_vector);
+        }
+    }
+
+    /// Whoever waits is refused, and comes back later: then it is tried again.
+    fn not_loaded(&self) {
+        let State::Opening(waiting) = std::mem::replace(&mut *self.lock(), State::Closed) else { return };
+        for request in waiting {
+            match request {
+                Waiting::Store(ticket, update) => self.settle(ticket, &update).tell(Err(StoreRefused)),
+                Waiting::Read(asker, _) => self.room.answered(asker, Err(StoreRefused)),
             }
         }
     }
@@ -120,7 +128,7 @@ impl OpenDocument {
     pub(super) fn current(&self) -> Option<(Document, Vec<u8>)> {
         match &*self.lock() {
             State::Open { document, coverage } => Some((document.clone(), coverage.encode_snapshot())),
-            State::Opening(_) | State::Failed => None,
+            State::Closed | State::Opening(_) => None,
         }
     }
 
@@ -143,14 +151,13 @@ impl OpenDocument {
         self.room.answered(asker, result);
     }
 
-    fn store_now(&self, state: &mut State, ticket: Ticket, update: &Update) {
-        let settle = Settle {
-            room: Arc::clone(&self.room),
-            common: Arc::clone(&self.common),
-            ticket,
-            bytes: update.bytes().len(),
-        };
-        let State::Open { document, coverage } = state else { return settle.tell(Err(StoreRefused)) };
+    fn settle(&self, ticket: Ticket, update: &Update) -> Settle {
+        let (room, common) = (Arc::clone(&self.room), Arc::clone(&self.common));
+        Settle { room, common, ticket, bytes: update.bytes().len() }
+    }
+
+    fn append(&self, document: &Document, coverage: &mut Coverage, ticket: Ticket, update: &Update) {
+        let settle = self.settle(ticket, update);
         let (id, later) = (self.id.clone(), settle.clone());
         let done: tombolo_store::Done = Box::new(move |result| {
             if let Err(error) = &result {

@@ -1,3 +1,5 @@
+//! automerge-repo: captured frames come back, everything else is refused.
+
 use automerge::sync::{Message as SyncMessage, State, SyncDoc};
 use automerge::transaction::Transactable;
 use automerge::{ActorId, AutoCommit, ROOT};

@@ -1,3 +1,5 @@
+//! Hocuspocus: captured frames come back, everything else is refused.
+
 use proptest::prelude::*;
 
 use super::*;

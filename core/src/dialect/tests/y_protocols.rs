@@ -1,3 +1,5 @@
+//! y-protocols: captured frames come back, everything else is refused.
+
 use proptest::prelude::*;
 use yrs::{Doc, ReadTxn, Text, Transact};
 

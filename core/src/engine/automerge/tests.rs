@@ -1,3 +1,5 @@
+//! Folding and syncing Automerge documents, held against automerge itself.
+
 use ::automerge::sync::{Message, State, SyncDoc};
 use ::automerge::transaction::Transactable;
 use ::automerge::{ActorId, AutoCommit, ROOT};

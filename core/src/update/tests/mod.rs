@@ -1,2 +1,4 @@
+//! Updates as bytes: captured ones, and random histories held against yrs.
+
 mod golden;
 mod random;

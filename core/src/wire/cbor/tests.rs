@@ -1,3 +1,5 @@
+//! CBOR within bounds: what is read, what is written, what is refused.
+
 use super::*;
 use crate::limits::NESTING_MAX;
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! The worker on threads: what it answers, and what it survives.
+
 use std::time::Duration;
 
 use super::*;

@@ -1,0 +1,179 @@
+//! What the binary says, how it ends, and whose word weighs more.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+fn tombolo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tombolo"));
+    for name in ["LISTEN", "DATA", "LOG", "CONFIG", "ACK"] {
+        command.env_remove(format!("TOMBOLO_{name}"));
+    }
+    command.args(arguments);
+    command
+}
+
+fn run(command: &mut Command) -> Output {
+    command.output().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// A server that said it is ready, and what it said.
+struct Running {
+    child: Child,
+    said: Vec<String>,
+}
+
+impl Running {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut said = Vec::new();
+        while !said.last().is_some_and(|line: &String| line.trim_start().starts_with(LAST)) {
+            said.push(lines.next().expect("it ended before it was ready").unwrap());
+        }
+        Self { child, said }
+    }
+
+    fn serve(data: &Path, more: &[&str]) -> Self {
+        Self::start(tombolo(&["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).args(more))
+    }
+
+    fn host(&self) -> String {
+        let line = self.said.iter().find(|line| line.trim_start().starts_with("health")).unwrap();
+        line.split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned()
+    }
+
+    fn get(&self, path: &str) -> String {
+        let mut socket = TcpStream::connect(self.host()).unwrap();
+        write!(socket, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// Sends a signal by name and waits for the end.
+    fn end(mut self, signal: &str) -> Option<i32> {
+        let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {}", self.child.id())]).status();
+        assert!(sent.unwrap().success());
+        self.child.wait().unwrap().code()
+    }
+}
+
+/// What the last line that a server prints starts with; a relay's is another.
+const LAST: &str = "data ";
+
+#[test]
+fn it_says_where_everything_is_and_ends_well() {
+    for signal in ["TERM", "INT"] {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("made if missing");
+        let server = Running::serve(&data, &[]);
+        let said = server.said.join("\n");
+        for word in [
+            "page",
+            "y-websocket",
+            "/yjs",
+            "hocuspocus",
+            "automerge",
+            "health",
+            "data",
+            env!("CARGO_PKG_VERSION"),
+        ] {
+            assert!(said.contains(word), "{said}");
+        }
+        assert!(server.get("/healthz").ends_with("ok\n"));
+        assert!(server.get("/readyz").ends_with("ready\n"));
+        let metrics = server.get("/metrics");
+        for name in [
+            "tombolo_rooms 0",
+            "tombolo_commits_total 0",
+            "tombolo_journal_bytes",
+            "tombolo_commit_seconds_count",
+        ] {
+            assert!(metrics.contains(name), "{name} in {metrics}");
+        }
+        assert!(metrics.ends_with("# EOF\n"));
+        assert!(server.get("/").contains("<title>"));
+        assert!(server.get("/api/documents").ends_with(r#"{"documents":[]}"#));
+        assert!(server.get("/nothing").starts_with("HTTP/1.1 404"));
+        assert!(server.get("/yjs/room").starts_with("HTTP/1.1 426"));
+        assert_eq!(server.end(signal), Some(0), "{signal}");
+        assert!(data.join("replica").exists());
+    }
+}
+
+#[test]
+fn what_cannot_be_is_said_in_one_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let data = folder.path().join("data");
+    let port = run(tombolo(&["serve", "--listen", &address, "--data"]).arg(&data));
+    assert_eq!(port.status.code(), Some(3));
+    assert!(stderr(&port).contains(&format!("{address} is already in use")), "{}", stderr(&port));
+
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let unwritable = run(tombolo(&["serve", "--listen", "127.0.0.1:0", "--data"]).arg(file.join("data")));
+    assert_eq!(unwritable.status.code(), Some(4));
+    assert!(stderr(&unwritable).contains("cannot write in the data folder"), "{}", stderr(&unwritable));
+
+    let server = Running::serve(&data, &[]);
+    let second = run(tombolo(&["serve", "--listen", "127.0.0.1:0", "--data"]).arg(&data));
+    assert_eq!(second.status.code(), Some(4));
+    assert!(stderr(&second).contains("another process uses the data folder"), "{}", stderr(&second));
+    assert_eq!(server.end("TERM"), Some(0));
+
+    for wrong in [
+        &["serve", "--listen", "here"][..],
+        &["serve", "--log", "=,="],
+        &["relay", "--ack", "maybe"],
+        &["sing"],
+        &[],
+    ] {
+        let output = run(&mut tombolo(wrong));
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}");
+        assert!(!stderr(&output).is_empty());
+    }
+}
+
+#[test]
+fn a_flag_weighs_more_than_the_environment_and_that_more_than_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let names: Vec<_> = ["by-file", "by-environment", "by-flag"].map(|name| folder.path().join(name)).into();
+    let file = folder.path().join("tombolo.toml");
+    std::fs::write(&file, format!("listen = \"127.0.0.1:0\"\ndata = {:?}\n", names[0])).unwrap();
+    let made = |command: &mut Command| {
+        let server = Running::start(command.arg("--config").arg(&file));
+        assert_eq!(server.end("TERM"), Some(0));
+        names.iter().map(|name| name.exists()).collect::<Vec<_>>()
+    };
+    assert_eq!(made(&mut tombolo(&["serve"])), [true, false, false]);
+    assert_eq!(made(tombolo(&["serve"]).env("TOMBOLO_DATA", &names[1])), [true, true, false]);
+    let flag = made(
+        tombolo(&["serve", "--data"]).arg(&names[2]).env("TOMBOLO_DATA", folder.path().join("not used")),
+    );
+    assert_eq!(flag, [true, true, true]);
+    assert!(!folder.path().join("not used").exists());
+}
+
+#[test]
+fn help_reads_well() {
+    let help = run(&mut tombolo(&["--help"]));
+    assert!(help.status.success());
+    let text = String::from_utf8(help.stdout).unwrap();
+    for word in ["serve", "relay", "Exit codes"] {
+        assert!(text.contains(word), "{text}");
+    }
+    let text = String::from_utf8(run(&mut tombolo(&["serve", "--help"])).stdout).unwrap();
+    for word in
+        ["--listen", "TOMBOLO_LISTEN", "127.0.0.1:8484", "--data", "tombolo-data", "--log", "--config"]
+    {
+        assert!(text.contains(word), "{text}");
+    }
+}

@@ -1,0 +1,6 @@
+//! The binary as a person meets it, and the repository held to its own rules.
+
+#[cfg(test)]
+mod command_line; // what it says and how it ends
+#[cfg(test)]
+mod tidy; // lengths, layers, cited hazards, documents in step
