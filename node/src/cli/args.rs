@@ -21,6 +21,9 @@ pub(super) struct Args {
 pub(super) enum Command {
     /// Serve documents: the editor page, y-websocket, Hocuspocus and automerge-repo clients, kept on disk
     Serve(Serve),
+    /// The far end of a merge worker; `serve` starts it itself
+    #[command(hide = true)]
+    MergeWorker(MergeWorker),
     /// Only forward between Yjs clients: no documents, nothing on disk, replaceable at any instant
     Relay(Relay),
 }
@@ -56,6 +59,13 @@ pub(super) struct Relay {
     ack: Option<String>,
 }
 
+#[derive(Debug, ClapArgs)]
+pub(super) struct MergeWorker {
+    /// Most bytes of address space
+    #[arg(long)]
+    pub(super) memory_bytes: u64,
+}
+
 impl Args {
     pub(super) fn given(&self) -> Given {
         // The help names these by hand, because a flag's default would hide the file's word.
@@ -63,6 +73,7 @@ impl Args {
         let (common, data, ack) = match &self.command {
             Command::Serve(serve) => (&serve.common, serve.data.clone(), None),
             Command::Relay(relay) => (&relay.common, None, relay.ack.clone()),
+            Command::MergeWorker(_) => return Given::default(),
         };
         Given {
             listen: common.listen.clone(),

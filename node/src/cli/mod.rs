@@ -31,6 +31,17 @@ pub fn run() -> ExitCode {
 }
 
 fn command(args: &args::Args) -> Result<(), Error> {
+    match &args.command {
+        args::Command::Serve(_) => with_runtime(args, async |settings| serve::run(settings).await),
+        args::Command::Relay(_) => with_runtime(args, async |settings| relay::run(settings).await),
+        args::Command::MergeWorker(worker) => Ok(tombolo_store::worker::run_child(worker.memory_bytes)?),
+    }
+}
+
+fn with_runtime(
+    args: &args::Args,
+    run: impl AsyncFnOnce(&Settings) -> Result<(), Error>,
+) -> Result<(), Error> {
     let settings = Settings::resolve(args.given())?;
     telemetry::install(&settings.log).map_err(|_| Error::Setting {
         name: "log",
@@ -38,10 +49,7 @@ fn command(args: &args::Args) -> Result<(), Error> {
         expected: "give a level such as info, or a filter such as warn,tombolo_relay=debug",
     })?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let result = match args.command {
-        args::Command::Serve(_) => runtime.block_on(serve::run(&settings)),
-        args::Command::Relay(_) => runtime.block_on(relay::run(&settings)),
-    };
+    let result = runtime.block_on(run(&settings));
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
     result
 }

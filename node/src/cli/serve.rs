@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tombolo_relay::admission::Everybody;
 use tombolo_relay::{Parts, Relay, RelayConfig};
-use tombolo_store::worker::{ThreadWorker, Worker};
+use tombolo_store::worker::{ProcessConfig, ProcessWorker, Worker};
 use tombolo_store::{Store, StoreConfig};
 
 use super::signal::Ends;
@@ -17,7 +17,7 @@ use crate::http::NodeRoutes;
 
 pub(super) async fn run(settings: &Settings) -> Result<(), Error> {
     let mut ends = Ends::install()?;
-    let worker: Arc<dyn Worker> = ThreadWorker::start()?;
+    let worker: Arc<dyn Worker> = ProcessWorker::start(merge_process()?)?;
     let store = Store::open(StoreConfig::new(&settings.data), Arc::clone(&worker))?;
     let served = start(settings, &store, worker).await;
     let ended = match served {
@@ -41,6 +41,26 @@ async fn start(settings: &Settings, store: &Store, worker: Arc<dyn Worker>) -> R
         Parts { admission: Arc::new(Everybody), archive: Some(archive), routes: Some(Arc::new(routes)) };
     Ok(Relay::start(RelayConfig::new(settings.listen), parts).await?)
 }
+
+/// This very program, in its hidden command.
+fn merge_process() -> Result<ProcessConfig, Error> {
+    // The link names the running program even after its file was replaced by a newer one.
+    let program = if cfg!(target_os = "linux") { "/proc/self/exe".into() } else { std::env::current_exe()? };
+    Ok(ProcessConfig {
+        program,
+        arguments: vec![
+            "merge-worker".into(),
+            "--memory-bytes".into(),
+            MERGE_MEMORY_BYTES.to_string().into(),
+        ],
+        request_ms_max: MERGE_REQUEST_MS,
+    })
+}
+
+/// Address space of one merge process: a 64 MiB document takes a few times its size to fold.
+const MERGE_MEMORY_BYTES: u64 = 2 * 1024 * 1024 * 1024;
+/// Longest time of one request to a merge process.
+const MERGE_REQUEST_MS: u64 = 30_000;
 
 fn announce(relay: &Relay, data: &Path) {
     let host = relay.local_addr();

@@ -4,3 +4,5 @@
 mod command_line; // what it says and how it ends
 #[cfg(test)]
 mod tidy; // lengths, layers, cited hazards, documents in step
+#[cfg(test)]
+mod worker; // merging in processes of their own

@@ -1,17 +1,22 @@
 //! The merge worker: the only place where a document is decoded.
 //!
 //! The engines can panic, hang or overflow a stack on well-formed bytes (HAZARDS yrs-1, am-1), so they run
-//! behind a trait that passes bytes and ids only: [`ThreadWorker`] for embedded replicas, a child process
-//! for servers can take the same requests.
+//! behind a trait that passes bytes and ids only: [`ProcessWorker`] for servers, [`ThreadWorker`] for embedded
+//! replicas and tests.
 //!
 //! Guarantees: a request that kills the engine answers [`WorkerError::Died`] and nothing else suffers but
 //! the session it touched; what was in memory when an engine panicked is never used again; whatever a
 //! worker holds can be rebuilt from the stored parts. A worker stores nothing: the caller journals what
 //! [`Reply::Received`] brings before it sends what [`Reply::Generated`] gives.
 
+mod child; // the far end of a process
+mod codec; // requests and replies for a pipe
+mod process; // in processes of their own, with limits
 mod protocol; // what is asked and answered
 mod thread; // in this process, on threads with large stacks
 
+pub use child::run_child;
+pub use process::{ProcessConfig, ProcessWorker};
 pub use protocol::{Reply, Request, WorkerError};
 pub use thread::ThreadWorker;
 

@@ -45,16 +45,10 @@ impl ThreadWorker {
     }
 
     fn thread_for(&self, request: &Request) -> Option<&SyncSender<Job>> {
-        let document = match request {
-            Request::Compact { .. } => return Some(&self.compactor),
-            Request::SessionOpen { document, .. }
-            | Request::SessionJoin { document, .. }
-            | Request::SessionReceive { document, .. }
-            | Request::SessionGenerate { document }
-            | Request::SessionLeave { document, .. } => document,
-        };
-        let [first, ..] = *blake3::hash(&document.to_key()).as_bytes();
-        self.sessions.get(usize::from(first) % self.sessions.len().max(1))
+        match session_lane(request, self.sessions.len()) {
+            Some(index) => self.sessions.get(index),
+            None => Some(&self.compactor),
+        }
     }
 }
 
@@ -87,14 +81,28 @@ fn run(inbox: &Receiver<Job>) {
     }
 }
 
+/// Which of so many lanes holds the session that a request is for; none if it is for no session.
+pub(super) fn session_lane(request: &Request, lanes: usize) -> Option<usize> {
+    let document = match request {
+        Request::Compact { .. } => return None,
+        Request::SessionOpen { document, .. }
+        | Request::SessionJoin { document, .. }
+        | Request::SessionReceive { document, .. }
+        | Request::SessionGenerate { document }
+        | Request::SessionLeave { document, .. } => document,
+    };
+    let [first, ..] = *blake3::hash(&document.to_key()).as_bytes();
+    Some(usize::from(first) % lanes.max(1))
+}
+
 /// The sessions of one thread.
 #[derive(Default)]
-struct Shard {
+pub(super) struct Shard {
     sessions: BTreeMap<DocumentId, Session>,
 }
 
 impl Shard {
-    fn handle(&mut self, request: Request) -> Result<Reply, WorkerError> {
+    pub(super) fn handle(&mut self, request: Request) -> Result<Reply, WorkerError> {
         match request {
             Request::Compact { kind, parts } => guarded(|| match kind {
                 Kind::YjsUpdate => yjs::compact(&parts),
@@ -194,7 +202,7 @@ fn refused(error: EngineError) -> WorkerError {
 }
 
 /// Address space, not memory: pages are used as the recursion goes.
-const STACK_BYTES: usize = 256 * 1024 * 1024;
+pub(super) const STACK_BYTES: usize = 256 * 1024 * 1024;
 /// Threads with sessions; two, so that one slow document does not stop all others.
 const SESSION_THREADS: usize = 2;
 /// Requests that may wait for one thread; then callers wait, too.

@@ -1,0 +1,134 @@
+//! The merge worker in processes of its own: the same answers, and whatever happens there stays there.
+
+use std::process::Command;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tombolo_core::engine::yjs;
+use tombolo_core::id::DocumentId;
+use tombolo_core::operation::Kind;
+use tombolo_store::worker::{
+    ProcessConfig, ProcessWorker, Reply, Request, ThreadWorker, Worker, WorkerError,
+};
+
+const GIB: u64 = 1024 * 1024 * 1024;
+
+fn start(memory_bytes: u64, request_ms_max: u64) -> Arc<ProcessWorker> {
+    let arguments = vec!["merge-worker".into(), "--memory-bytes".into(), memory_bytes.to_string().into()];
+    let program = env!("CARGO_BIN_EXE_tombolo").into();
+    ProcessWorker::start(ProcessConfig { program, arguments, request_ms_max }).unwrap()
+}
+
+/// Client 1 typing "hi" into the text "t", as captured.
+fn hi() -> Vec<Bytes> {
+    vec![Bytes::from_static(&[1, 1, 1, 0, 4, 1, 1, b't', 2, b'h', b'i', 0])]
+}
+
+fn fold(parts: Vec<Bytes>) -> Request {
+    Request::Compact { kind: Kind::YjsUpdate, parts }
+}
+
+fn text(reply: Result<Reply, WorkerError>) -> String {
+    let Ok(Reply::Snapshot(snapshot)) = reply else { panic!("{reply:?}") };
+    yjs::text(&[snapshot], "t").unwrap()
+}
+
+#[test]
+fn a_process_answers_as_a_thread_does() {
+    let workers: [Arc<dyn Worker>; 2] = [start(2 * GIB, 60_000), ThreadWorker::start().unwrap()];
+    for worker in workers {
+        assert_eq!(text(worker.call(fold(hi()))), "hi");
+        let document = DocumentId::Automerge([1; 16]);
+        let open = Request::SessionOpen { document: document.clone(), parts: vec![] };
+        assert_eq!(worker.call(open), Ok(Reply::Opened { empty: true }));
+        assert_eq!(
+            worker.call(Request::SessionJoin { document: document.clone(), peer: 7 }),
+            Ok(Reply::Done)
+        );
+        let generated = worker.call(Request::SessionGenerate { document: document.clone() });
+        assert!(matches!(generated, Ok(Reply::Generated { empty: true, .. })), "{generated:?}");
+        let stranger = Request::SessionReceive {
+            document: document.clone(),
+            peer: 8,
+            message: Bytes::from_static(b"B"),
+        };
+        assert_eq!(worker.call(stranger), Err(WorkerError::NoSession));
+        let left = worker.call(Request::SessionLeave { document: document.clone(), peer: 7 });
+        assert_eq!(left, Ok(Reply::Left { closed: true }));
+        let refused = worker.call(fold(vec![Bytes::from_static(b"no update")]));
+        assert!(matches!(refused, Err(WorkerError::Refused { .. })), "{refused:?}");
+    }
+}
+
+/// The merge processes whose command line bears this mark.
+fn processes(mark: u64) -> Vec<String> {
+    let names =
+        std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let is_ours = |process: &String| {
+        let line = std::fs::read_to_string(format!("/proc/{process}/cmdline")).unwrap_or_default();
+        line.contains("merge-worker") && line.contains(&mark.to_string())
+    };
+    names.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())).filter(is_ours).collect()
+}
+
+/// Sends a signal to all of them and waits until each is in the state that it leads to.
+fn signal(name: &str, mark: u64, states: &[&str]) {
+    let found = processes(mark);
+    assert!(!found.is_empty());
+    for process in found {
+        let kill = format!("kill -{name} {process}");
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        let state = || {
+            let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+            let line = status.lines().find_map(|line| line.strip_prefix("State:")).unwrap_or("X (gone)");
+            line.split_whitespace().next().unwrap().to_owned()
+        };
+        while !states.contains(&state().as_str()) {
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn a_killed_process_is_replaced_and_its_sessions_are_known_to_be_gone() {
+    let mark = 2 * GIB + 4096;
+    let worker = start(mark, 60_000);
+    assert_eq!(text(worker.call(fold(hi()))), "hi");
+    let document = DocumentId::Automerge([1; 16]);
+    let open = Request::SessionOpen { document: document.clone(), parts: vec![] };
+    assert_eq!(worker.call(open.clone()), Ok(Reply::Opened { empty: true }));
+    signal("KILL", mark, &["Z", "X"]);
+    // Whether the death is noticed before or with the next request, the one after that is answered.
+    let _ = worker.call(fold(hi()));
+    assert_eq!(text(worker.call(fold(hi()))), "hi");
+    let join = || worker.call(Request::SessionJoin { document: document.clone(), peer: 7 });
+    let first = join();
+    assert!(matches!(first, Err(WorkerError::NoSession | WorkerError::Died { .. })), "{first:?}");
+    assert_eq!(worker.call(open), Ok(Reply::Opened { empty: true }));
+    assert_eq!(join(), Ok(Reply::Done));
+}
+
+#[test]
+fn a_stalled_process_is_ended_and_replaced() {
+    let mark = 2 * GIB + 8192;
+    let worker = start(mark, 2_000);
+    assert_eq!(text(worker.call(fold(hi()))), "hi");
+    signal("STOP", mark, &["T"]);
+    let stalled = worker.call(fold(hi()));
+    assert!(
+        matches!(&stalled, Err(WorkerError::Died { reason }) if reason.contains("longer than")),
+        "{stalled:?}"
+    );
+    assert_eq!(text(worker.call(fold(hi()))), "hi");
+}
+
+#[test]
+fn a_process_that_wants_too_much_memory_dies_alone() {
+    // Its stack and program take most of this.
+    let worker = start(400 * 1024 * 1024, 60_000);
+    assert_eq!(text(worker.call(fold(hi()))), "hi");
+    let large = vec![Bytes::from(vec![0; 512 * 1024 * 1024])];
+    let died = worker.call(fold(large));
+    assert!(matches!(died, Err(WorkerError::Died { .. })), "{died:?}");
+    assert_eq!(text(worker.call(fold(hi()))), "hi");
+}

@@ -1,0 +1,225 @@
+//! The merge worker in processes of their own, for servers: whatever an engine does there, the server lives.
+//!
+//! One process folds, the others hold sessions, each document in the one that its name hashes to. A process
+//! that dies, exhausts its memory or takes too long is ended, answered for with [`WorkerError::Died`], and
+//! replaced with the next request; sessions that it held for other documents answer
+//! [`WorkerError::NoSession`] and are opened again by whoever needs them.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::child::{read_frame, write_frame};
+use super::codec::{decode_reply, encode_request};
+use super::thread::session_lane;
+use super::{Reply, Request, Worker, WorkerError};
+
+/// How a merge process is started.
+#[derive(Clone, Debug)]
+pub struct ProcessConfig {
+    /// The program; it must end up in [`run_child`](super::run_child).
+    pub program: PathBuf,
+    /// What to call it with.
+    pub arguments: Vec<OsString>,
+    /// Longest time for one request in ms.
+    pub request_ms_max: u64,
+}
+
+/// A merge worker in other processes. They end when it is dropped.
+#[derive(Debug)]
+pub struct ProcessWorker {
+    compactor: Lane,
+    sessions: Vec<Lane>,
+}
+
+impl ProcessWorker {
+    /// Prepares the processes; each is started with its first request.
+    ///
+    /// # Errors
+    /// If the system gives no thread to watch them.
+    pub fn start(config: ProcessConfig) -> io::Result<Arc<Self>> {
+        let config = Arc::new(config);
+        let lane = || Lane::new(Arc::clone(&config));
+        let sessions = (0..SESSION_PROCESSES).map(|_| lane()).collect::<Result<_, _>>()?;
+        Ok(Arc::new(Self { compactor: lane()?, sessions }))
+    }
+}
+
+impl Worker for ProcessWorker {
+    fn call(&self, request: Request) -> Result<Reply, WorkerError> {
+        let lane = match session_lane(&request, self.sessions.len()) {
+            Some(index) => self.sessions.get(index),
+            None => Some(&self.compactor),
+        };
+        lane.ok_or(WorkerError::NoSession)?.call(&request)
+    }
+}
+
+/// One process, one request at a time.
+#[derive(Debug)]
+struct Lane {
+    config: Arc<ProcessConfig>,
+    running: Mutex<Option<Running>>,
+    watch: Arc<Watch>,
+    watching: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    input: ChildStdin,
+    output: ChildStdout,
+}
+
+impl Lane {
+    fn new(config: Arc<ProcessConfig>) -> io::Result<Self> {
+        let watch = Arc::new(Watch::default());
+        let watched = Arc::clone(&watch);
+        let watching = std::thread::Builder::new().name("merge-watch".into()).spawn(move || watched.run())?;
+        Ok(Self { config, running: Mutex::default(), watch, watching: Some(watching) })
+    }
+
+    fn call(&self, request: &Request) -> Result<Reply, WorkerError> {
+        let mut slot = lock(&self.running);
+        let died = |reason: String| WorkerError::Died { reason };
+        let mut running = match slot.take().and_then(Running::if_alive) {
+            Some(running) => running,
+            None => {
+                Running::start(&self.config).map_err(|error| died(format!("it does not start: {error}")))?
+            }
+        };
+        let limit = Duration::from_millis(self.config.request_ms_max);
+        self.watch.arm(Instant::now() + limit, Pid::from_child(&running.child));
+        let exchanged = running.exchange(request);
+        if self.watch.disarm() {
+            running.end();
+            return Err(died(format!("it took longer than {} ms", self.config.request_ms_max)));
+        }
+        match exchanged {
+            Ok(reply) => {
+                *slot = Some(running);
+                reply
+            }
+            Err(error) => Err(died(format!("its process ended ({}): {error}", running.end()))),
+        }
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        if let Some(running) = lock(&self.running).take() {
+            running.end();
+        }
+        self.watch.close();
+        if let Some(watching) = self.watching.take() {
+            // It only waits and kills; there is nothing to hear of it.
+            let _ = watching.join();
+        }
+    }
+}
+
+impl Running {
+    fn start(config: &ProcessConfig) -> io::Result<Self> {
+        let mut child = Command::new(&config.program)
+            .args(&config.arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // Its own group: a Ctrl-C at the server's terminal is for the server.
+            .process_group(0)
+            .spawn()?;
+        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(io::Error::other("it has no pipes"));
+        };
+        Ok(Self { child, input, output })
+    }
+
+    fn exchange(&mut self, request: &Request) -> io::Result<Result<Reply, WorkerError>> {
+        write_frame(&mut self.input, &encode_request(request))?;
+        let frame = read_frame(&mut self.output)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        decode_reply(&frame).map_err(io::Error::other)
+    }
+
+    /// Itself, if it is still there: one that died without a request is replaced without a word.
+    fn if_alive(mut self) -> Option<Self> {
+        matches!(self.child.try_wait(), Ok(None)).then_some(self)
+    }
+
+    /// Ends it and says how it ended.
+    fn end(mut self) -> String {
+        // One that is gone already cannot be killed, and need not be.
+        let _ = self.child.kill();
+        self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string())
+    }
+}
+
+/// Kills the process of a request that takes too long, so that whoever waits for its answer goes on.
+#[derive(Debug, Default)]
+struct Watch {
+    state: Mutex<Watched>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+enum Watched {
+    #[default]
+    Idle,
+    Until(Instant, Pid),
+    Overdue,
+    Closed,
+}
+
+impl Watch {
+    fn arm(&self, deadline: Instant, process: Pid) {
+        *lock(&self.state) = Watched::Until(deadline, process);
+        self.changed.notify_all();
+    }
+
+    /// Whether the time was up.
+    fn disarm(&self) -> bool {
+        matches!(std::mem::replace(&mut *lock(&self.state), Watched::Idle), Watched::Overdue)
+    }
+
+    fn close(&self) {
+        *lock(&self.state) = Watched::Closed;
+        self.changed.notify_all();
+    }
+
+    fn run(&self) {
+        let mut state = lock(&self.state);
+        loop {
+            state = match *state {
+                Watched::Closed => return,
+                Watched::Idle | Watched::Overdue => {
+                    self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+                }
+                Watched::Until(deadline, process) => {
+                    let rest = deadline.saturating_duration_since(Instant::now());
+                    if rest.is_zero() {
+                        // Under the lock: the process cannot be reaped, nor its number given away, before
+                        // whoever waits has disarmed.
+                        let _ = kill_process(process, Signal::KILL);
+                        *state = Watched::Overdue;
+                        state
+                    } else {
+                        self.changed.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner).0
+                    }
+                }
+            };
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Every change under these locks is a single step, so a poisoned state is whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Processes with sessions; two, so that one slow document does not stop all others.
+const SESSION_PROCESSES: usize = 2;
