@@ -2,12 +2,14 @@
 //!
 //! Operations arrive in the journal's order and leave in it, so a segment can go as soon as the first
 //! operation of a later one was taken. If the shelf refuses, the journal keeps everything and takeover
-//! tries again with growing pauses: nothing acknowledged depends on it.
+//! tries again with growing pauses: nothing acknowledged depends on it. A document that is damaged there keeps
+//! its operations in the journal and holds nobody else up.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tombolo_core::id::DocumentId;
 use tombolo_core::operation::Operation;
 
 use crate::document::Entry;
@@ -32,6 +34,10 @@ struct Waiting {
     closing: bool,
     busy: bool,
     failure: Option<String>,
+    /// Documents that the shelf cannot take until somebody repairs them, and why.
+    stuck: BTreeMap<DocumentId, String>,
+    /// The first segment with an operation of theirs.
+    held: Option<SegmentId>,
 }
 
 /// What waits for the shelf.
@@ -69,7 +75,13 @@ impl Takeover {
         while (!waiting.items.is_empty() || waiting.busy) && waiting.failure.is_none() {
             waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
-        waiting.failure.clone().map_or(Ok(()), Err)
+        let stuck = waiting.stuck.values().next();
+        waiting.failure.as_ref().or(stuck).map_or(Ok(()), |reason| Err(reason.clone()))
+    }
+
+    fn hold(&self, segment: SegmentId) {
+        let mut waiting = self.lock();
+        waiting.held = Some(waiting.held.map_or(segment, |held| held.min(segment)));
     }
 
     /// Takes what waits and ends the thread.
@@ -168,14 +180,24 @@ fn piece(items: &VecDeque<Item>) -> Vec<Item> {
 
 fn take(inner: &Inner, piece: &[Item]) -> Result<(), String> {
     let operations: Vec<_> = piece.iter().map(|(_, operation, _)| operation.clone()).collect();
-    inner.shelves.fill(&operations).map_err(|error| {
+    let stuck = inner.shelves.fill(&operations).map_err(|error| {
         std::error::Error::source(&error)
             .map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
     })?;
-    for (entry, ..) in piece {
-        entry.shelved(1);
+    let mut entries = Vec::new();
+    for (entry, _, segment) in piece {
+        if stuck.contains_key(&entry.id) {
+            // It stays in memory and in the journal, which keeps everything from here on.
+            inner.takeover.hold(*segment);
+        } else {
+            entry.shelved(1);
+            entries.push(entry);
+        }
     }
-    let mut entries: Vec<_> = piece.iter().map(|(entry, ..)| entry).collect();
+    for (document, error) in &stuck {
+        tracing::error!(%document, %error, "a document cannot be taken over; the journal keeps it, others go on");
+        inner.takeover.lock().stuck.insert(document.clone(), error.to_string());
+    }
     entries.sort_by_key(|entry| Arc::as_ptr(entry));
     entries.dedup_by(|a, b| Arc::ptr_eq(a, b));
     for entry in entries {
@@ -183,7 +205,8 @@ fn take(inner: &Inner, piece: &[Item]) -> Result<(), String> {
         inner.forget_if_unused(entry);
     }
     if let Some((.., segment)) = piece.last() {
-        inner.journal.reclaim_below(*segment).map_err(|error| error.to_string())?;
+        let below = inner.takeover.lock().held.map_or(*segment, |held| held.min(*segment));
+        inner.journal.reclaim_below(below).map_err(|error| error.to_string())?;
     }
     Ok(())
 }

@@ -73,6 +73,21 @@ pub enum ShelfError {
     Closed,
 }
 
+impl ShelfError {
+    /// Whether it concerns some documents only and stays until somebody repairs them: others go on.
+    #[must_use]
+    pub fn is_contained(&self) -> bool {
+        match self {
+            Self::Damaged { .. }
+            | Self::TooNew { .. }
+            | Self::Gap { .. }
+            | Self::TooLarge { .. }
+            | Self::Unopenable { .. } => true,
+            Self::Layout { .. } | Self::Engine(_) | Self::Io(_) | Self::Closed => false,
+        }
+    }
+}
+
 /// What an engine said before it gave up.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{words}")]

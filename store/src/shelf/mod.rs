@@ -25,7 +25,7 @@ use std::ops::ControlFlow;
 
 pub use document::DocumentRecord;
 pub use error::ShelfError;
-pub use shelves::{Contents, Shelves};
+pub use shelves::{Contents, Shelves, Stuck};
 
 /// The ordered maps of a shelf. Separate, because small and large values in one rewrite each other
 /// (HAZARDS sled-3). The tag is part of each row's checksum.

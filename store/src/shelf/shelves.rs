@@ -28,6 +28,9 @@ pub struct Contents {
     pub tail: Vec<Bytes>,
 }
 
+/// Documents that cannot take operations, and why.
+pub type Stuck = BTreeMap<DocumentId, ShelfError>;
+
 /// All shelves of a store.
 pub struct Shelves {
     folder: PathBuf,
@@ -99,19 +102,29 @@ impl Shelves {
         }
     }
 
-    /// Takes operations, in order; those that are here already are passed over. Durable when it returns.
+    /// Takes operations, in order; those that are here already are passed over. Durable when it returns, but
+    /// for the documents that it gives back: they cannot take operations until somebody repairs them.
     ///
     /// # Errors
-    /// [`ShelfError`]; what was taken until then stays, and filling again goes on from there.
-    pub fn fill(&self, operations: &[Operation]) -> Result<(), ShelfError> {
+    /// [`ShelfError`] that concerns all; what was taken until then stays, and filling again goes on from there.
+    pub fn fill(&self, operations: &[Operation]) -> Result<Stuck, ShelfError> {
         let mut by_shelf: BTreeMap<usize, Vec<&Operation>> = BTreeMap::new();
         for operation in operations {
             by_shelf.entry(self.index(&operation.document)).or_default().push(operation);
         }
+        let mut stuck = Stuck::new();
         for (index, operations) in by_shelf {
-            self.shelf(index)?.fill(&operations)?;
+            match self.shelf(index) {
+                Ok(shelf) => shelf.fill(&operations, &mut stuck)?,
+                Err(error) if error.is_contained() => {
+                    stuck.extend(
+                        operations.iter().map(|operation| (operation.document.clone(), error.clone())),
+                    );
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Ok(())
+        Ok(stuck)
     }
 
     /// Puts a snapshot in the place of the older one and the first `count` operations behind it.
@@ -246,27 +259,22 @@ impl Bound {
         Ok(Some((record, Contents { snapshot, tail })))
     }
 
-    pub(super) fn fill(&self, operations: &[&Operation]) -> Result<(), ShelfError> {
+    pub(super) fn fill(&self, operations: &[&Operation], stuck: &mut Stuck) -> Result<(), ShelfError> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut records: BTreeMap<&DocumentId, DocumentRecord> = BTreeMap::new();
         let mut rows: Vec<Change> = Vec::new();
         for operation in operations {
             let id = &operation.document;
-            if !records.contains_key(id) {
-                records.insert(id, self.record(id)?.unwrap_or_default());
-            }
-            let Some(record) = records.get_mut(id) else { continue };
-            let have = record.version.get(operation.replica);
-            if operation.seq <= have {
+            if stuck.contains_key(id) {
                 continue;
             }
-            if !record.version.observe(operation.replica, operation.seq) {
-                return Err(ShelfError::Gap { document: id.clone(), have: have.0, found: operation.seq.0 });
+            match self.add(&mut records, operation) {
+                Ok(mut more) => rows.append(&mut more),
+                Err(error) if error.is_contained() => {
+                    stuck.insert(id.clone(), error);
+                }
+                Err(error) => return Err(error),
             }
-            let position = record.tail_first.saturating_add(record.tail_count);
-            rows.append(&mut tail::rows(&place(id).0, position, operation));
-            record.tail_count += 1;
-            record.tail_bytes += operation.payload.len() as u64;
         }
         if rows.is_empty() {
             return Ok(());
@@ -276,6 +284,33 @@ impl Bound {
         let records = records.iter().map(|(id, record)| record.to_row(id).map(|(key, row)| (key, Some(row))));
         self.shelf.batch(Tree::Documents, records.collect::<Result<_, _>>()?)?;
         self.shelf.sync()
+    }
+
+    /// Counts an operation in its document's record; gives back its rows, none if it is here already.
+    fn add<'a>(
+        &self,
+        records: &mut BTreeMap<&'a DocumentId, DocumentRecord>,
+        operation: &'a Operation,
+    ) -> Result<Vec<Change>, ShelfError> {
+        let id = &operation.document;
+        let mut record = match records.get(id) {
+            Some(record) => record.clone(),
+            None => self.record(id)?.unwrap_or_default(),
+        };
+        let have = record.version.get(operation.replica);
+        if operation.seq <= have {
+            return Ok(Vec::new());
+        }
+        if !record.version.observe(operation.replica, operation.seq) {
+            return Err(ShelfError::Gap { document: id.clone(), have: have.0, found: operation.seq.0 });
+        }
+        let position = record.tail_first.saturating_add(record.tail_count);
+        let rows = tail::rows(&place(id).0, position, operation);
+        record.tail_count += 1;
+        record.tail_bytes += operation.payload.len() as u64;
+        record.to_row(id)?; // One that is too large is refused here, before any of its rows is written.
+        records.insert(id, record);
+        Ok(rows)
     }
 
     pub(super) fn fold(&self, id: &DocumentId, count: u64, snapshot: &[u8]) -> Result<(), ShelfError> {

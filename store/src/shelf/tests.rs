@@ -8,7 +8,7 @@ use tombolo_core::operation::{Kind, Operation, Stamp};
 use super::memory::MemoryShelf;
 use super::shelves::Bound;
 use super::sled::SledShelf;
-use super::{Contents, Shelf, ShelfError, Shelves, Tree, VALUE_BYTES_MAX};
+use super::{Contents, Shelf, ShelfError, Shelves, Stuck, Tree, VALUE_BYTES_MAX};
 
 fn document(n: u64) -> DocumentId {
     DocumentId::yjs(&format!("document {n}")).unwrap()
@@ -39,7 +39,9 @@ fn ten(document: &DocumentId) -> Vec<Operation> {
 }
 
 fn fill(shelf: &Bound, operations: &[Operation]) -> Result<(), ShelfError> {
-    shelf.fill(&operations.iter().collect::<Vec<_>>())
+    let mut stuck = Stuck::new();
+    shelf.fill(&operations.iter().collect::<Vec<_>>(), &mut stuck)?;
+    stuck.pop_first().map_or(Ok(()), |(_, error)| Err(error))
 }
 
 fn payloads(operations: &[Operation]) -> Vec<Bytes> {

@@ -136,3 +136,53 @@ fn a_closed_store_refuses() {
     );
     assert!(appended.is_err() || receiver.recv().unwrap().is_err());
 }
+
+/// Overwrites the record of a document, as a failing disk might.
+fn damage(folder: &Path, id: &DocumentId) {
+    let shelf = loop {
+        // The store closes an idle shelf on its own time.
+        if let Ok(shelf) = sled::open(folder.join("shelf/0000")) {
+            break shelf;
+        }
+        std::thread::yield_now();
+    };
+    let records = shelf.open_tree("documents").unwrap();
+    records.insert(id.to_key(), b"not a record").unwrap().expect("it was there");
+    shelf.flush().unwrap();
+}
+
+#[test]
+fn a_damaged_document_holds_nobody_else_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = || StoreConfig {
+        takeover_ms: 1,
+        shelf_count: 1,
+        shelf_idle_ms: 1,
+        ..StoreConfig::new(folder.path())
+    };
+    let open = || Store::open(config(), ThreadWorker::start().unwrap()).unwrap();
+    let (bad, good) = (DocumentId::yjs("bad").unwrap(), DocumentId::yjs("good").unwrap());
+    let store = open();
+    let (damaged, whole) = (store.document(&bad).unwrap(), store.document(&good).unwrap());
+    for document in [&damaged, &whole] {
+        append(document, 0, 5).iter().for_each(|result| assert!(result.is_ok()));
+    }
+    store.flush().unwrap();
+    damage(folder.path(), &bad);
+    for document in [&damaged, &whole] {
+        append(document, 5, 5).iter().for_each(|result| assert!(result.is_ok()));
+    }
+    assert!(store.flush().unwrap_err().to_string().contains("bad"));
+    assert!(damaged.read().is_err());
+    assert_eq!(text(&whole.read().unwrap()), typed(10));
+    drop((damaged, whole));
+    assert!(store.close().is_err(), "it says that something stays in the journal only");
+    drop(store);
+
+    let store = open();
+    assert!(store.document(&bad).is_err());
+    assert_eq!(text(&store.document(&good).unwrap().read().unwrap()), typed(10));
+    drop(append(&store.document(&good).unwrap(), 10, 1));
+    assert!(store.flush().is_err());
+    assert_eq!(store.documents(None, 10).unwrap(), [bad, good]);
+}
