@@ -29,28 +29,73 @@ pub(crate) struct Pace {
 /// Writes until the queue ends or the socket fails.
 pub(crate) async fn run(mut socket: OwnedWriteHalf, queue: &Queue, pace: &Pace) -> io::Result<()> {
     let mut frames = VecDeque::new();
-    let mut next_ping = Instant::now() + pace.ping;
-    let mut spoke = false;
+    let mut pulse = Pulse::new(pace.ping, Instant::now());
+    let alarm = sleep_until(pulse.next());
+    tokio::pin!(alarm);
     loop {
-        tokio::select! {
+        // The alarm first: it is due once in a while, so it keeps nobody waiting, and no stream of frames may
+        // keep it waiting.
+        let taken = tokio::select! {
             biased;
-            () = sleep_until(next_ping) => {
-                frames.push_back(frame::ping());
-                if let Some(harmless) = pace.harmless.as_ref().filter(|_| !spoke) {
-                    frames.push_back(harmless.clone());
-                }
-                write_all(&mut socket, &mut frames, pace.write).await?;
-                next_ping = Instant::now() + pace.ping;
-                spoke = false;
+            () = &mut alarm => {
+                let due = pulse.due(Instant::now());
+                alarm.as_mut().reset(pulse.next());
+                frames.extend(due.word.then(|| pace.harmless.clone()).flatten());
+                frames.extend(due.ping.then(frame::ping));
+                Taken::Frames
             }
-            taken = queue.take(&mut frames, TAKE_BYTES) => {
-                write_all(&mut socket, &mut frames, pace.write).await?;
-                spoke = true;
-                if taken == Taken::Last {
-                    return timeout(pace.write, socket.shutdown()).await.unwrap_or(Ok(()));
-                }
-            }
+            taken = queue.take(&mut frames, TAKE_BYTES) => taken,
+        };
+        let spoke = frames.iter().any(|frame| frame::is_message(frame));
+        write_all(&mut socket, &mut frames, pace.write).await?;
+        if spoke {
+            pulse.spoke(Instant::now());
         }
+        if taken == Taken::Last {
+            return timeout(pace.write, socket.shutdown()).await.unwrap_or(Ok(()));
+        }
+    }
+}
+
+/// When to write unasked: a ping at each interval, a word when no message went out for one.
+#[derive(Debug)]
+struct Pulse {
+    interval: Duration,
+    next_ping: Instant,
+    next_word: Instant,
+}
+
+/// What is due now.
+#[derive(Debug, PartialEq, Eq)]
+struct Due {
+    ping: bool,
+    word: bool,
+}
+
+impl Pulse {
+    fn new(interval: Duration, now: Instant) -> Self {
+        Self { interval, next_ping: now + interval, next_word: now + interval }
+    }
+
+    fn next(&self) -> Instant {
+        self.next_ping.min(self.next_word)
+    }
+
+    /// A message went out.
+    fn spoke(&mut self, now: Instant) {
+        self.next_word = now + self.interval;
+    }
+
+    /// What is due counts as done.
+    fn due(&mut self, now: Instant) -> Due {
+        let due = Due { ping: self.next_ping <= now, word: self.next_word <= now };
+        if due.ping {
+            self.next_ping = now + self.interval;
+        }
+        if due.word {
+            self.next_word = now + self.interval;
+        }
+        due
     }
 }
 
@@ -85,4 +130,23 @@ async fn write_all(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_than_one_interval_passes_without_a_message() {
+        let start = Instant::now();
+        let at = |secs| start + Duration::from_secs(secs);
+        let mut pulse = Pulse::new(Duration::from_secs(20), start);
+        pulse.spoke(at(1));
+        assert_eq!(pulse.next(), at(20));
+        assert_eq!(pulse.due(at(20)), Due { ping: true, word: false });
+        assert_eq!(pulse.next(), at(21), "a message right behind the last ping does not put it off to the next");
+        assert_eq!(pulse.due(at(21)), Due { ping: false, word: true });
+        assert_eq!(pulse.due(at(39)), Due { ping: false, word: false });
+        assert_eq!(pulse.due(at(41)), Due { ping: true, word: true });
+    }
 }
