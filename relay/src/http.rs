@@ -5,13 +5,14 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{
-    CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use hyper::service::service_fn;
@@ -22,6 +23,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::connection::{self, Accepted};
 use crate::listener::{Counted, Shared};
+use crate::patient::Patient;
 
 /// A whole response body.
 pub type Body = Full<Bytes>;
@@ -80,11 +82,14 @@ impl Endpoint {
 }
 
 /// Serves one accepted socket: HTTP until it ends or becomes a WebSocket.
-pub(crate) async fn serve(shared: Arc<Shared>, socket: TcpStream, address: SocketAddr) {
+pub(crate) async fn serve(shared: Arc<Shared>, socket: TcpStream, address: SocketAddr, counted: Counted) {
+    let asked = AtomicBool::new(false);
     let service = service_fn(|request| {
-        let shared = Arc::clone(&shared);
-        async move { Ok::<_, Infallible>(answer(shared, address, request).await) }
+        asked.store(true, Ordering::Relaxed);
+        let visit = Visit { shared: Arc::clone(&shared), address, counted: counted.clone() };
+        async move { Ok::<_, Infallible>(answer(visit, request).await) }
     });
+    let socket = Patient::new(socket, Duration::from_millis(shared.config.write_ms));
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(shared.config.handshake_ms))
@@ -93,7 +98,8 @@ pub(crate) async fn serve(shared: Arc<Shared>, socket: TcpStream, address: Socke
         .with_upgrades();
     tokio::select! {
         result = served => if let Err(error) = result {
-            if error.is_timeout() {
+            // Who was answered and then says no more is idle, not late.
+            if error.is_timeout() && !asked.load(Ordering::Relaxed) {
                 shared.metrics.refuse("handshake_timeout");
             }
             tracing::trace!(%address, %error, "http ended");
@@ -102,11 +108,19 @@ pub(crate) async fn serve(shared: Arc<Shared>, socket: TcpStream, address: Socke
     }
 }
 
-async fn answer(shared: Arc<Shared>, address: SocketAddr, request: Request<Incoming>) -> Response<Body> {
+/// One request's surroundings.
+struct Visit {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    counted: Counted,
+}
+
+async fn answer(visit: Visit, request: Request<Incoming>) -> Response<Body> {
     let path = request.uri().path();
     if let Some(endpoint) = Endpoint::of(path, request.uri().query()) {
-        return upgrade(shared, address, endpoint, request);
+        return upgrade(visit, endpoint, request);
     }
+    let shared = &visit.shared;
     match (request.method(), path) {
         (&Method::GET, "/healthz") => text_response(StatusCode::OK, "ok\n"),
         (&Method::GET, "/readyz") => match shared.routes.as_ref().map_or(Ok(()), |routes| routes.ready()) {
@@ -133,8 +147,18 @@ async fn answer(shared: Arc<Shared>, address: SocketAddr, request: Request<Incom
 pub fn text_response(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Full::new(text.into()));
     *response.status_mut() = status;
-    let plain = hyper::header::HeaderValue::from_static("text/plain; charset=utf-8");
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, plain);
+    response
+}
+
+fn upgrade_required() -> Response<Body> {
+    let mut response =
+        text_response(StatusCode::UPGRADE_REQUIRED, "this path speaks WebSocket (version 13)\n");
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
     response
 }
 
@@ -146,12 +170,8 @@ fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
         .any(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(token)))
 }
 
-fn upgrade(
-    shared: Arc<Shared>,
-    address: SocketAddr,
-    endpoint: Endpoint,
-    mut request: Request<Incoming>,
-) -> Response<Body> {
+fn upgrade(visit: Visit, endpoint: Endpoint, mut request: Request<Incoming>) -> Response<Body> {
+    let Visit { shared, address, counted } = visit;
     let headers = request.headers();
     let wants = request.method() == Method::GET
         && has_token(headers, CONNECTION, "upgrade")
@@ -159,7 +179,7 @@ fn upgrade(
         && headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
     let (true, Some(key)) = (wants, headers.get(SEC_WEBSOCKET_KEY)) else {
         shared.metrics.refuse("no_upgrade");
-        return text_response(StatusCode::UPGRADE_REQUIRED, "this path speaks WebSocket (version 13)\n");
+        return upgrade_required();
     };
     let accept = derive_accept_key(key.as_bytes());
     // A client that offers subprotocols fails the handshake unless one of them is chosen.
@@ -168,12 +188,12 @@ fn upgrade(
         .and_then(|offered| offered.to_str().ok())
         .and_then(|offered| offered.split(',').next().map(|first| first.trim().to_owned()));
     let upgraded = hyper::upgrade::on(&mut request);
-    let guard = Counted::new(&shared);
     tokio::spawn(async move {
-        let _guard = guard;
+        let _counted = counted;
         let Ok(upgraded) = upgraded.await else { return };
-        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else { return };
-        let accepted = Accepted { socket: parts.io.into_inner(), early: parts.read_buf, address, endpoint };
+        let Ok(parts) = upgraded.downcast::<TokioIo<Patient>>() else { return };
+        let socket = parts.io.into_inner().into_inner();
+        let accepted = Accepted { socket, early: parts.read_buf, address, endpoint };
         connection::run(shared, accepted).await;
     });
     let mut response = Response::builder()

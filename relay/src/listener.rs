@@ -119,7 +119,7 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener) {
 }
 
 fn open(shared: &Arc<Shared>, socket: TcpStream, address: SocketAddr) {
-    let guard = Counted::new(shared);
+    let counted = Counted::new(shared);
     if shared.connections.load(Ordering::Relaxed) > shared.config.connections_max {
         shared.metrics.refuse("connections");
         return;
@@ -127,22 +127,24 @@ fn open(shared: &Arc<Shared>, socket: TcpStream, address: SocketAddr) {
     let _ = socket.set_nodelay(true);
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
-        http::serve(shared, socket, address).await;
-        drop(guard);
+        http::serve(shared, socket, address, counted).await;
     });
 }
 
-/// Counts an open socket for as long as it lives.
-pub(crate) struct Counted(Arc<Shared>);
+/// Counts an open socket once, for as long as anything holds a clone of this.
+#[derive(Clone)]
+pub(crate) struct Counted(#[expect(dead_code, reason = "held for its drop")] Arc<CountedSocket>);
+
+struct CountedSocket(Arc<Shared>);
 
 impl Counted {
-    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+    fn new(shared: &Arc<Shared>) -> Self {
         shared.connections.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(shared))
+        Self(Arc::new(CountedSocket(Arc::clone(shared))))
     }
 }
 
-impl Drop for Counted {
+impl Drop for CountedSocket {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Ordering::AcqRel);
     }

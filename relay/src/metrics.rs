@@ -79,6 +79,12 @@ impl Metrics {
         self.refusals.get_or_create(&ReasonLabel { reason }).inc();
     }
 
+    /// The counter of one reason, for who refuses often.
+    #[must_use]
+    pub fn refusals_for(&self, reason: &'static str) -> Counter {
+        self.refusals.get_or_create(&ReasonLabel { reason }).clone()
+    }
+
     /// The Prometheus text, without the closing `# EOF` so that more can follow.
     #[must_use]
     pub fn text(&self) -> String {

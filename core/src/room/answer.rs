@@ -33,6 +33,8 @@ pub(super) enum Purpose {
 pub(super) struct Ask {
     pub(super) state_vector: StateVector,
     pub(super) answerer: MemberId,
+    /// Whether the answerer had caught up when it was asked.
+    pub(super) of_caught_up: bool,
     pub(super) deadline: Millis,
     pub(super) tried: BTreeSet<MemberId>,
     pub(super) rounds: u32,

@@ -46,6 +46,9 @@ pub enum Effect {
         to: MemberId,
         /// The message.
         body: Bytes,
+        /// Whether it answers this member. What others cause must not wait without bound for who does not read;
+        /// an answer may be large, and its asker can be made to wait with further questions.
+        asked_for: bool,
     },
     /// Send `body` to every member but `except`.
     Spread {

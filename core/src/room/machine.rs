@@ -18,6 +18,7 @@ pub struct Room {
     acknowledgement: Acknowledgement,
     members: BTreeMap<MemberId, Member>,
     presence: Presence,
+    /// Invariant without an archive: each member that has caught up was handed all of it.
     coverage: Coverage,
     tickets: BTreeMap<Ticket, MemberId>,
     next_ticket: Ticket,
@@ -138,7 +139,7 @@ impl Room {
                 member.caught_up = true;
                 self.coverage.add_state_vector(&answer.state_vector);
                 self.ask_own_content(asker, &answer.state_vector);
-                self.send(asker, y_protocols::sync_step2(&answer.update));
+                self.answer(asker, y_protocols::sync_step2(&answer.update));
             }
             Err(StoreRefused) => self.effects.push_back(Effect::Close { member: asker }),
         }
@@ -153,8 +154,12 @@ impl Room {
         self.acknowledgement == Acknowledgement::Durable
     }
 
-    fn send(&mut self, to: MemberId, body: Bytes) {
-        self.effects.push_back(Effect::Send { to, body });
+    fn answer(&mut self, to: MemberId, body: Bytes) {
+        self.effects.push_back(Effect::Send { to, body, asked_for: true });
+    }
+
+    fn tell(&mut self, to: MemberId, body: Bytes) {
+        self.effects.push_back(Effect::Send { to, body, asked_for: false });
     }
 
     fn spread(&mut self, except: Option<MemberId>, body: Bytes) {
@@ -167,7 +172,7 @@ impl Room {
 
     fn show_presence(&mut self, to: MemberId) {
         if let Some(present) = self.presence.snapshot() {
-            self.send(to, y_protocols::awareness(&present.encode()));
+            self.answer(to, y_protocols::awareness(&present.encode()));
         }
     }
 
@@ -200,7 +205,7 @@ impl Room {
     fn ask_own_content(&mut self, id: MemberId, known: &StateVector) {
         if let Some(member) = self.members.get_mut(&id) {
             member.expected.push_back(Purpose::OwnContent);
-            self.send(id, y_protocols::sync_step1(&known.encode()));
+            self.answer(id, y_protocols::sync_step1(&known.encode()));
         }
     }
 
@@ -220,21 +225,32 @@ impl Room {
             answerer = if rounds < ROUNDS_MAX { self.choose(asker, &tried) } else { None };
         }
         let Some(answerer) = answerer else {
-            if let Some(member) = self.members.get_mut(&asker) {
-                member.ask = None;
-                member.caught_up = true;
-                self.send(asker, y_protocols::sync_step2(Update::empty().bytes()));
-            }
+            self.caught_up(asker, false);
+            self.answer(asker, y_protocols::sync_step2(Update::empty().bytes()));
             return;
         };
         tried.insert(answerer);
+        let mut of_caught_up = false;
         if let Some(member) = self.members.get_mut(&answerer) {
+            of_caught_up = member.caught_up;
             member.expected.push_back(Purpose::AnswerFor(asker));
         }
-        self.send(answerer, y_protocols::sync_step1(&sv.encode()));
+        self.tell(answerer, y_protocols::sync_step1(&sv.encode()));
         if let Some(member) = self.members.get_mut(&asker) {
             let deadline = now.plus(ANSWER_MS);
-            member.ask = Some(Ask { state_vector: sv, answerer, deadline, tried, rounds });
+            member.ask = Some(Ask { state_vector: sv, answerer, of_caught_up, deadline, tried, rounds });
+        }
+    }
+
+    /// The asker has all that could be reached. Only if that came `from_caught_up` is it sure to hold everything
+    /// that is covered; what others pushed before may have gone with them, and is asked for again.
+    fn caught_up(&mut self, asker: MemberId, from_caught_up: bool) {
+        if let Some(member) = self.members.get_mut(&asker) {
+            member.ask = None;
+            member.caught_up = true;
+        }
+        if !from_caught_up {
+            self.coverage.clear();
         }
     }
 
@@ -269,14 +285,13 @@ impl Room {
             return;
         };
         self.acknowledge_forwarded(id);
-        let Some(member) = self.members.get_mut(&asker) else { return };
-        if member.ask.as_ref().is_some_and(|ask| ask.answerer == id) {
-            member.ask = None;
-            member.caught_up = true;
-            self.send(asker, y_protocols::sync_step2(update.bytes()));
+        let Some(member) = self.members.get(&asker) else { return };
+        if let Some(ask) = member.ask.as_ref().filter(|ask| ask.answerer == id) {
+            self.caught_up(asker, ask.of_caught_up);
+            self.answer(asker, y_protocols::sync_step2(update.bytes()));
         } else if !update.is_empty() {
             // Too late: another answered. What it has may still be more.
-            self.send(asker, y_protocols::update(update.bytes()));
+            self.tell(asker, y_protocols::update(update.bytes()));
         }
     }
 

@@ -9,6 +9,11 @@ const FIN_BINARY: u8 = 0x82;
 const FIN_PING: u8 = 0x89;
 const FIN_CLOSE: u8 = 0x88;
 
+/// Whether a finished frame carries a message; the others are for the socket itself.
+pub(crate) fn is_message(frame: &[u8]) -> bool {
+    frame.first() == Some(&FIN_BINARY)
+}
+
 /// One binary message out of consecutive parts.
 pub(crate) fn binary(parts: &[&[u8]]) -> Bytes {
     frame(FIN_BINARY, parts)
@@ -19,8 +24,14 @@ pub(crate) fn ping() -> Bytes {
     frame(FIN_PING, &[])
 }
 
+/// What a close without a code is called; it is for no wire.
+pub(crate) const NO_CODE: u16 = 1005;
+
 /// A close frame; the reason is cut to the 123 bytes that a control frame has room for.
 pub(crate) fn close(code: u16, reason: &str) -> Bytes {
+    if code == NO_CODE {
+        return frame(FIN_CLOSE, &[]);
+    }
     let mut end = reason.len().min(123);
     while !reason.is_char_boundary(end) {
         end -= 1;
@@ -60,6 +71,7 @@ mod tests {
         assert_eq!(binary(&[&[0; 65536]])[..10], [0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
         assert_eq!(ping()[..], [0x89, 0]);
         assert_eq!(close(1013, "x")[..], [0x88, 3, 0x03, 0xf5, b'x']);
+        assert_eq!(close(1005, "x")[..], [0x88, 0]);
         assert_eq!(close(1000, &"é".repeat(100)).len(), 2 + 2 + 122);
     }
 }

@@ -2,18 +2,24 @@
 //!
 //! A reader that falls behind loses its whole queue and is told to resynchronise (close 1013): never a
 //! single message, which it could not notice. Answers that it asked for do not make it fall behind; instead
-//! nothing more is read from a connection that has many bytes of answers waiting ([`Queue::drained`]).
+//! nothing more is read from a connection that has many bytes of answers waiting or many answers to come
+//! ([`Queue::drained`]).
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::Notify;
 
 use super::frame;
 
 /// Close code 1013, "try again later": stock clients reconnect and synchronise anew.
 pub(crate) const CLOSE_BEHIND: u16 = 1013;
+/// Most answers that one connection may be waiting for; each may be as large as a document, and a client asks
+/// for hundreds of documents in one go.
+const AWAITED_MAX: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
@@ -36,7 +42,21 @@ pub(crate) struct Queue {
     waiting: Mutex<Waiting>,
     news: Notify,
     relief: Notify,
+    closing: Notify,
+    awaited: AtomicUsize,
     bytes_max: usize,
+    fell_behind: Counter,
+}
+
+/// An answer to come; dropping it says that it came, or never will.
+#[derive(Debug)]
+pub(crate) struct Awaited(Arc<Queue>);
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        self.0.awaited.fetch_sub(1, Ordering::AcqRel);
+        self.0.relief.notify_one();
+    }
 }
 
 /// What the writer takes out in one go.
@@ -49,8 +69,17 @@ pub(crate) enum Taken {
 }
 
 impl Queue {
-    pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { waiting: Mutex::default(), news: Notify::new(), relief: Notify::new(), bytes_max }
+    /// `fell_behind` counts the readers that did.
+    pub(crate) fn new(bytes_max: usize, fell_behind: Counter) -> Self {
+        Self {
+            waiting: Mutex::default(),
+            news: Notify::new(),
+            relief: Notify::new(),
+            closing: Notify::new(),
+            awaited: AtomicUsize::new(0),
+            bytes_max,
+            fell_behind,
+        }
     }
 
     /// A forwarded frame. Returns false if the reader has just fallen behind.
@@ -63,7 +92,9 @@ impl Queue {
             let last = Some(frame::close(CLOSE_BEHIND, "too slow, resynchronise"));
             *waiting = Waiting { last, ..Waiting::default() };
             drop(waiting);
+            self.fell_behind.inc();
             self.news.notify_one();
+            self.closing.notify_one();
             return false;
         }
         waiting.forwarded_bytes += frame.len();
@@ -92,6 +123,7 @@ impl Queue {
         }
         drop(waiting);
         self.news.notify_one();
+        self.closing.notify_one();
     }
 
     /// The socket is gone: nothing is kept for it any more.
@@ -100,19 +132,33 @@ impl Queue {
         *waiting = Waiting { ended: true, ..Waiting::default() };
         drop(waiting);
         self.news.notify_one();
-        self.relief.notify_one();
+        self.closing.notify_one();
     }
 
-    /// Whether the close frame is on its way or the socket is gone.
-    pub(crate) fn is_closing(&self) -> bool {
-        let waiting = self.lock();
-        waiting.ended || waiting.last.is_some()
+    /// An answer will be put here by somebody else.
+    pub(crate) fn await_answer(self: &Arc<Self>) -> Awaited {
+        self.awaited.fetch_add(1, Ordering::AcqRel);
+        Awaited(Arc::clone(self))
     }
 
-    /// Waits until the answers that wait have at most so many bytes, or the connection ends. For the one
-    /// reader of this connection.
+    /// Completes when the close frame is on its way or the socket is gone. For the one reader of this
+    /// connection.
+    pub(crate) async fn closing(&self) {
+        loop {
+            {
+                let waiting = self.lock();
+                if waiting.ended || waiting.last.is_some() {
+                    return;
+                }
+            }
+            self.closing.notified().await;
+        }
+    }
+
+    /// Waits until the answers that wait have at most so many bytes and few are to come. For the one reader of
+    /// this connection.
     pub(crate) async fn drained(&self, answer_bytes: usize) {
-        while self.lock().answer_bytes > answer_bytes {
+        while self.awaited.load(Ordering::Acquire) >= AWAITED_MAX || self.lock().answer_bytes > answer_bytes {
             self.relief.notified().await;
         }
     }
@@ -166,9 +212,10 @@ mod tests {
 
     #[test]
     fn a_slow_reader_loses_all_or_nothing() {
-        let queue = Queue::new(10);
+        let queue = Queue::new(10, Counter::default());
         assert!(queue.forward(Bytes::from(vec![1; 100])), "one large frame may always wait");
         assert!(!queue.forward(Bytes::from_static(b"x")));
+        assert_eq!(queue.fell_behind.get(), 1);
         let mut out = VecDeque::new();
         assert_eq!(queue.try_take(&mut out, 1 << 20), Some(Taken::Last));
         assert_eq!(out, [frame::close(CLOSE_BEHIND, "too slow, resynchronise")]);
@@ -176,7 +223,7 @@ mod tests {
 
     #[test]
     fn answers_are_not_counted() {
-        let queue = Queue::new(10);
+        let queue = Queue::new(10, Counter::default());
         queue.answer(Bytes::from(vec![0; 1000]));
         assert!(queue.forward(Bytes::from_static(b"a")));
         assert!(queue.forward(Bytes::from_static(b"b")));

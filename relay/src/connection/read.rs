@@ -7,12 +7,18 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::tcp::OwnedReadHalf;
+use tokio::time::timeout;
 
 use super::queue::Queue;
+
+/// How long the other side has to hang up after the last words, and how much it may still say.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES_MAX: usize = 1024 * 1024;
 
 /// The socket as tungstenite sees it.
 #[derive(Debug)]
@@ -20,21 +26,57 @@ pub(crate) struct ReadSide {
     early: Bytes,
     socket: OwnedReadHalf,
     queue: Arc<Queue>,
+    heard: u64,
+    message_start: u64,
+    message_bytes_max: u64,
 }
 
 impl ReadSide {
-    /// `early` is what came behind the handshake already.
-    pub(crate) fn new(early: Bytes, socket: OwnedReadHalf, queue: Arc<Queue>) -> Self {
-        Self { early, socket, queue }
+    /// `early` is what came behind the handshake already. Reading fails when `message_bytes_max` bytes came
+    /// and no message ended in them: nothing else bounds a message in endlessly many empty fragments.
+    pub(crate) fn new(
+        early: Bytes,
+        socket: OwnedReadHalf,
+        queue: Arc<Queue>,
+        message_bytes_max: usize,
+    ) -> Self {
+        let message_bytes_max = message_bytes_max as u64;
+        Self { early, socket, queue, heard: 0, message_start: 0, message_bytes_max }
     }
-}
 
-impl AsyncRead for ReadSide {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    /// Bytes that came, of whatever.
+    pub(crate) fn heard(&self) -> u64 {
+        self.heard
+    }
+
+    /// A message ended.
+    pub(crate) fn message_ended(&mut self) {
+        self.message_start = self.heard;
+    }
+
+    /// Whether that is why reading failed.
+    pub(crate) fn is_endless(&self) -> bool {
+        self.heard - self.message_start > self.message_bytes_max
+    }
+
+    /// Reads on for a moment after the last words. A socket that is dropped with something unread is reset,
+    /// and a reset overtakes the close frame and its code on many systems.
+    pub(crate) async fn linger(mut self) {
+        // Not on the stack: every connection's task would be larger by it from its start.
+        let mut waste = vec![0; 4096];
+        let mut left = LINGER_BYTES_MAX;
+        let wasting = async {
+            while let Ok(read @ 1..) = self.socket.read(&mut waste).await {
+                left = left.saturating_sub(read);
+                if left == 0 {
+                    return;
+                }
+            }
+        };
+        let _ = timeout(LINGER, wasting).await;
+    }
+
+    fn poll_bytes(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.early.is_empty() {
             return Pin::new(&mut self.socket).poll_read(cx, buf);
         }
@@ -44,6 +86,22 @@ impl AsyncRead for ReadSide {
         }
         self.early.advance(len);
         Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for ReadSide {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.is_endless() {
+            return Poll::Ready(Err(io::ErrorKind::FileTooLarge.into()));
+        }
+        let before = buf.filled().len();
+        let polled = self.poll_bytes(cx, buf);
+        self.heard += (buf.filled().len() - before) as u64;
+        polled
     }
 }
 

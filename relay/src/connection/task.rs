@@ -9,8 +9,9 @@ use futures_util::StreamExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error, Message, error::CapacityError};
+use tokio_tungstenite::tungstenite::{Error, Message};
 use tombolo_core::dialect::{hocuspocus, y_protocols};
 
 use super::automerge::Automerge;
@@ -19,7 +20,8 @@ use super::queue::Queue;
 use super::read::ReadSide;
 use super::write::{self, Pace};
 use super::y_websocket::YWebsocket;
-use super::{Closing, Dialect};
+use super::{Closing, Dialect, frame};
+use crate::config::RelayConfig;
 use crate::http::Endpoint;
 use crate::listener::Shared;
 use crate::metrics::DialectLabel;
@@ -44,37 +46,26 @@ pub(crate) async fn run(shared: Arc<Shared>, accepted: Accepted) {
 }
 
 async fn serve(shared: &Arc<Shared>, accepted: Accepted) {
-    let queue = Arc::new(Queue::new(shared.config.queue_bytes_max));
-    let (read, write) = accepted.socket.into_split();
-    let (mut dialect, harmless): (Box<dyn Dialect>, _) = match &accepted.endpoint {
-        Endpoint::YWebsocket { room } => (
-            Box::new(YWebsocket::new(shared, &queue, accepted.address, room)),
-            Some(super::frame::binary(&[&y_protocols::EMPTY_AWARENESS])),
-        ),
-        Endpoint::Hocuspocus => (
-            Box::new(Hocuspocus::new(shared, &queue, accepted.address)),
-            Some(super::frame::binary(&[&hocuspocus::PING])),
-        ),
-        Endpoint::Automerge => (Box::new(Automerge::new(shared, &queue, accepted.address)), None),
-    };
     let config = &shared.config;
-    let pace = Pace {
-        ping: Duration::from_millis(config.ping_ms),
-        write: Duration::from_millis(config.write_ms),
-        harmless,
-    };
+    let queue = Arc::new(Queue::new(config.queue_bytes_max, shared.metrics.refusals_for("behind")));
+    let (mut dialect, harmless) = dialect_of(shared, &queue, &accepted);
+    let (read, write) = accepted.socket.into_split();
+    let last_words = Duration::from_millis(config.write_ms);
+    let pace = Pace { ping: Duration::from_millis(config.ping_ms), write: last_words, harmless };
+    let side = ReadSide::new(accepted.early, read, Arc::clone(&queue), raw_bytes_max(config));
     let reading = async {
-        let side = ReadSide::new(accepted.early, read, Arc::clone(&queue));
-        let closing = read_all(shared, side, dialect.as_mut(), &queue).await;
-        if let Some(closing) = closing {
-            if let Some(reason) = closing.refusal {
-                shared.metrics.refuse(reason);
-                tracing::debug!(address = %accepted.address, reason, "connection refused");
-            }
-            queue.close(closing.code, &closing.reason);
-        } else {
-            queue.end();
-        }
+        let mut socket = WebSocketStream::from_raw_socket(side, Role::Server, Some(limits(config))).await;
+        let end = tokio::select! {
+            biased;
+            () = shared.stop.asked() => restarting(),
+            () = queue.closing() => End::Closing,
+            end = read_all(shared, &mut socket, dialect.as_mut(), &queue) => end,
+        };
+        let gone = matches!(end, End::Gone);
+        finish(shared, &queue, accepted.address, end);
+        // The seats are given up now: whoever does not take its last words is no member until then.
+        dialect.end();
+        (!gone).then(|| socket.into_inner())
     };
     let writing = async {
         if let Err(error) = write::run(write, &queue, &pace).await {
@@ -82,59 +73,119 @@ async fn serve(shared: &Arc<Shared>, accepted: Accepted) {
         }
         queue.end();
     };
-    {
-        tokio::pin!(reading);
-        tokio::pin!(writing);
-        tokio::select! {
-            () = &mut writing => {}
-            () = &mut reading => writing.await,
+    tokio::pin!(reading);
+    tokio::pin!(writing);
+    // The end of one is the end of the other.
+    let side = tokio::select! {
+        biased;
+        side = &mut reading => {
+            // Whoever does not take its last words in time is cut.
+            let _ = timeout(last_words, &mut writing).await;
+            side
         }
+        () = &mut writing => reading.await,
+    };
+    if let Some(side) = side {
+        side.linger().await;
     }
-    dialect.end();
 }
 
-/// Reads until the connection ends; answers with a reason if it is this side that ends it.
-async fn read_all(
-    shared: &Shared,
-    side: ReadSide,
-    dialect: &mut dyn Dialect,
-    queue: &Queue,
-) -> Option<Closing> {
-    let config = &shared.config;
-    let limits = WebSocketConfig::default()
+/// The dialect, and a harmless message of it.
+fn dialect_of(
+    shared: &Arc<Shared>,
+    queue: &Arc<Queue>,
+    accepted: &Accepted,
+) -> (Box<dyn Dialect>, Option<Bytes>) {
+    let address = accepted.address;
+    match &accepted.endpoint {
+        Endpoint::YWebsocket { room } => (
+            Box::new(YWebsocket::new(shared, queue, address, room)),
+            Some(frame::binary(&[&y_protocols::EMPTY_AWARENESS])),
+        ),
+        Endpoint::Hocuspocus => {
+            (Box::new(Hocuspocus::new(shared, queue, address)), Some(frame::binary(&[&hocuspocus::PING])))
+        }
+        Endpoint::Automerge => (Box::new(Automerge::new(shared, queue, address)), None),
+    }
+}
+
+/// How reading ended.
+enum End {
+    /// The other side is gone.
+    Gone,
+    /// This side ends it.
+    Ours(Closing),
+    /// The last words wait in the queue already.
+    Closing,
+}
+
+fn finish(shared: &Shared, queue: &Queue, address: SocketAddr, end: End) {
+    match end {
+        End::Gone => queue.end(),
+        End::Closing => {}
+        End::Ours(closing) => {
+            if let Some(reason) = closing.refusal {
+                shared.metrics.refuse(reason);
+                tracing::debug!(%address, reason, "connection refused");
+            }
+            queue.close(closing.code, &closing.reason);
+        }
+    }
+}
+
+fn limits(config: &RelayConfig) -> WebSocketConfig {
+    WebSocketConfig::default()
         .read_buffer_size(config.read_buffer_bytes)
         .write_buffer_size(0)
         .max_message_size(Some(config.message_bytes_max))
-        .max_frame_size(Some(config.message_bytes_max));
-    let mut socket = WebSocketStream::from_raw_socket(side, Role::Server, Some(limits)).await;
+        .max_frame_size(Some(config.message_bytes_max))
+}
+
+/// Bytes of one message with all heads of its fragments and the control frames between them; who cuts it into
+/// ordinary pieces needs a small part of this.
+fn raw_bytes_max(config: &RelayConfig) -> usize {
+    config.message_bytes_max.saturating_mul(2).saturating_add(64 * 1024)
+}
+
+/// Reads until the connection ends.
+async fn read_all(
+    shared: &Shared,
+    socket: &mut WebSocketStream<ReadSide>,
+    dialect: &mut dyn Dialect,
+    queue: &Queue,
+) -> End {
+    let config = &shared.config;
     let mut patience = Duration::from_millis(config.first_frame_ms);
     loop {
-        let message = tokio::select! {
-            () = shared.stop.asked() => return Some(Closing { code: 1012, reason: "the server restarts".into(), refusal: None }),
-            message = timeout(patience, socket.next()) => message,
-        };
-        patience = Duration::from_millis(config.silence_ms);
-        let message = match message {
-            Err(_) => return Some(Closing::refused(4408, "nothing was heard for too long", "silent")),
-            Ok(None) => return None,
-            Ok(Some(Err(error))) => return closing_for(&error),
+        let heard = socket.get_ref().heard();
+        let message = match timeout(patience, socket.next()).await {
+            // A large message on a thin line: not silent.
+            Err(_) if socket.get_ref().heard() != heard => continue,
+            Err(_) => return refused(4408, "nothing was heard for too long", "silent"),
+            Ok(None) => return End::Gone,
+            Ok(Some(Err(_))) if socket.get_ref().is_endless() => {
+                return refused(1009, "the message does not end", "endless_message");
+            }
+            Ok(Some(Err(error))) => return end_for(&error),
             Ok(Some(Ok(message))) => message,
         };
-        if queue.is_closing() {
-            return None;
-        }
+        patience = Duration::from_millis(config.silence_ms);
         let result = match message {
             Message::Binary(payload) => {
+                socket.get_mut().message_ended();
                 shared.metrics.messages_received.inc();
                 shared.metrics.bytes_received.inc_by(payload.len() as u64);
                 dialect.message(payload)
             }
             Message::Text(_) => dialect.text(),
-            Message::Close(_) => return None,
+            Message::Close(close) => {
+                let code = close.map_or(frame::NO_CODE, |close| close.code.into());
+                return End::Ours(Closing { code, reason: String::new(), refusal: None });
+            }
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(()),
         };
         if let Err(closing) = result {
-            return Some(closing);
+            return End::Ours(closing);
         }
         queue.drained(config.answer_bytes_max).await;
         if let Some(archive) = &shared.archive {
@@ -143,13 +194,23 @@ async fn read_all(
     }
 }
 
-fn closing_for(error: &Error) -> Option<Closing> {
+fn restarting() -> End {
+    End::Ours(Closing { code: 1012, reason: "the server restarts".into(), refusal: None })
+}
+
+fn refused(code: u16, words: &str, reason: &'static str) -> End {
+    End::Ours(Closing::refused(code, words, reason))
+}
+
+fn end_for(error: &Error) -> End {
     match error {
         Error::Capacity(CapacityError::MessageTooLong { .. }) => {
-            Some(Closing::refused(1009, "the message is too big", "message_too_big"))
+            refused(1009, "the message is too big", "message_too_big")
         }
-        Error::Protocol(_) => Some(Closing::refused(1002, "WebSocket protocol error", "websocket_protocol")),
-        Error::Utf8(_) => Some(Closing::refused(1007, "text that is not UTF-8", "not_utf8")),
-        _ => None,
+        // Nothing was broken: the socket ended without a goodbye, as sockets do.
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Gone,
+        Error::Protocol(_) => refused(1002, "WebSocket protocol error", "websocket_protocol"),
+        Error::Utf8(_) => refused(1007, "text that is not UTF-8", "not_utf8"),
+        _ => End::Gone,
     }
 }

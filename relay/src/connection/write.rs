@@ -144,7 +144,11 @@ mod tests {
         pulse.spoke(at(1));
         assert_eq!(pulse.next(), at(20));
         assert_eq!(pulse.due(at(20)), Due { ping: true, word: false });
-        assert_eq!(pulse.next(), at(21), "a message right behind the last ping does not put it off to the next");
+        assert_eq!(
+            pulse.next(),
+            at(21),
+            "a message right behind the last ping does not put it off to the next"
+        );
         assert_eq!(pulse.due(at(21)), Due { ping: false, word: true });
         assert_eq!(pulse.due(at(39)), Due { ping: false, word: false });
         assert_eq!(pulse.due(at(41)), Due { ping: true, word: true });

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tombolo_core::dialect::hocuspocus;
 use tombolo_core::dialect::y_protocols::Message;
 use tombolo_core::id::DocumentId;
@@ -16,12 +17,14 @@ use tombolo_core::time::Millis;
 use super::registry::Rooms;
 use super::shared_frame::{Framing, Seat, SharedFrame};
 use crate::connection::frame;
-use crate::connection::queue::{CLOSE_BEHIND, Queue};
+use crate::connection::queue::{Awaited, CLOSE_BEHIND, Queue};
 use crate::member::{ArchiveSeat, RoomPort};
 
 struct Inner {
     machine: Room,
     seats: BTreeMap<MemberId, Seat>,
+    /// Questions at the archive.
+    reads: BTreeMap<MemberId, Vec<Awaited>>,
     archive: Option<Box<dyn ArchiveSeat>>,
     timer: Option<Millis>,
     gone: bool,
@@ -51,15 +54,21 @@ impl Seated {
 impl Drop for Seated {
     fn drop(&mut self) {
         let now = self.room.now();
+        {
+            // First the seat: its goodbyes are for the others.
+            let mut inner = self.room.lock();
+            inner.seats.remove(&self.id);
+            inner.reads.remove(&self.id);
+        }
         self.room.drive(|machine| machine.leave(now, self.id));
-        self.room.lock().seats.remove(&self.id);
         self.room.vanish_if_empty();
     }
 }
 
 impl RoomDriver {
     pub(super) fn new(document: DocumentId, rooms: Weak<Rooms>, machine: Room) -> Self {
-        let inner = Inner { machine, seats: BTreeMap::new(), archive: None, timer: None, gone: false };
+        let (seats, reads) = (BTreeMap::new(), BTreeMap::new());
+        let inner = Inner { machine, seats, reads, archive: None, timer: None, gone: false };
         Self { document, rooms, inner: Mutex::new(inner) }
     }
 
@@ -110,11 +119,15 @@ impl RoomDriver {
         };
         while let Some(effect) = inner.machine.poll_effect() {
             match effect {
-                Effect::Send { to, body } => {
+                Effect::Send { to, body, asked_for } => {
                     if let Some(seat) = inner.seats.get(&to) {
                         let frame = seat.framing.frame(&body);
                         count(frame.len());
-                        seat.queue.answer(frame);
+                        if asked_for {
+                            seat.queue.answer(frame);
+                        } else {
+                            self.forward(to, seat, frame);
+                        }
                     }
                 }
                 Effect::Spread { except, body } => {
@@ -122,10 +135,7 @@ impl RoomDriver {
                     for (id, seat) in inner.seats.iter().filter(|(id, _)| Some(**id) != except) {
                         let frame = shared.for_framing(&seat.framing);
                         count(frame.len());
-                        if !seat.queue.forward(frame) {
-                            metrics.refuse("behind");
-                            tracing::debug!(document = %self.document, member = id.0, "reader fell behind");
-                        }
+                        self.forward(*id, seat, frame);
                     }
                 }
                 Effect::Acknowledge { to, applied } => {
@@ -140,7 +150,8 @@ impl RoomDriver {
                     }
                 }
                 Effect::Read { asker, state_vector } => {
-                    if let Some(archive) = &inner.archive {
+                    if let (Some(archive), Some(seat)) = (&inner.archive, inner.seats.get(&asker)) {
+                        inner.reads.entry(asker).or_default().push(seat.queue.await_answer());
                         archive.read(asker, state_vector);
                     }
                 }
@@ -151,6 +162,12 @@ impl RoomDriver {
                     }
                 }
             }
+        }
+    }
+
+    fn forward(&self, to: MemberId, seat: &Seat, frame: Bytes) {
+        if !seat.queue.forward(frame) {
+            tracing::debug!(document = %self.document, member = to.0, "reader fell behind");
         }
     }
 
@@ -202,6 +219,9 @@ impl RoomPort for Port {
     fn answered(&self, asker: MemberId, result: Result<Answer, StoreRefused>) {
         if let Some(room) = self.0.upgrade() {
             room.drive(|machine| machine.answered(asker, result));
+            if let Some(awaited) = room.lock().reads.get_mut(&asker) {
+                awaited.pop();
+            }
         }
     }
 }

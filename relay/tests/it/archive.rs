@@ -1,0 +1,151 @@
+//! An archive in memory: it keeps nothing and answers when the test says so.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tombolo_core::id::DocumentId;
+use tombolo_core::room::{Answer, MemberId, StoreRefused, Ticket};
+use tombolo_core::update::{StateVector, Update};
+use tombolo_relay::member::{Archive, ArchiveSeat, Pairwise, PairwisePeer, PairwisePort, Pressure, RoomPort};
+
+use super::world::soon;
+
+/// What the relay sees.
+pub struct Stub {
+    opened: UnboundedSender<DocumentId>,
+    stores: UnboundedSender<Store>,
+    reads: UnboundedSender<Read>,
+    pairwise: UnboundedSender<Pair>,
+    pressure: Pressure,
+}
+
+/// What the test sees: each call of the relay, in order.
+pub struct Calls {
+    pub opened: UnboundedReceiver<DocumentId>,
+    pub stores: UnboundedReceiver<Store>,
+    pub reads: UnboundedReceiver<Read>,
+    pub pairwise: UnboundedReceiver<Pair>,
+}
+
+/// An update to be stored.
+pub struct Store {
+    room: Arc<dyn RoomPort>,
+    ticket: Ticket,
+    pub update: Update,
+}
+
+/// A question.
+pub struct Read {
+    room: Arc<dyn RoomPort>,
+    asker: MemberId,
+    pub document: DocumentId,
+}
+
+/// A call of the pairwise end.
+pub enum Pair {
+    Join(PairwisePeer, Arc<dyn PairwisePort>),
+    Receive { peer: PairwisePeer, document: DocumentId, message: Bytes, wants: bool },
+    Leave(PairwisePeer),
+}
+
+pub fn stub() -> (Arc<Stub>, Calls) {
+    let (opened, opened_calls) = unbounded_channel();
+    let (stores, store_calls) = unbounded_channel();
+    let (reads, read_calls) = unbounded_channel();
+    let (pairwise, pairwise_calls) = unbounded_channel();
+    let calls =
+        Calls { opened: opened_calls, stores: store_calls, reads: read_calls, pairwise: pairwise_calls };
+    (Arc::new(Stub { opened, stores, reads, pairwise, pressure: Pressure::default() }), calls)
+}
+
+impl Calls {
+    pub async fn store(&mut self) -> Store {
+        soon("a store", self.stores.recv()).await.unwrap()
+    }
+
+    pub async fn read(&mut self) -> Read {
+        soon("a read", self.reads.recv()).await.unwrap()
+    }
+
+    pub async fn pair(&mut self) -> Pair {
+        soon("a pairwise call", self.pairwise.recv()).await.unwrap()
+    }
+}
+
+impl Store {
+    pub fn done(self, result: Result<(), StoreRefused>) {
+        self.room.stored(&[(self.ticket, result)]);
+    }
+}
+
+impl Read {
+    /// Answers with `update`, of an archive that has nothing else.
+    pub fn answer(self, update: impl Into<Bytes>) {
+        let answer = Answer { update: update.into(), state_vector: StateVector::default() };
+        self.room.answered(self.asker, Ok(answer));
+    }
+
+    pub fn refuse(self) {
+        self.room.answered(self.asker, Err(StoreRefused));
+    }
+}
+
+struct Seat {
+    room: Arc<dyn RoomPort>,
+    document: DocumentId,
+    stores: UnboundedSender<Store>,
+    reads: UnboundedSender<Read>,
+}
+
+impl ArchiveSeat for Seat {
+    fn store(&self, ticket: Ticket, update: Update) {
+        // A test that has ended looks at nothing any more.
+        let _ = self.stores.send(Store { room: Arc::clone(&self.room), ticket, update });
+    }
+
+    fn read(&self, asker: MemberId, _: StateVector) {
+        let (room, document) = (Arc::clone(&self.room), self.document.clone());
+        let _ = self.reads.send(Read { room, asker, document });
+    }
+}
+
+impl Archive for Stub {
+    fn open(&self, document: &DocumentId, room: Arc<dyn RoomPort>) -> Box<dyn ArchiveSeat> {
+        let _ = self.opened.send(document.clone());
+        let (stores, reads) = (self.stores.clone(), self.reads.clone());
+        Box::new(Seat { room, document: document.clone(), stores, reads })
+    }
+
+    fn pairwise(&self) -> &dyn Pairwise {
+        self
+    }
+
+    fn pressure(&self) -> &Pressure {
+        &self.pressure
+    }
+}
+
+impl Pairwise for Stub {
+    fn peer_id(&self) -> &'static str {
+        "server"
+    }
+
+    fn storage_id(&self) -> &'static str {
+        "storage"
+    }
+
+    fn join(&self, port: Arc<dyn PairwisePort>) -> PairwisePeer {
+        let peer = PairwisePeer(Arc::as_ptr(&port).cast::<u8>() as u64);
+        let _ = self.pairwise.send(Pair::Join(peer, port));
+        peer
+    }
+
+    fn receive(&self, peer: PairwisePeer, document: DocumentId, message: Bytes, wants: bool) {
+        let _ = self.pairwise.send(Pair::Receive { peer, document, message, wants });
+    }
+
+    fn leave(&self, peer: PairwisePeer) {
+        let _ = self.pairwise.send(Pair::Leave(peer));
+    }
+}

@@ -1,0 +1,176 @@
+//! Beside WebSocket: health and metrics are served, what is no handshake is refused, what never becomes one is
+//! cut, and the number of sockets is bounded.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use hyper::{Method, Response, StatusCode};
+use tombolo_relay::admission::Everybody;
+use tombolo_relay::{Body, Parts, Routes, text_response};
+
+use super::frames;
+use super::world::{Raw, Server, handshake, masked, soon};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_readiness_and_metrics_are_served() {
+    let server = Server::start().await;
+    assert!(server.get("/healthz").await.starts_with("HTTP/1.1 200 "));
+    assert!(server.get("/readyz").await.starts_with("HTTP/1.1 200 "));
+    assert!(server.get("/nowhere").await.starts_with("HTTP/1.1 404 "));
+    let mut client = server.connect("/yjs/room").await;
+    client.send(frames::step1()).await;
+    client.next().await;
+    assert_eq!(server.metric("connections{dialect=\"yjs\"}").await, 1);
+    assert_eq!(server.metric("rooms").await, 1);
+    assert!(server.get("/metrics").await.trim_end().ends_with("# EOF"));
+    drop(client);
+    server.until("connections{dialect=\"yjs\"}", 0).await;
+    server.until("rooms", 0).await;
+    assert_eq!(server.metric("connections_opened_total{dialect=\"yjs\"}").await, 1);
+    let text = server.get("/metrics").await;
+    let refused = |line: &str| line.starts_with("tombolo_refusals_total{") && !line.ends_with(" 0");
+    assert!(!text.lines().any(refused), "a client that goes is no refusal: {text}");
+}
+
+struct Page;
+
+impl Routes for Page {
+    fn respond<'a>(
+        &'a self,
+        _: &'a Method,
+        path: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Option<Response<Body>>> + Send + 'a>> {
+        Box::pin(async move { (path == "/page").then(|| text_response(StatusCode::OK, "a page")) })
+    }
+
+    fn metrics(&self) -> String {
+        "page_views 3\n".into()
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        Err("the disk is full".into())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_embedder_adds_pages_metrics_and_its_own_readiness() {
+    let parts = Parts { admission: Arc::new(Everybody), archive: None, routes: Some(Arc::new(Page)) };
+    let server = Server::from_parts(|_| {}, parts).await;
+    assert!(server.get("/page").await.ends_with("a page"));
+    assert!(server.get("/other").await.starts_with("HTTP/1.1 404 "));
+    assert!(server.get("/healthz").await.starts_with("HTTP/1.1 200 "), "alive, though not ready");
+    let unready = server.get("/readyz").await;
+    assert!(unready.starts_with("HTTP/1.1 503 ") && unready.contains("the disk is full"), "{unready}");
+    assert!(server.get("/metrics").await.ends_with("page_views 3\n# EOF\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dialects_path_without_a_handshake_says_what_it_speaks() {
+    let server = Server::start().await;
+    for path in ["/yjs/room", "/hocuspocus", "/automerge"] {
+        let response = server.get(path).await.to_ascii_lowercase();
+        assert!(response.starts_with("http/1.1 426 "), "{response}");
+        assert!(response.contains("upgrade: websocket\r\n"), "RFC 9110, 15.5.22: {response}");
+    }
+    let mut raw = Raw { socket: server.tcp().await };
+    let old = String::from_utf8(handshake("/yjs/room")).unwrap().replace("version: 13", "version: 8");
+    raw.send(old.as_bytes()).await;
+    let response = raw.head().await.to_ascii_lowercase();
+    assert!(response.starts_with("http/1.1 426 ") && response.contains("sec-websocket-version: 13"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unfinished_handshake_is_cut() {
+    let server = Server::with(|config| config.handshake_ms = 300, None).await;
+    let mut silent = Raw { socket: server.tcp().await };
+    let mut slow = Raw { socket: server.tcp().await };
+    slow.send(b"GET /yjs/room HTTP/1.1\r\nhost: x\r\nupg").await;
+    assert_eq!((silent.rest().await, slow.rest().await), (String::new(), String::new()));
+    server.until("refusals_total{reason=\"handshake_timeout\"}", 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_connection_does_not_live_for_ever() {
+    let server = Server::with(|config| config.handshake_ms = 300, None).await;
+    let mut idle = Raw { socket: server.tcp().await };
+    idle.send(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert!(idle.rest().await.ends_with("ok\n"));
+    assert_eq!(
+        server.metric("refusals_total{reason=\"handshake_timeout\"}").await,
+        0,
+        "it asked and was answered"
+    );
+    let mut unread_body = Raw { socket: server.tcp().await };
+    unread_body.send(b"POST /healthz HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\nx").await;
+    assert!(unread_body.rest().await.starts_with("HTTP/1.1 404 "));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_and_never_reads_is_cut() {
+    let server = Server::with(|config| config.write_ms = 50, None).await;
+    let mut deaf = Raw { socket: server.tcp().await };
+    let requests = b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1000);
+    let flood = async { while deaf.send(&requests).await {} };
+    soon("the end of a reader that reads nothing", flood).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_headers_is_cut() {
+    let server = Server::start().await;
+    let mut raw = Raw { socket: server.tcp().await };
+    raw.send(b"GET /yjs/room HTTP/1.1\r\n").await;
+    let mut sent = 0;
+    while sent < 10_000_000 && raw.send(&b"x-flood: abcdefghijklmnopqrstuvwxyz\r\n".repeat(100)).await {
+        sent += 3600;
+    }
+    assert!(sent < 10_000_000, "more than 10 MB of headers were taken");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_socket_counts_once_and_no_more_than_the_limit_are_served() {
+    let server = Server::with(|config| config.connections_max = 8, None).await;
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        clients.push(server.connect("/yjs/room").await);
+    }
+    let mut one_too_many = Raw { socket: server.tcp().await };
+    one_too_many.send(&handshake("/yjs/room")).await;
+    assert_eq!(one_too_many.rest().await, "");
+    // The end of one makes room for another, and that for the metrics.
+    clients.truncate(2);
+    let room_again = async {
+        while !server.get("/healthz").await.starts_with("HTTP/1.1 200 ") {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    soon("room for one more", room_again).await;
+    assert!(server.metric("refusals_total{reason=\"connections\"}").await >= 1);
+    server.connect("/yjs/room").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subprotocol_that_is_offered_is_chosen_and_compression_is_not() {
+    let server = Server::start().await;
+    let mut raw = Raw { socket: server.tcp().await };
+    let plain = String::from_utf8(handshake("/yjs/room")).unwrap();
+    let offer = plain.replace(
+        "host: x\r\n",
+        "host: x\r\nsec-websocket-protocol: yjs.1, yjs.2\r\nsec-websocket-extensions: permessage-deflate\r\n",
+    );
+    raw.send(offer.as_bytes()).await;
+    let response = raw.head().await.to_ascii_lowercase();
+    assert!(response.contains("sec-websocket-protocol: yjs.1\r\n"), "{response}");
+    assert!(!response.contains("extensions"), "compression is not spoken: {response}");
+    assert!(response.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n"), "{response}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_right_behind_the_handshake_is_not_lost() {
+    let server = Server::start().await;
+    let mut raw = Raw { socket: server.tcp().await };
+    raw.send(&[handshake("/yjs/room"), masked(0x82, &frames::step1())].concat()).await;
+    raw.head().await;
+    assert_eq!(raw.frame().await.unwrap().1, frames::step1(), "asked for its own content");
+    assert_eq!(raw.frame().await.unwrap().1, frames::nothing());
+}

@@ -1,0 +1,24 @@
+//! The relay as its clients see it: a real listener, real sockets, every dialect, honest and hostile peers.
+
+#[cfg(test)]
+mod archive; // an archive that answers when the test says so
+#[cfg(test)]
+mod automerge; // automerge-repo: joining, pairwise messages, gossip
+#[cfg(test)]
+mod frames; // what clients send, as bytes
+#[cfg(test)]
+mod hocuspocus; // many documents on one socket, acknowledgements, back-pressure
+#[cfg(test)]
+mod hostility; // malformed messages of each dialect
+#[cfg(test)]
+mod http; // what is served beside WebSocket, and handshakes
+#[cfg(test)]
+mod slow; // members that do not read
+#[cfg(test)]
+mod stop; // the end of a relay
+#[cfg(test)]
+mod websocket; // malformed WebSocket frames and floods of them
+#[cfg(test)]
+mod world; // relays, clients and raw sockets
+#[cfg(test)]
+mod yjs; // y-websocket rooms without an archive

@@ -1,0 +1,144 @@
+//! A member that does not read costs bounded memory: it loses its whole queue and is told so, and who asks
+//! without reading is not listened to. Everybody else receives everything.
+
+use tombolo_core::dialect::y_protocols::{sync_step2, update};
+
+use super::archive::stub;
+use super::frames::{auth, edit, presence, step1, to};
+use super::world::{Server, masked, soon};
+
+const BEHIND: &str = "refusals_total{reason=\"behind\"}";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_falls_behind_is_told_to_come_back_and_the_others_miss_nothing() {
+    let server = Server::with(|config| config.queue_bytes_max = 64 * 1024, None).await;
+    let mut author = server.connect("/yjs/room").await;
+    let mut reader = server.connect("/yjs/room").await;
+    let mut slow = server.connect("/yjs/room").await;
+    slow.send(presence(5, 1, Some("{}"))).await;
+    for client in [&mut author, &mut reader, &mut slow] {
+        assert_eq!(client.next().await, presence(5, 1, Some("{}")));
+    }
+    let mut slow = slow.into_raw();
+
+    // Larger than what the sockets of the system take in.
+    let text = "x".repeat(32 * 1024);
+    let mut clock = 0;
+    let mut goodbye = None;
+    while goodbye.is_none() {
+        let news = update(&edit(1, clock, &text));
+        clock += text.len() as u64;
+        author.send(news.clone()).await;
+        let mut heard = reader.next().await;
+        if heard == presence(5, 1, None) {
+            goodbye = Some(heard);
+            heard = reader.next().await;
+        }
+        assert!(heard == news, "the reader misses clock {clock}");
+        assert!(clock < 64 * 1024 * 1024, "64 MiB wait for one reader");
+    }
+    server.until(BEHIND, 1).await;
+    // It goes on talking; the reason must reach it all the same.
+    slow.send(&masked(0x82, &presence(5, 2, Some("{}")))).await;
+    assert_eq!(slow.closed().await, 1013);
+    server.until("connections{dialect=\"yjs\"}", 2).await;
+    assert_eq!(server.metric(BEHIND).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_again_and_again_is_not_listened_to_until_it_reads() {
+    const DOCUMENTS: u64 = 1000;
+    const ANSWER: usize = 128 * 1024;
+    /// What the sockets of the system take in, generously.
+    const UNREAD_MAX: u64 = 24 * 1024 * 1024;
+    let (archive, mut calls) = stub();
+    let server = Server::with(|config| config.answer_bytes_max = 2 * ANSWER, Some(archive)).await;
+    let answer = edit(1, 0, &"x".repeat(ANSWER));
+    let content = answer.clone();
+    tokio::spawn(async move {
+        while let Some(read) = calls.reads.recv().await {
+            read.answer(content.clone());
+        }
+    });
+    let mut raw = server.raw("/hocuspocus").await;
+    for document in 0..DOCUMENTS {
+        let name = document.to_string();
+        let question = masked(0x82, &to(&name, &step1()));
+        raw.send(&[masked(0x82, &auth(&name)), question].concat()).await;
+    }
+    let (mut answers, mut read) = (0, 0);
+    while answers < DOCUMENTS {
+        let (_, frame) = raw.frame().await.unwrap();
+        read += frame.len() as u64;
+        if frame.ends_with(&answer) {
+            answers += 1;
+            if answers % 50 == 0 {
+                let unread = server.metric("sent_bytes_total").await.saturating_sub(read);
+                assert!(unread < UNREAD_MAX, "{unread} bytes of answers wait for who does not read");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_documents_on_one_socket_are_read_a_few_at_a_time() {
+    const DOCUMENTS: usize = 200;
+    let (archive, mut calls) = stub();
+    let server = Server::with(|_| {}, Some(archive)).await;
+    let mut client = server.connect("/hocuspocus").await;
+    for document in 0..DOCUMENTS {
+        let name = format!("doc {document}");
+        client.send(auth(&name)).await;
+        client.send(to(&name, &step1())).await;
+    }
+    let mut most = 0;
+    let mut open = Vec::new();
+    let mut answered = 0;
+    while answered < DOCUMENTS {
+        open.push(calls.read().await);
+        // Others get their turn: what the relay would ask for without an answer, it has asked for by then.
+        server.metric("rooms").await;
+        while let Ok(read) = calls.reads.try_recv() {
+            open.push(read);
+        }
+        most = most.max(open.len());
+        for read in open.drain(..) {
+            answered += 1;
+            read.answer(vec![0, 0]);
+        }
+    }
+    assert!(most <= 16, "{most} answers were asked for at once, each as large as a document");
+    let mut synced = 0;
+    while synced < DOCUMENTS {
+        synced += usize::from(client.next().await.ends_with(&sync_step2(&[0, 0])));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_that_others_ask_of_a_slow_member_are_bounded() {
+    let server = Server::with(|config| config.queue_bytes_max = 64 * 1024, None).await;
+    let mut slow = server.raw("/yjs/room").await;
+    slow.send(&masked(0x82, &step1())).await;
+    slow.frame().await.unwrap();
+    slow.frame().await.unwrap();
+    // A state vector of a document with many authors, asked for again and again.
+    let mut vector = vec![0x80, 0x80, 0x08];
+    vector.extend((0..128 * 1024u32).flat_map(|client| {
+        let [a, b, c] =
+            [client & 0x7f, client >> 7 & 0x7f, client >> 14].map(|part| u8::try_from(part).unwrap());
+        [a | 0x80, b | 0x80, c, 1]
+    }));
+    let question = tombolo_core::dialect::y_protocols::sync_step1(&vector);
+    let asking = async {
+        let mut asker = server.connect("/yjs/room").await;
+        for asked in 0.. {
+            asker.send(question.clone()).await;
+            if server.metric(BEHIND).await == 1 {
+                return;
+            }
+            assert!(asked < 100, "{asked} questions wait for who does not read");
+        }
+    };
+    soon("the slow one to fall behind", asking).await;
+    assert_eq!(slow.closed().await, 1013);
+}
