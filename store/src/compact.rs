@@ -61,7 +61,7 @@ impl Compactor {
     pub(crate) fn run(&self, shelves: &Shelves, worker: &dyn Worker) {
         let mut refused: HashMap<DocumentId, u64> = HashMap::new();
         while let Some((id, left)) = self.next() {
-            let record = match shelves.record(&id) {
+            let record = match shelves.record(&id, false) {
                 Ok(Some(record)) if is_due(&id, &record, left) => record,
                 Ok(_) => continue,
                 Err(error) => {
@@ -117,7 +117,7 @@ fn is_due(id: &DocumentId, record: &DocumentRecord, left: bool) -> bool {
 }
 
 fn fold(id: &DocumentId, shelves: &Shelves, worker: &dyn Worker) -> Result<(), String> {
-    let Some((record, contents)) = shelves.read(id).map_err(|error| error.to_string())? else {
+    let Some((record, contents)) = shelves.read(id, false).map_err(|error| error.to_string())? else {
         return Ok(());
     };
     let kind = match id.format() {

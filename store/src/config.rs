@@ -13,9 +13,9 @@ pub struct StoreConfig {
     pub shelf_count: u16,
     /// A shelf that nobody used for this long is closed, in ms.
     pub shelf_idle_ms: u64,
-    /// Most bytes that wait for the journal; past it appends are refused, never acknowledged.
+    /// Most bytes of memory of operations that wait for the journal; past it appends are refused, never acknowledged.
     pub queue_bytes_max: u64,
-    /// Most durable bytes that wait in memory for the shelf; past it appends are refused.
+    /// Most bytes of memory of durable operations that wait for the shelf; past it appends are refused.
     pub takeover_bytes_max: u64,
     /// Longest time that a durable operation waits for others before the shelf takes it, in ms.
     pub takeover_ms: u64,
@@ -29,8 +29,8 @@ impl StoreConfig {
             segment_bytes: 16 * 1024 * 1024,
             shelf_count: 16,
             shelf_idle_ms: 60_000,
-            queue_bytes_max: 512 * 1024 * 1024,
-            takeover_bytes_max: 512 * 1024 * 1024,
+            queue_bytes_max: 256 * 1024 * 1024,
+            takeover_bytes_max: 256 * 1024 * 1024,
             takeover_ms: 500,
         }
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use tombolo_core::id::{DocumentId, Seq};
+use tombolo_core::id::{DocumentId, ReplicaId, Seq};
 use tombolo_core::operation::{Kind, Operation, Stamp};
 
 use crate::error::{AppendError, StoreError};
@@ -26,6 +26,23 @@ struct Known {
     stamp: Stamp,
     /// Appended and not yet on the shelf, in order.
     pending: VecDeque<Operation>,
+    /// Why the shelf cannot take its operations, if so.
+    stuck: Option<String>,
+}
+
+impl Known {
+    /// The highest seq of this replica that the shelf may lack.
+    fn last_pending(&self, replica: ReplicaId) -> Seq {
+        let own = self.pending.iter().filter(|operation| operation.replica == replica);
+        own.map(|operation| operation.seq).max().unwrap_or_default()
+    }
+
+    /// Whether the first operation of this replica is still on its way to the shelf, which then need not know
+    /// the document.
+    fn starts_anew(&self, replica: ReplicaId) -> bool {
+        let first = self.pending.iter().find(|operation| operation.replica == replica);
+        first.is_some_and(|operation| operation.seq == Seq(1))
+    }
 }
 
 /// A document's place in the store's registry; handles and takeover share it.
@@ -41,31 +58,49 @@ impl Entry {
         Self { id, known: Mutex::default(), handles: AtomicUsize::new(0) }
     }
 
-    /// An operation that the journal still had at open.
-    pub(crate) fn replay(&self, operation: Operation) {
-        self.lock().pending.push_back(operation);
+    /// An operation that the journal still had at open; false if it had it twice, as it may have operations
+    /// that were stuck.
+    pub(crate) fn replay(&self, operation: Operation) -> bool {
+        let mut known = self.lock();
+        let newest = known.pending.iter().rev().find(|other| other.replica == operation.replica);
+        let twice = newest.is_some_and(|newest| newest.seq >= operation.seq);
+        if !twice {
+            known.pending.push_back(operation);
+        }
+        !twice
     }
 
     /// Learns the last seq from the shelf, once.
     pub(crate) fn load(&self, inner: &Inner) -> Result<(), StoreError> {
-        let mut known = self.lock();
-        if known.last.is_some() {
-            return Ok(());
-        }
-        let record = inner.shelves.record(&self.id)?.unwrap_or_default();
-        let shelved = record.version.get(inner.replica);
-        let pending = known.pending.iter().filter(|operation| operation.replica == inner.replica);
-        let last = pending.map(|operation| operation.seq).max().unwrap_or_default();
-        known.last = Some(shelved.max(last));
+        // What is pending first, and the shelf without the lock: nobody appends before the last seq is known,
+        // so what leaves one meanwhile is found in the other, and whoever asks what is pending need not wait
+        // for the disk.
+        let (pending, is_new) = {
+            let known = self.lock();
+            if known.last.is_some() {
+                return Ok(());
+            }
+            (known.last_pending(inner.replica), known.starts_anew(inner.replica))
+        };
+        let record = inner.shelves.record(&self.id, is_new)?.unwrap_or_default();
+        let last = record.version.get(inner.replica).max(pending);
+        self.lock().last.get_or_insert(last);
         Ok(())
     }
 
-    /// The shelf has these now.
+    /// The shelf has so many more now.
     pub(crate) fn shelved(&self, count: usize) {
         let mut known = self.lock();
         let count = count.min(known.pending.len());
         known.pending.drain(..count);
-        known.pending.shrink_to(64);
+        if known.pending.capacity() > 64 + 4 * known.pending.len() {
+            known.pending.shrink_to_fit();
+        }
+    }
+
+    /// The shelf cannot take its operations until somebody repairs it.
+    pub(crate) fn refuse_from_now_on(&self, reason: String) {
+        self.lock().stuck.get_or_insert(reason);
     }
 
     pub(crate) fn has_pending(&self) -> bool {
@@ -143,6 +178,9 @@ impl Document {
             return Err(AppendError::Overloaded { document: document(), queued });
         }
         let mut known = entry.lock();
+        if let Some(reason) = known.stuck.clone() {
+            return Err(AppendError::Stuck { document: document(), reason });
+        }
         let seq = known.last.unwrap_or_default().next();
         let stamp = known.stamp.tick(now_ms());
         let operation = Operation { document: document(), replica: inner.replica, seq, stamp, kind, payload };
@@ -182,9 +220,12 @@ impl Document {
     pub fn read(&self) -> Result<Contents, StoreError> {
         let InUse { inner, entry } = &*self.in_use;
         // First what is pending, then the shelf: an operation leaves the first only when it is in the second.
-        let pending: Vec<Operation> = entry.lock().pending.iter().cloned().collect();
-        let (record, mut contents) =
-            inner.shelves.read(&entry.id)?.unwrap_or_else(|| (Default::default(), Contents::default()));
+        let (pending, is_new) = {
+            let known = entry.lock();
+            (known.pending.clone(), known.starts_anew(inner.replica))
+        };
+        let stored = inner.shelves.read(&entry.id, is_new)?;
+        let (record, mut contents) = stored.unwrap_or_default();
         let missing =
             pending.into_iter().filter(|operation| operation.seq > record.version.get(operation.replica));
         contents.tail.extend(missing.map(|operation| operation.payload));

@@ -70,6 +70,14 @@ pub enum AppendError {
         /// What waits.
         queued: u64,
     },
+    /// Its shelf cannot take operations.
+    #[error("document {document} takes nothing until it is repaired: {reason}")]
+    Stuck {
+        /// The document.
+        document: DocumentId,
+        /// What the shelf said.
+        reason: String,
+    },
     /// One operation is larger than a journal takes.
     #[error(
         "document {document} was not stored: one operation has {bytes} bytes, at most {max} are taken; send it in parts"

@@ -17,6 +17,7 @@ mod idle;
 pub mod journal;
 pub mod shelf;
 mod store;
+mod stuck;
 mod takeover;
 pub mod worker;
 

@@ -33,12 +33,14 @@ pub struct StoreMetrics {
     pub journal_bytes: u64,
     /// Bytes of the shelf on disk.
     pub shelf_bytes: u64,
-    /// Bytes queued and not yet durable.
+    /// Bytes of memory of operations that are queued and not yet durable.
     pub pending_bytes: u64,
     /// Documents in memory: those in use, and those that the shelf does not have whole yet.
     pub open_documents: u64,
     /// Why nothing is acknowledged any more, if so.
     pub read_only: Option<String>,
+    /// Why acknowledgements wait although nothing is lost, if so: a full disk.
+    pub stalled: Option<String>,
 }
 
 /// What the threads and handles of a store share.
@@ -189,8 +191,19 @@ impl Store {
             shelf_bytes: inner.shelves.size_on_disk(),
             pending_bytes: inner.journal.queued_bytes(),
             open_documents: inner.entries().len() as u64,
+            stalled: inner.journal.stalled(),
             read_only: inner.journal.read_only().map(|reason| reason.to_string()),
         }
+    }
+
+    /// Whether it can store.
+    ///
+    /// # Errors
+    /// Why not, in a sentence.
+    pub fn ready(&self) -> Result<(), String> {
+        let journal = &self.life.inner.journal;
+        let reason = journal.read_only().map(|reason| reason.to_string()).or_else(|| journal.stalled());
+        reason.map_or(Ok(()), Err)
     }
 
     /// Waits until everything appended before is on the shelf. Blocking.
@@ -264,8 +277,9 @@ fn replay_into(inner: &Arc<Inner>, replay: Replay) {
         let entry = entries
             .entry(operation.document.clone())
             .or_insert_with(|| Arc::new(Entry::new(operation.document.clone())));
-        entry.replay(operation.clone());
-        inner.takeover.push(Arc::clone(entry), operation, segment);
+        if entry.replay(operation.clone()) {
+            inner.takeover.push(Arc::clone(entry), operation, segment);
+        }
     }
 }
 

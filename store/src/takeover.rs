@@ -5,39 +5,40 @@
 //! tries again with growing pauses: nothing acknowledged depends on it. A document that is damaged there keeps
 //! its operations in the journal and holds nobody else up.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tombolo_core::id::DocumentId;
 use tombolo_core::operation::Operation;
 
 use crate::document::Entry;
-use crate::journal::SegmentId;
+use crate::journal::{SegmentId, cost};
 use crate::store::Inner;
+use crate::stuck::Stuck;
 
 /// Most bytes and operations that one piece has.
-const PIECE_BYTES: usize = 8 * 1024 * 1024;
+const PIECE_BYTES: u64 = 8 * 1024 * 1024;
 const PIECE_OPERATIONS: usize = 16 * 1024;
-/// Longest pause after the shelf refused.
+/// Pauses after the shelf refused.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
-type Item = (Arc<Entry>, Operation, SegmentId);
+/// A durable operation, whose it is and which segment has it.
+pub(crate) type Item = (Arc<Entry>, Operation, SegmentId);
 
 #[derive(Debug, Default)]
 struct Waiting {
     items: VecDeque<Item>,
     bytes: u64,
     since: Option<Instant>,
-    /// Somebody waits for it to become empty.
-    urgent: bool,
+    /// How many came and how many went, ever.
+    pushed: u64,
+    taken: u64,
+    /// How many must have gone before somebody who waits goes on.
+    urgent_until: u64,
     closing: bool,
-    busy: bool,
+    ended: bool,
     failure: Option<String>,
-    /// Documents that the shelf cannot take until somebody repairs them, and why.
-    stuck: BTreeMap<DocumentId, String>,
-    /// The first segment with an operation of theirs.
-    held: Option<SegmentId>,
 }
 
 /// What waits for the shelf.
@@ -45,23 +46,25 @@ struct Waiting {
 pub(crate) struct Takeover {
     waiting: Mutex<Waiting>,
     changed: Condvar,
+    stuck: Mutex<Stuck>,
 }
 
 impl Takeover {
     /// A durable operation.
     pub(crate) fn push(&self, entry: Arc<Entry>, operation: Operation, segment: SegmentId) {
         let mut waiting = self.lock();
-        waiting.bytes += operation.payload.len() as u64;
+        waiting.bytes += cost(&operation);
+        waiting.pushed += 1;
         waiting.items.push_back((entry, operation, segment));
         if waiting.since.is_none() {
             waiting.since = Some(Instant::now());
             self.changed.notify_all();
-        } else if waiting.bytes >= PIECE_BYTES as u64 || waiting.items.len() >= PIECE_OPERATIONS {
+        } else if waiting.is_full() {
             self.changed.notify_all();
         }
     }
 
-    /// Bytes that wait.
+    /// Bytes of memory that operations hold which wait.
     pub(crate) fn bytes(&self) -> u64 {
         self.lock().bytes
     }
@@ -69,19 +72,21 @@ impl Takeover {
     /// Waits until everything pushed before is on the shelf.
     pub(crate) fn flush(&self) -> Result<(), String> {
         let mut waiting = self.lock();
-        waiting.urgent = true;
+        let until = waiting.pushed;
+        waiting.urgent_until = until;
         waiting.failure = None;
         self.changed.notify_all();
-        while (!waiting.items.is_empty() || waiting.busy) && waiting.failure.is_none() {
+        while waiting.taken < until && waiting.failure.is_none() && !waiting.ended {
             waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
-        let stuck = waiting.stuck.values().next();
-        waiting.failure.as_ref().or(stuck).map_or(Ok(()), |reason| Err(reason.clone()))
-    }
-
-    fn hold(&self, segment: SegmentId) {
-        let mut waiting = self.lock();
-        waiting.held = Some(waiting.held.map_or(segment, |held| held.min(segment)));
+        if let Some(failure) = waiting.failure.clone() {
+            return Err(failure);
+        }
+        if waiting.taken < until {
+            return Err("the takeover has ended".to_owned());
+        }
+        drop(waiting);
+        self.stuck().first_reason().map_or(Ok(()), Err)
     }
 
     /// Takes what waits and ends the thread.
@@ -92,12 +97,14 @@ impl Takeover {
 
     /// The takeover thread.
     pub(crate) fn run(&self, inner: &Inner, patience: Duration) {
-        let mut pause = Duration::from_millis(100);
+        let _ended = Ended(self);
+        let mut pause = PAUSE_MIN;
         while let Some(piece) = self.next(patience) {
-            match take(inner, &piece) {
+            match self.take(inner, &piece) {
                 Ok(()) => {
-                    pause = Duration::from_millis(100);
-                    self.taken(piece.len());
+                    pause = PAUSE_MIN;
+                    self.reclaim(inner, &piece);
+                    self.taken(&piece);
                 }
                 Err(reason) => {
                     tracing::error!(reason, "the shelf refuses operations; the journal keeps them");
@@ -114,42 +121,72 @@ impl Takeover {
     fn next(&self, patience: Duration) -> Option<Vec<Item>> {
         let mut waiting = self.lock();
         loop {
-            let full = waiting.bytes >= PIECE_BYTES as u64 || waiting.items.len() >= PIECE_OPERATIONS;
-            let age = waiting.since.map(|since| since.elapsed());
             if waiting.items.is_empty() {
                 waiting.since = None;
-                waiting.urgent = false;
-                self.changed.notify_all();
                 if waiting.closing {
                     return None;
                 }
                 waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
-            } else if full || waiting.urgent || waiting.closing || age.is_none_or(|age| age >= patience) {
-                waiting.busy = true;
-                return Some(piece(&waiting.items));
-            } else {
-                let rest = patience.saturating_sub(age.unwrap_or_default());
-                waiting = self.changed.wait_timeout(waiting, rest).unwrap_or_else(PoisonError::into_inner).0;
+                continue;
             }
+            let age = waiting.since.map(|since| since.elapsed()).unwrap_or_default();
+            let urgent = waiting.closing || waiting.taken < waiting.urgent_until;
+            if urgent || waiting.is_full() || age >= patience {
+                return Some(piece(&waiting.items));
+            }
+            let rest = patience.saturating_sub(age);
+            waiting = self.changed.wait_timeout(waiting, rest).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    fn taken(&self, count: usize) {
+    /// Puts a piece on the shelf, but for documents that cannot take theirs.
+    fn take(&self, inner: &Inner, piece: &[Item]) -> Result<(), String> {
+        let operations: Vec<_> = piece.iter().map(|(_, operation, _)| operation.clone()).collect();
+        let stuck = inner.shelves.fill(&operations).map_err(|error| {
+            std::error::Error::source(&error)
+                .map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
+        })?;
+        let mut shelved: HashMap<*const Entry, (&Arc<Entry>, usize)> = HashMap::new();
+        for item in piece {
+            let (entry, ..) = item;
+            match stuck.get(&entry.id) {
+                Some(error) => self.stuck().keep(item.clone(), error),
+                None => shelved.entry(Arc::as_ptr(entry)).or_insert((entry, 0)).1 += 1,
+            }
+        }
+        for (entry, count) in shelved.into_values() {
+            entry.shelved(count);
+            inner.compactor.consider(&entry.id);
+            inner.forget_if_unused(entry);
+        }
+        Ok(())
+    }
+
+    fn taken(&self, piece: &[Item]) {
         let mut waiting = self.lock();
-        let bytes: usize =
-            waiting.items.drain(..count).map(|(_, operation, _)| operation.payload.len()).sum();
-        waiting.bytes = waiting.bytes.saturating_sub(bytes as u64);
+        waiting.items.drain(..piece.len());
+        waiting.taken += piece.len() as u64;
+        let bytes: u64 = piece.iter().map(|(_, operation, _)| cost(operation)).sum();
+        waiting.bytes = waiting.bytes.saturating_sub(bytes);
         waiting.since = (!waiting.items.is_empty()).then(Instant::now);
-        waiting.busy = false;
         self.changed.notify_all();
+    }
+
+    /// Gives back segments that hold nothing any more. If that fails they go the next time: the piece is taken.
+    fn reclaim(&self, inner: &Inner, piece: &[Item]) {
+        let Some((.., segment)) = piece.last() else { return };
+        let mut stuck = self.stuck();
+        stuck.carry_forward(&inner.journal, *segment);
+        let below = stuck.first_segment().map_or(*segment, |held| held.min(*segment));
+        if let Err(error) = inner.journal.reclaim_below(below) {
+            tracing::warn!(%error, "a journal segment that is not needed any more could not be removed");
+        }
     }
 
     /// Notes the failure, waits; true if the thread is to end.
     fn refused(&self, reason: String, pause: Duration) -> bool {
         let mut waiting = self.lock();
         waiting.failure = Some(reason);
-        waiting.busy = false;
-        waiting.urgent = false;
         self.changed.notify_all();
         if waiting.closing {
             return true;
@@ -163,12 +200,35 @@ impl Takeover {
         // Each change under this lock leaves the queue whole.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn stuck(&self) -> MutexGuard<'_, Stuck> {
+        self.stuck.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn is_full(&self) -> bool {
+        self.bytes >= PIECE_BYTES || self.items.len() >= PIECE_OPERATIONS
+    }
+}
+
+/// However the thread ends, nobody waits for it for ever.
+struct Ended<'a>(&'a Takeover);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("the takeover panicked; the journal keeps everything until the next start");
+        }
+        self.0.lock().ended = true;
+        self.0.changed.notify_all();
+    }
 }
 
 fn piece(items: &VecDeque<Item>) -> Vec<Item> {
     let mut bytes = 0;
     let fits = |item: &&Item| {
-        bytes += item.1.payload.len();
+        bytes += cost(&item.1);
         bytes <= PIECE_BYTES
     };
     let mut piece: Vec<_> = items.iter().take(PIECE_OPERATIONS).take_while(fits).cloned().collect();
@@ -176,37 +236,4 @@ fn piece(items: &VecDeque<Item>) -> Vec<Item> {
         piece.extend(items.front().cloned()); // One that is larger than a piece.
     }
     piece
-}
-
-fn take(inner: &Inner, piece: &[Item]) -> Result<(), String> {
-    let operations: Vec<_> = piece.iter().map(|(_, operation, _)| operation.clone()).collect();
-    let stuck = inner.shelves.fill(&operations).map_err(|error| {
-        std::error::Error::source(&error)
-            .map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
-    })?;
-    let mut entries = Vec::new();
-    for (entry, _, segment) in piece {
-        if stuck.contains_key(&entry.id) {
-            // It stays in memory and in the journal, which keeps everything from here on.
-            inner.takeover.hold(*segment);
-        } else {
-            entry.shelved(1);
-            entries.push(entry);
-        }
-    }
-    for (document, error) in &stuck {
-        tracing::error!(%document, %error, "a document cannot be taken over; the journal keeps it, others go on");
-        inner.takeover.lock().stuck.insert(document.clone(), error.to_string());
-    }
-    entries.sort_by_key(|entry| Arc::as_ptr(entry));
-    entries.dedup_by(|a, b| Arc::ptr_eq(a, b));
-    for entry in entries {
-        inner.compactor.consider(&entry.id);
-        inner.forget_if_unused(entry);
-    }
-    if let Some((.., segment)) = piece.last() {
-        let below = inner.takeover.lock().held.map_or(*segment, |held| held.min(*segment));
-        inner.journal.reclaim_below(below).map_err(|error| error.to_string())?;
-    }
-    Ok(())
 }

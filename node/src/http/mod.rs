@@ -68,7 +68,7 @@ impl Routes for NodeRoutes {
     }
 
     fn ready(&self) -> Result<(), String> {
-        self.store.metrics().read_only.map_or(Ok(()), Err)
+        self.store.ready()
     }
 }
 

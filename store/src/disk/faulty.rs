@@ -47,6 +47,7 @@ struct Inner {
     /// Changing calls that still succeed; none if all do.
     left: Option<u64>,
     failing_syncs: bool,
+    full: bool,
 }
 
 impl Inner {
@@ -77,6 +78,16 @@ impl FaultyDisk {
     /// From now on each sync fails and nothing becomes durable.
     pub(crate) fn fail_syncs(&self) {
         self.lock().failing_syncs = true;
+    }
+
+    /// From now on syncs succeed again.
+    pub(crate) fn heal(&self) {
+        self.lock().failing_syncs = false;
+    }
+
+    /// Whether there is no room for another file.
+    pub(crate) fn set_full(&self, full: bool) {
+        self.lock().full = full;
     }
 
     /// Number of unsynced sectors and folder changes: how many bits of fate an image has.
@@ -177,6 +188,9 @@ impl Disk for FaultyDisk {
     fn create(&self, name: &str, len: u64) -> io::Result<Arc<dyn DiskFile>> {
         let mut inner = self.lock();
         inner.spend()?;
+        if inner.full {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let number = inner.next;
         inner.next += 1;
         let zeros = vec![0; usize::try_from(len).unwrap()];

@@ -15,6 +15,8 @@ static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 #[derive(Debug)]
 pub struct FileDisk {
     folder: PathBuf,
+    /// Kept open: syncing the folder must not need a descriptor when there is none to be had.
+    descriptor: File,
 }
 
 impl FileDisk {
@@ -27,7 +29,7 @@ impl FileDisk {
         if let Some(parent) = folder.parent() {
             File::open(parent)?.sync_all()?;
         }
-        Ok(Self { folder: folder.to_owned() })
+        Ok(Self { folder: folder.to_owned(), descriptor: File::open(folder)? })
     }
 }
 
@@ -69,7 +71,7 @@ impl Disk for FileDisk {
     }
 
     fn sync_folder(&self) -> io::Result<()> {
-        File::open(&self.folder)?.sync_all()
+        self.descriptor.sync_all()
     }
 }
 

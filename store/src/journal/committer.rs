@@ -16,7 +16,7 @@ use super::error::JournalError;
 use super::latency::Latency;
 use super::replay::{self, Replay};
 use super::segment::{self, SegmentId};
-use super::writer::Writer;
+use super::writer::{CommitError, Writer};
 use crate::disk::Disk;
 
 /// Called exactly once on the committer's thread: with the segment after the sync that covers the operation,
@@ -52,6 +52,7 @@ struct Shared {
     changed: Condvar,
     queued_bytes: AtomicU64,
     failed: Mutex<Option<JournalError>>,
+    stalled: Mutex<Option<String>>,
     stats: Mutex<JournalStats>,
     segments: Mutex<BTreeMap<SegmentId, u64>>,
 }
@@ -81,6 +82,7 @@ impl Journal {
             changed: Condvar::new(),
             queued_bytes: AtomicU64::new(0),
             failed: Mutex::default(),
+            stalled: Mutex::default(),
             stats: Mutex::default(),
             segments: Mutex::new(opened.segments.into_iter().collect()),
         });
@@ -92,7 +94,7 @@ impl Journal {
 
     /// Appends an operation behind all earlier ones. Never waits.
     pub fn append(&self, operation: Operation, receipt: Receipt) {
-        self.shared.queued_bytes.fetch_add(operation.payload.len() as u64, Ordering::Relaxed);
+        self.shared.queued_bytes.fetch_add(cost(&operation), Ordering::Relaxed);
         self.shared.push(Job { operation: Some(operation), receipt });
     }
 
@@ -101,7 +103,7 @@ impl Journal {
         self.shared.push(Job { operation: None, receipt });
     }
 
-    /// Payload bytes that are not durable yet.
+    /// Bytes of memory that operations hold which are not durable yet.
     #[must_use]
     pub fn queued_bytes(&self) -> u64 {
         self.shared.queued_bytes.load(Ordering::Relaxed)
@@ -123,6 +125,12 @@ impl Journal {
     #[must_use]
     pub fn read_only(&self) -> Option<JournalError> {
         lock(&self.shared.failed).clone()
+    }
+
+    /// Why receipts wait although nothing is wrong with what is written, if so: a full disk, no descriptors.
+    #[must_use]
+    pub fn stalled(&self) -> Option<String> {
+        lock(&self.shared.stalled).clone()
     }
 
     /// Removes all segments before this one: whoever calls has everything in them elsewhere, durably.
@@ -171,10 +179,18 @@ impl Shared {
 
     fn run(&self, mut writer: Writer) {
         let _ended = Ended(self);
+        let mut prepare_at = Instant::now();
         loop {
-            let batch = self.next(writer.is_marked());
-            match batch {
-                Next::Batch(batch) => self.commit(&mut writer, batch),
+            match self.next(writer.is_marked()) {
+                Next::Batch(batch) => {
+                    self.commit(&mut writer, batch);
+                    if Instant::now() >= prepare_at
+                        && let Err(error) = writer.prepare_ahead()
+                    {
+                        tracing::warn!(%error, "no room yet for the next journal segment");
+                        prepare_at = Instant::now() + PREPARE_PAUSE;
+                    }
+                }
                 Next::Quiet => self.mark(&mut writer),
                 Next::End => {
                     self.mark(&mut writer);
@@ -205,31 +221,57 @@ impl Shared {
         }
     }
 
-    fn commit(&self, writer: &mut Writer, batch: VecDeque<Job>) {
-        if let Some(failed) = lock(&self.failed).clone() {
-            self.settle(batch, &Err(failed));
-            return;
-        }
+    fn commit(&self, writer: &mut Writer, mut batch: VecDeque<Job>) {
         let start = Instant::now();
-        let operations = batch.iter().filter_map(|job| job.operation.as_ref());
-        let written = writer.commit(operations, |segment, len| {
-            lock(&self.segments).insert(segment, len);
-        });
-        match written {
-            Ok(segments) => {
-                if !segments.is_empty() {
-                    let mut stats = lock(&self.stats);
-                    stats.commits += 1;
-                    stats.operations += segments.len() as u64;
-                    stats.latency.observe(start.elapsed());
-                }
-                self.settle(batch, &Ok((segments, writer.segment().0)));
-            }
-            Err(error) => {
-                let failed = self.fail(error);
+        loop {
+            if let Some(failed) = lock(&self.failed).clone() {
                 self.settle(batch, &Err(failed));
+                return;
+            }
+            let operations = batch.iter().filter_map(|job| job.operation.as_ref());
+            let written = writer.commit(operations, |segment, len| {
+                lock(&self.segments).insert(segment, len);
+            });
+            match written {
+                Ok(segments) => {
+                    self.count(segments.len() as u64, start.elapsed());
+                    self.settle(batch, &Ok((segments, writer.segment().0)));
+                    return;
+                }
+                Err(CommitError::NoRoom { durable, source }) => {
+                    self.count(durable.len() as u64, start.elapsed());
+                    let settled = take_operations(&mut batch, durable.len());
+                    self.settle(settled, &Ok((durable, writer.segment().0)));
+                    if !self.wait_for_room(&source) {
+                        self.fail(source);
+                    }
+                }
+                Err(CommitError::Failed(error)) => {
+                    self.fail(error);
+                }
             }
         }
+    }
+
+    fn count(&self, operations: u64, elapsed: Duration) {
+        *lock(&self.stalled) = None;
+        if operations > 0 {
+            let mut stats = lock(&self.stats);
+            stats.commits += 1;
+            stats.operations += operations;
+            stats.latency.observe(elapsed);
+        }
+    }
+
+    /// Nothing is wrong with what is written; there is no room, or no descriptor, for more. Receipts wait, and
+    /// so does the queue, until it is refused at the door. False if the journal is being closed.
+    fn wait_for_room(&self, error: &std::io::Error) -> bool {
+        if lock(&self.stalled).replace(error.to_string()).is_none() {
+            tracing::error!(%error, "no room for another journal segment: acknowledgements wait until there is");
+        }
+        let queue = lock(&self.queue);
+        let waited = self.changed.wait_timeout_while(queue, ROOM_PAUSE, |queue| !queue.closing);
+        !waited.unwrap_or_else(PoisonError::into_inner).0.closing
     }
 
     fn mark(&self, writer: &mut Writer) {
@@ -241,11 +283,9 @@ impl Shared {
     }
 
     /// A failed write or sync is never tried again: the system may have dropped the bytes and forgotten it.
-    fn fail(&self, error: std::io::Error) -> JournalError {
+    fn fail(&self, error: std::io::Error) {
         tracing::error!(%error, "a write to the journal failed: from now on nothing is stored or acknowledged");
-        let failed = JournalError::ReadOnly(Arc::new(error));
-        *lock(&self.failed) = Some(failed.clone());
-        failed
+        *lock(&self.failed) = Some(JournalError::ReadOnly(Arc::new(error)));
     }
 
     fn settle(&self, batch: VecDeque<Job>, result: &Result<(Vec<SegmentId>, SegmentId), JournalError>) {
@@ -255,7 +295,7 @@ impl Shared {
         };
         for job in batch {
             if let Some(operation) = &job.operation {
-                self.queued_bytes.fetch_sub(operation.payload.len() as u64, Ordering::Relaxed);
+                self.queued_bytes.fetch_sub(cost(operation), Ordering::Relaxed);
             }
             (job.receipt)(match result {
                 Ok(_) if job.operation.is_some() => Ok(segments.next().copied().unwrap_or(last)),
@@ -283,6 +323,13 @@ impl Drop for Ended<'_> {
     }
 }
 
+/// What one operation holds in memory on its way, in bytes: its payload, itself in two queues, its receipt.
+#[must_use]
+pub(crate) fn cost(operation: &Operation) -> u64 {
+    const FIXED: usize = 512;
+    (operation.payload.len() + FIXED) as u64
+}
+
 enum Next {
     Batch(VecDeque<Job>),
     /// Nothing came for a while.
@@ -305,6 +352,18 @@ fn take(jobs: &mut VecDeque<Job>) -> VecDeque<Job> {
     jobs.drain(..count).collect()
 }
 
+/// Jobs off the front with this many operations, and the barriers among and right behind them.
+fn take_operations(jobs: &mut VecDeque<Job>, operations: usize) -> VecDeque<Job> {
+    let mut left = operations;
+    let settled = jobs.iter().take_while(|job| {
+        let taken = job.operation.is_none() || left > 0;
+        left = left.saturating_sub(usize::from(job.operation.is_some()));
+        taken
+    });
+    let count = settled.count();
+    jobs.drain(..count).collect()
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Every change under these locks is a single step, so a poisoned state is whole.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -312,5 +371,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Most payload bytes of one group commit, so that the first of a flood does not wait for the last.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// Pause before it is asked again whether there is room for a segment.
+const ROOM_PAUSE: Duration = Duration::from_millis(200);
+/// Pause after there was no room ahead of need: writing zeros to a full disk is not for every commit.
+const PREPARE_PAUSE: Duration = Duration::from_secs(2);
 /// After this long without news a mark is written: from then on damage cannot be taken for a torn tail.
 const QUIET: Duration = Duration::from_millis(200);

@@ -15,6 +15,7 @@ mod segment; // a preallocated file of records, chained by hash
 mod tests;
 mod writer; // batches into segments
 
+pub(crate) use committer::cost;
 pub use committer::{Journal, JournalStats, Receipt};
 pub use error::JournalError;
 pub use latency::Latency;

@@ -2,7 +2,7 @@
 //!
 //! | offset | bytes | meaning |
 //! |---|---|---|
-//! | 0 | 4 | magic `TREC` |
+//! | 0 | 4 | the segment's nonce |
 //! | 4 | 4 | CRC-32 of the segment's number, the record's offset and everything from 8 to the record's end |
 //! | 8 | 1 | version: 1 |
 //! | 9 | 1 | 0 mark, 1 Yjs update, 2 Automerge changes |
@@ -22,13 +22,12 @@ use bytes::Bytes;
 use tombolo_core::id::{DocumentId, ReplicaId, Seq};
 use tombolo_core::operation::{Kind, Operation, Stamp};
 
-use super::segment::SegmentId;
+use super::segment::{Nonce, SegmentId};
 
 /// Largest payload of one operation in bytes. Updates are at most 64 MiB; what an Automerge sync message of
 /// that size brings may inflate to 256 MiB.
 pub const PAYLOAD_BYTES_MAX: usize = 320 * 1024 * 1024;
 
-pub(super) const MAGIC: [u8; 4] = *b"TREC";
 pub(super) const ALIGNMENT: usize = 8;
 const VERSION: u8 = 1;
 const MARK: u8 = 0;
@@ -38,6 +37,7 @@ const HEAD: usize = 56;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) segment: SegmentId,
+    pub(super) nonce: Nonce,
     pub(super) offset: u64,
 }
 
@@ -103,7 +103,7 @@ fn encode(
     payload: &[u8],
 ) {
     let start = out.len();
-    out.extend_from_slice(&MAGIC);
+    out.extend_from_slice(&place.nonce);
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&[VERSION, kind]);
     // Keys are at most 513 bytes and payloads at most PAYLOAD_BYTES_MAX, which both are checked at the door.
@@ -137,7 +137,7 @@ pub(super) fn decode(bytes: &[u8], place: Place) -> Result<Record, NoRecord> {
         return Err(NoRecord::Blank);
     }
     let fields = Fields(head);
-    if fields.take::<4>(0) != MAGIC {
+    if fields.take::<4>(0) != place.nonce {
         return Err(NoRecord::Broken("no record starts here"));
     }
     let key_len = usize::from(u16::from_be_bytes(fields.take(10)));
@@ -198,7 +198,7 @@ mod tests {
         }
     }
 
-    const PLACE: Place = Place { segment: SegmentId(2), offset: 64 };
+    const PLACE: Place = Place { segment: SegmentId(2), nonce: *b"TREC", offset: 64 };
 
     /// Written by the first version; must be read for ever.
     const GOLDEN: &str = concat!(
@@ -234,8 +234,13 @@ mod tests {
     fn a_record_of_another_place_is_none() {
         let mut bytes = Vec::new();
         encode_operation(&mut bytes, PLACE, 64, &operation(b"xyz"));
-        for place in [Place { offset: 72, ..PLACE }, Place { segment: SegmentId(3), ..PLACE }] {
-            assert_eq!(decode(&bytes, place), Err(NoRecord::Broken("the checksum is wrong")));
+        let elsewhere = [
+            Place { offset: 72, ..PLACE },
+            Place { segment: SegmentId(3), ..PLACE },
+            Place { nonce: *b"RECT", ..PLACE },
+        ];
+        for place in elsewhere {
+            assert!(matches!(decode(&bytes, place), Err(NoRecord::Broken(_))));
         }
     }
 

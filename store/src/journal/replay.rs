@@ -11,8 +11,8 @@ use tombolo_core::operation::Operation;
 
 use super::JournalConfig;
 use super::error::JournalError;
-use super::record::{ALIGNMENT, Entry, MAGIC, NoRecord, Place, decode};
-use super::segment::{self, Chain, HEADER_LEN, SegmentId};
+use super::record::{ALIGNMENT, Entry, NoRecord, Place, decode};
+use super::segment::{self, Chain, HEADER_LEN, Head, Nonce, SegmentId};
 use super::writer::{self, Tail, Writer};
 use crate::disk::Disk;
 
@@ -43,16 +43,16 @@ pub(super) fn open(disk: &Arc<dyn Disk>, config: JournalConfig) -> Result<Opened
         let file = disk.open(&id.file_name())?;
         let mut bytes = vec![0; usize::try_from(file.size()?).unwrap_or(usize::MAX)];
         file.read_at(0, &mut bytes)?;
-        let chain = segment::read_header(&bytes, id)?;
+        let Head { chain, nonce } = segment::read_header(&bytes, id)?;
         if let Some(last) = &last {
             check_chain(last, &chain)?;
         }
-        let scanned = scan(&bytes, id, &mut replay.operations)?;
+        let scanned = scan(&bytes, id, nonce, &mut replay.operations)?;
         let mut hash = blake3::Hasher::new();
         hash.update(bytes.get(..scanned.end).unwrap_or_default());
         let len = bytes.len() as u64;
         segments.push((id, len));
-        last = Some(Tail { file, id, len, end: scanned.end as u64, hash, marked: scanned.marked });
+        last = Some(Tail { file, id, nonce, len, end: scanned.end as u64, hash, marked: scanned.marked });
     }
     let tail = match last {
         Some(tail) => {
@@ -60,7 +60,7 @@ pub(super) fn open(disk: &Arc<dyn Disk>, config: JournalConfig) -> Result<Opened
             tail
         }
         None => {
-            let tail = writer::create(&**disk, SegmentId(1), &[0; 32], config.segment_bytes)?;
+            let tail = writer::create_first(&**disk, config.segment_bytes)?;
             segments.push((tail.id, tail.len));
             tail
         }
@@ -107,12 +107,14 @@ struct Scanned {
 fn scan(
     bytes: &[u8],
     id: SegmentId,
+    nonce: Nonce,
     operations: &mut Vec<(SegmentId, Operation)>,
 ) -> Result<Scanned, JournalError> {
     let (mut end, mut marked) = (HEADER_LEN, true);
+    let place = |offset: usize| Place { segment: id, nonce, offset: offset as u64 };
     let found = loop {
         let rest = bytes.get(end..).unwrap_or_default();
-        match decode(rest, Place { segment: id, offset: end as u64 }) {
+        match decode(rest, place(end)) {
             Ok(record) => {
                 end += record.len;
                 marked = record.entry == Entry::Mark;
@@ -127,8 +129,8 @@ fn scan(
     };
     for offset in (end..bytes.len()).step_by(ALIGNMENT).skip(1) {
         let rest = bytes.get(offset..).unwrap_or_default();
-        if rest.starts_with(&MAGIC)
-            && let Ok(later) = decode(rest, Place { segment: id, offset: offset as u64 })
+        if rest.starts_with(&nonce)
+            && let Ok(later) = decode(rest, place(offset))
             && later.durable > end as u64
         {
             return Err(JournalError::Damaged { segment: id, offset: end as u64, found });

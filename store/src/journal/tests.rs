@@ -8,6 +8,7 @@ use tombolo_core::operation::{Kind, Operation, Stamp};
 
 use super::replay;
 use super::segment::{self, SegmentId};
+use super::writer::CommitError;
 use super::{Journal, JournalConfig, JournalError};
 use crate::disk::Disk;
 use crate::disk::faulty::FaultyDisk;
@@ -85,8 +86,10 @@ impl Outcome {
             match step {
                 Step::Commit(batch) => {
                     self.tried.extend(batch.iter().cloned());
-                    placed.extend(writer.commit(batch.iter(), |segment, _| live.push(segment))?);
+                    placed
+                        .extend(writer.commit(batch.iter(), |segment, _| live.push(segment)).map_err(ended)?);
                     self.durable = self.tried.len();
+                    writer.prepare_ahead()?;
                 }
                 Step::Mark => writer.mark()?,
                 Step::Reclaim => {
@@ -115,6 +118,13 @@ impl Outcome {
         assert!(end >= self.durable, "{context}: operations after {end} are lost");
         assert_eq!(found, self.tried[start..end], "{context}");
         Outcome { tried: self.tried[..end].to_vec(), durable: end, reclaimed: self.reclaimed }
+    }
+}
+
+/// The power is gone, whatever it was that failed.
+fn ended(error: CommitError) -> JournalError {
+    match error {
+        CommitError::NoRoom { source, .. } | CommitError::Failed(source) => source.into(),
     }
 }
 
@@ -273,4 +283,65 @@ fn a_receipt_that_panics_leaves_nobody_waiting() {
         }
     }
     assert!(journal.read_only().is_some());
+}
+
+#[test]
+fn a_full_disk_makes_receipts_wait_and_refuses_none() {
+    let disk = FaultyDisk::default();
+    let (journal, _) = Journal::open(Arc::new(disk.clone()), SMALL).unwrap();
+    disk.set_full(true);
+    let (sender, receiver) = mpsc::channel();
+    for seq in 1..=30 {
+        let sender = sender.clone();
+        journal
+            .append(operation(seq, 200), Box::new(move |result| sender.send((seq, result.is_ok())).unwrap()));
+    }
+    while journal.stalled().is_none() {
+        std::thread::yield_now();
+    }
+    let early: Vec<_> = receiver.try_iter().collect();
+    assert!(!early.is_empty() && early.len() < 30, "{} receipts", early.len());
+    assert!(journal.read_only().is_none());
+    disk.set_full(false);
+    let late: Vec<_> = receiver.iter().take(30 - early.len()).collect();
+    let all: Vec<_> = early.into_iter().chain(late).collect();
+    assert_eq!(all, (1..=30).map(|seq| (seq, true)).collect::<Vec<_>>());
+    assert_eq!(journal.stalled(), None);
+    // Closing does not wait for room for ever.
+    disk.set_full(true);
+    for seq in 31..=60 {
+        journal.append(operation(seq, 200), Box::new(drop));
+    }
+    journal.close();
+}
+
+#[test]
+fn reclaiming_again_after_a_failure_goes_on() {
+    let (disk, _) = closed();
+    let (journal, replay) = Journal::open(Arc::new(disk.clone()), SMALL).unwrap();
+    let last = replay.operations.last().unwrap().0;
+    disk.fail_syncs();
+    assert!(journal.reclaim_below(last).is_err());
+    disk.heal();
+    journal.reclaim_below(last).unwrap();
+    assert!(journal.bytes() < 3 * 2048);
+}
+
+/// Payloads full of what looks like records, torn: reading them back must not cost more than reading them.
+#[test]
+fn a_payload_cannot_pretend_to_be_records() {
+    let disk: Arc<dyn Disk> = Arc::new(FaultyDisk::default());
+    let large = JournalConfig { segment_bytes: 8 * 1024 * 1024 };
+    let mut writer = replay::open(&disk, large).unwrap().writer;
+    let mut payload = Vec::new();
+    while payload.len() < 4 * 1024 * 1024 {
+        payload.extend_from_slice(b"TREC\0\0\0\0\x01\x01\0\x01\0\x7f\xff\xff");
+        payload.extend_from_slice(&[0xff; 40]);
+    }
+    let crafted = Operation { payload: payload.into(), ..operation(1, 0) };
+    writer.commit([&crafted].into_iter(), |_, _| ()).unwrap();
+    let file = disk.open(&SegmentId(1).file_name()).unwrap();
+    file.write_at(100, &[0xee; 4]).unwrap();
+    let opened = replay::open(&disk, large).unwrap();
+    assert!(opened.replay.operations.is_empty() && opened.replay.cut_bytes > 4_000_000);
 }

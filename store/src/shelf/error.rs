@@ -56,6 +56,18 @@ pub enum ShelfError {
         #[source]
         source: EngineFault,
     },
+    /// A shelf has fewer documents than it had, so a document that is not found may be one of those.
+    #[error(
+        "document {document} may be lost: its shelf has {found} documents and had {expected}; others are served on; restore it from a backup"
+    )]
+    Incomplete {
+        /// The document.
+        document: DocumentId,
+        /// How many documents are there.
+        found: u64,
+        /// How many were.
+        expected: u64,
+    },
     /// The file that tells how documents are spread over shelves is damaged.
     #[error("the file {path} does not tell how the shelves are laid out; restore it from a backup of this folder", path = path.display())]
     Layout {
@@ -79,11 +91,13 @@ impl ShelfError {
     pub fn is_contained(&self) -> bool {
         match self {
             Self::Damaged { .. }
+            | Self::Incomplete { .. }
             | Self::TooNew { .. }
             | Self::Gap { .. }
             | Self::TooLarge { .. }
-            | Self::Unopenable { .. } => true,
-            Self::Layout { .. } | Self::Engine(_) | Self::Io(_) | Self::Closed => false,
+            | Self::Unopenable { .. }
+            | Self::Engine(_) => true,
+            Self::Layout { .. } | Self::Io(_) | Self::Closed => false,
         }
     }
 }
@@ -104,6 +118,10 @@ impl From<std::io::Error> for ShelfError {
 
 impl From<::sled::Error> for ShelfError {
     fn from(error: ::sled::Error) -> Self {
-        Self::Engine(EngineFault { words: error.to_string() })
+        match error {
+            // A full disk, no descriptors, a lock that is still held: not damage, and it may pass.
+            ::sled::Error::Io(error) => error.into(),
+            other => Self::Engine(EngineFault { words: other.to_string() }),
+        }
     }
 }

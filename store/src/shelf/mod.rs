@@ -7,13 +7,15 @@
 //!
 //! The engine stands behind the small trait [`Shelf`], so that another one runs the same tests.
 
+mod census; // how many documents a shelf has, kept outside it
 mod document; // the record of one document
 mod error; // what can be wrong
 #[cfg(test)]
 mod memory; // a model of the trait for the same tests
 mod open; // the layout file and the opening ladder of sled
+mod open_shelf; // one shelf: fill, fold, read
 mod row; // version, checksum, key bound in
-mod shelves; // many shelves by hash of the name: fill, fold, read
+mod shelves; // many shelves by hash of the name
 mod sled; // sled 0.34.7: flush + fdatasync
 mod snapshot; // a folded state in small rows
 mod tail; // operations since the snapshot

@@ -6,17 +6,20 @@
 //! | 8 | 2 | number of shelves, big-endian |
 //! | 10 | 4 | CRC-32 of the bytes before, big-endian |
 //!
-//! The ladder: open; if that fails, drop sled's `snap.*` from a *copy* and open that (HAZARDS sled-5); if it
-//! opens it takes the place of the original, which is kept beside it.
+//! The ladder: open; if sled finds damage, drop its `snap.*` from a *copy* and open that (HAZARDS sled-5); if it
+//! opens and has as many documents as there should be, it takes the place of the original, which is kept beside
+//! it. Never is an empty shelf made where there was one.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::ShelfError;
+use super::census::{self, Census};
 use super::error::EngineFault;
 use super::sled::SledShelf;
+use super::{Shelf, ShelfError, Tree};
 
 const MAGIC: &[u8; 8] = b"TMBLSHF1";
 
@@ -37,9 +40,7 @@ pub(super) fn layout(folder: &Path, wanted: u16) -> Result<u16, ShelfError> {
             file.sync_all()?;
             fs::rename(&draft, &path)?;
             sync_folder(folder)?;
-            if let Some(parent) = folder.parent() {
-                sync_folder(parent)?;
-            }
+            sync_parent(folder)?;
             Ok(wanted)
         }
         Err(error) => Err(error.into()),
@@ -57,27 +58,61 @@ fn decode(bytes: &[u8]) -> Option<u16> {
     (bytes == encode(count) && count > 0).then_some(count)
 }
 
-/// Opens the shelf in this folder, making it if it is missing.
-pub(super) fn open(folder: &Path) -> Result<SledShelf, ShelfError> {
+/// Whether there is a shelf in this folder, or should be.
+pub(super) fn is_made(folder: &Path) -> bool {
+    folder.exists() || census::path(folder).exists()
+}
+
+/// Opens the shelf in this folder, making it if there never was one.
+pub(super) fn open(folder: &Path) -> Result<(SledShelf, Census), ShelfError> {
+    let expected = census::expected(folder)?.unwrap_or_default();
+    finish_swap(folder)?;
     if !folder.exists() {
+        if expected > 0 {
+            return Err(unopenable(folder, format!("it had {expected} documents and its folder is missing")));
+        }
         make(folder)?;
     }
-    let fault = match open_patiently(folder) {
-        Ok(shelf) => return Ok(shelf),
-        Err(ShelfError::Engine(fault)) => fault,
-        Err(other) => EngineFault { words: other.to_string() },
-    };
-    tracing::error!(folder = %folder.display(), %fault, "a shelf does not open; trying a copy without sled's snapshot");
-    match salvage(folder) {
-        Ok(kept) => {
+    let shelf = match open_patiently(folder) {
+        Ok(shelf) => shelf,
+        Err(ShelfError::Engine(fault)) => {
+            tracing::error!(folder = %folder.display(), %fault, "a shelf does not open; trying a copy without sled's snapshot");
+            let kept = salvage(folder, expected)
+                .map_err(|error| unopenable(folder, format!("{fault}; and a copy: {error}")))?;
             tracing::warn!(kept = %kept.display(), "the copy opened; the original is kept");
-            open_patiently(folder)
+            open_patiently(folder)?
         }
-        Err(error) => {
-            tracing::error!(%error, "the copy does not open either");
-            Err(ShelfError::Unopenable { path: folder.to_owned(), source: fault })
-        }
+        // Not damage: a full disk, no descriptors, a lock that is still held.
+        Err(other) => return Err(other),
+    };
+    let found = count(&shelf)?;
+    if found < expected {
+        tracing::error!(folder = %folder.display(), found, expected, "documents are missing from a shelf");
     }
+    Ok((shelf, Census::new(folder, found, expected)))
+}
+
+fn unopenable(folder: &Path, words: String) -> ShelfError {
+    ShelfError::Unopenable { path: folder.to_owned(), source: EngineFault { words } }
+}
+
+fn count(shelf: &SledShelf) -> Result<u64, ShelfError> {
+    let mut count = 0;
+    shelf.scan(Tree::Documents, &[], None, &mut |_, _| {
+        count += 1;
+        ControlFlow::Continue(())
+    })?;
+    Ok(count)
+}
+
+/// A kill may have come between the two renames of [`salvage`]: the original is aside, the copy whole.
+fn finish_swap(folder: &Path) -> Result<(), ShelfError> {
+    let copy = folder.with_extension("copy");
+    if !folder.exists() && copy.exists() {
+        fs::rename(&copy, folder)?;
+        sync_parent(folder)?;
+    }
+    Ok(())
 }
 
 /// A new shelf appears whole or not at all: a kill in between leaves a draft, which is made anew.
@@ -91,9 +126,7 @@ fn make(folder: &Path) -> Result<(), ShelfError> {
     drop(open_patiently(&draft)?);
     sync_files(&draft)?;
     fs::rename(&draft, folder)?;
-    if let Some(parent) = folder.parent() {
-        sync_folder(parent)?;
-    }
+    sync_parent(folder)?;
     Ok(())
 }
 
@@ -101,8 +134,9 @@ fn open_patiently(folder: &Path) -> Result<SledShelf, ShelfError> {
     let start = Instant::now();
     loop {
         match SledShelf::open(folder) {
-            Err(ShelfError::Engine(fault))
-                if fault.words.contains("could not acquire lock") && start.elapsed() < LOCK_PATIENCE =>
+            // sled says so in words only.
+            Err(ShelfError::Io(error))
+                if error.to_string().contains("acquire lock") && start.elapsed() < LOCK_PATIENCE =>
             {
                 std::thread::sleep(Duration::from_millis(5));
             }
@@ -111,8 +145,9 @@ fn open_patiently(folder: &Path) -> Result<SledShelf, ShelfError> {
     }
 }
 
-/// Puts a copy without `snap.*` in the place of the original; gives back where the original is now.
-fn salvage(folder: &Path) -> Result<PathBuf, ShelfError> {
+/// Puts a copy without `snap.*` in the place of the original, if it has as many documents as there should be;
+/// gives back where the original is now.
+fn salvage(folder: &Path, expected: u64) -> Result<PathBuf, ShelfError> {
     let copy = folder.with_extension("copy");
     if copy.exists() {
         fs::remove_dir_all(&copy)?;
@@ -125,16 +160,18 @@ fn salvage(folder: &Path) -> Result<PathBuf, ShelfError> {
             fs::copy(entry.path(), copy.join(name))?;
         }
     }
-    drop(SledShelf::open(&copy)?);
+    let found = count(&SledShelf::open(&copy)?)?;
     drop(open_patiently(&copy)?);
+    if found < expected {
+        fs::remove_dir_all(&copy)?;
+        return Err(unopenable(folder, format!("it has {found} of {expected} documents")));
+    }
     sync_files(&copy)?;
     let kept = (1u32..).map(|n| folder.with_extension(format!("damaged-{n}"))).find(|path| !path.exists());
     let kept = kept.ok_or_else(|| io::Error::from(io::ErrorKind::AlreadyExists))?;
     fs::rename(folder, &kept)?;
     fs::rename(&copy, folder)?;
-    if let Some(parent) = folder.parent() {
-        sync_folder(parent)?;
-    }
+    sync_parent(folder)?;
     Ok(kept)
 }
 
@@ -146,6 +183,10 @@ fn sync_files(folder: &Path) -> io::Result<()> {
         }
     }
     sync_folder(folder)
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), sync_folder)
 }
 
 fn sync_folder(folder: &Path) -> io::Result<()> {

@@ -1,15 +1,11 @@
 //! Many small shelves by hash of the document's name, opened on first use and closed when idle: one sled's
 //! open time and memory grow with what it holds.
-//!
-//! Order is what makes a stop harmless. Filling: rows of the tail durable, then the record that counts them.
-//! Folding: rows of the new snapshot durable, then the record that names it, then the old rows go.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -17,7 +13,8 @@ use tombolo_core::id::DocumentId;
 use tombolo_core::operation::Operation;
 
 use super::document::{DocumentRecord, place};
-use super::{Change, Shelf, ShelfError, Tree, open, snapshot, tail};
+use super::open_shelf::OpenShelf;
+use super::{ShelfError, open};
 
 /// Everything stored of a document: the snapshot and the payloads behind it, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,21 +50,16 @@ enum State {
     #[default]
     Closed,
     Open {
-        shelf: Arc<Bound>,
+        shelf: Arc<OpenShelf>,
         used: Instant,
+    },
+    /// Did not open; asked again after a while, because finding that out may mean copying it.
+    Broken {
+        error: ShelfError,
+        since: Instant,
     },
     /// For ever: the store is closed.
     Ended,
-}
-
-/// An open shelf and what orders its users.
-#[derive(Debug)]
-pub(super) struct Bound {
-    shelf: Box<dyn Shelf>,
-    /// One writer at a time.
-    writing: Mutex<()>,
-    /// Held shared while a document is read, so that its old rows do not go meanwhile.
-    reading: RwLock<()>,
 }
 
 impl Shelves {
@@ -80,24 +72,29 @@ impl Shelves {
         Ok(Self { folder: folder.to_owned(), slots: (0..count).map(|_| Slot::default()).collect() })
     }
 
-    /// The record of a document, if it has one.
+    /// The record of a document, if it has one. `is_new` says that its first operation is still on its way here,
+    /// so that there need not be one.
     ///
     /// # Errors
     /// [`ShelfError`] if it cannot be read or is damaged.
-    pub fn record(&self, id: &DocumentId) -> Result<Option<DocumentRecord>, ShelfError> {
+    pub fn record(&self, id: &DocumentId, is_new: bool) -> Result<Option<DocumentRecord>, ShelfError> {
         match self.shelf_if_made(self.index(id))? {
-            Some(shelf) => shelf.record(id),
+            Some(shelf) => shelf.record(id, is_new),
             None => Ok(None),
         }
     }
 
-    /// A document with everything in it.
+    /// A document with everything in it; `is_new` as for [`Shelves::record`].
     ///
     /// # Errors
     /// [`ShelfError`] if it cannot be read or is damaged.
-    pub fn read(&self, id: &DocumentId) -> Result<Option<(DocumentRecord, Contents)>, ShelfError> {
+    pub fn read(
+        &self,
+        id: &DocumentId,
+        is_new: bool,
+    ) -> Result<Option<(DocumentRecord, Contents)>, ShelfError> {
         match self.shelf_if_made(self.index(id))? {
-            Some(shelf) => shelf.read(id),
+            Some(shelf) => shelf.read(id, is_new),
             None => Ok(None),
         }
     }
@@ -114,12 +111,11 @@ impl Shelves {
         }
         let mut stuck = Stuck::new();
         for (index, operations) in by_shelf {
-            match self.shelf(index) {
-                Ok(shelf) => shelf.fill(&operations, &mut stuck)?,
+            match self.shelf(index).and_then(|shelf| shelf.fill(&operations, &mut stuck)) {
+                Ok(()) => {}
                 Err(error) if error.is_contained() => {
-                    stuck.extend(
-                        operations.iter().map(|operation| (operation.document.clone(), error.clone())),
-                    );
+                    let all = operations.iter().map(|operation| operation.document.clone());
+                    stuck.extend(all.map(|document| (document, error.clone())));
                 }
                 Err(error) => return Err(error),
             }
@@ -186,7 +182,7 @@ impl Shelves {
         let mut result = Ok(());
         for slot in &self.slots {
             if let State::Open { shelf, .. } = std::mem::replace(&mut *slot.lock(), State::Ended) {
-                result = result.and(shelf.shelf.sync());
+                result = result.and(shelf.sync());
             }
         }
         result
@@ -201,25 +197,34 @@ impl Shelves {
     }
 
     /// The shelf, unless it was never made: reading makes none.
-    fn shelf_if_made(&self, index: usize) -> Result<Option<Arc<Bound>>, ShelfError> {
-        let open = self.slots.get(index).is_some_and(|slot| !matches!(*slot.lock(), State::Closed));
-        if open || self.path(index).exists() { self.shelf(index).map(Some) } else { Ok(None) }
+    fn shelf_if_made(&self, index: usize) -> Result<Option<Arc<OpenShelf>>, ShelfError> {
+        let known = self.slots.get(index).is_some_and(|slot| !matches!(*slot.lock(), State::Closed));
+        if known || open::is_made(&self.path(index)) { self.shelf(index).map(Some) } else { Ok(None) }
     }
 
-    fn shelf(&self, index: usize) -> Result<Arc<Bound>, ShelfError> {
+    fn shelf(&self, index: usize) -> Result<Arc<OpenShelf>, ShelfError> {
         let slot = self.slots.get(index).ok_or(ShelfError::Closed)?;
         let mut state = slot.lock();
         match &mut *state {
             State::Open { shelf, used } => {
                 *used = Instant::now();
-                Ok(Arc::clone(shelf))
+                return Ok(Arc::clone(shelf));
             }
-            State::Closed => {
-                let shelf = Arc::new(Bound::new(Box::new(open::open(&self.path(index))?)));
+            State::Broken { error, since } if since.elapsed() < BROKEN => return Err(error.clone()),
+            State::Closed | State::Broken { .. } => {}
+            State::Ended => return Err(ShelfError::Closed),
+        }
+        match OpenShelf::open(&self.path(index)).map(Arc::new) {
+            Ok(shelf) => {
                 *state = State::Open { shelf: Arc::clone(&shelf), used: Instant::now() };
                 Ok(shelf)
             }
-            State::Ended => Err(ShelfError::Closed),
+            Err(error) => {
+                if error.is_contained() {
+                    *state = State::Broken { error: error.clone(), since: Instant::now() };
+                }
+                Err(error)
+            }
         }
     }
 }
@@ -231,130 +236,5 @@ impl Slot {
     }
 }
 
-impl Bound {
-    pub(super) fn new(shelf: Box<dyn Shelf>) -> Self {
-        Self { shelf, writing: Mutex::new(()), reading: RwLock::new(()) }
-    }
-
-    pub(super) fn record(&self, id: &DocumentId) -> Result<Option<DocumentRecord>, ShelfError> {
-        let record = DocumentRecord::load(&*self.shelf, id)?;
-        if record.is_none() && self.has_orphans(id)? {
-            return Err(ShelfError::Damaged { document: id.clone(), found: "its record is missing" });
-        }
-        Ok(record)
-    }
-
-    /// Rows without a record: either a fill that was stopped before its record, which the journal repeats,
-    /// or a record that is lost. A first fold comes after a record, so snapshot rows decide.
-    fn has_orphans(&self, id: &DocumentId) -> Result<bool, ShelfError> {
-        snapshot::any(&*self.shelf, &place(id).0)
-    }
-
-    pub(super) fn read(&self, id: &DocumentId) -> Result<Option<(DocumentRecord, Contents)>, ShelfError> {
-        let _reading = self.reading.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(record) = self.record(id)? else { return Ok(None) };
-        let prefix = place(id).0;
-        let snapshot = snapshot::read(&*self.shelf, id, &prefix, &record)?;
-        let tail = tail::read(&*self.shelf, id, &prefix, &record)?;
-        Ok(Some((record, Contents { snapshot, tail })))
-    }
-
-    pub(super) fn fill(&self, operations: &[&Operation], stuck: &mut Stuck) -> Result<(), ShelfError> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut records: BTreeMap<&DocumentId, DocumentRecord> = BTreeMap::new();
-        let mut rows: Vec<Change> = Vec::new();
-        for operation in operations {
-            let id = &operation.document;
-            if stuck.contains_key(id) {
-                continue;
-            }
-            match self.add(&mut records, operation) {
-                Ok(mut more) => rows.append(&mut more),
-                Err(error) if error.is_contained() => {
-                    stuck.insert(id.clone(), error);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        if rows.is_empty() {
-            return Ok(());
-        }
-        self.shelf.batch(Tree::Tails, rows)?;
-        self.shelf.sync()?;
-        let records = records.iter().map(|(id, record)| record.to_row(id).map(|(key, row)| (key, Some(row))));
-        self.shelf.batch(Tree::Documents, records.collect::<Result<_, _>>()?)?;
-        self.shelf.sync()
-    }
-
-    /// Counts an operation in its document's record; gives back its rows, none if it is here already.
-    fn add<'a>(
-        &self,
-        records: &mut BTreeMap<&'a DocumentId, DocumentRecord>,
-        operation: &'a Operation,
-    ) -> Result<Vec<Change>, ShelfError> {
-        let id = &operation.document;
-        let mut record = match records.get(id) {
-            Some(record) => record.clone(),
-            None => self.record(id)?.unwrap_or_default(),
-        };
-        let have = record.version.get(operation.replica);
-        if operation.seq <= have {
-            return Ok(Vec::new());
-        }
-        if !record.version.observe(operation.replica, operation.seq) {
-            return Err(ShelfError::Gap { document: id.clone(), have: have.0, found: operation.seq.0 });
-        }
-        let position = record.tail_first.saturating_add(record.tail_count);
-        let rows = tail::rows(&place(id).0, position, operation);
-        record.tail_count += 1;
-        record.tail_bytes += operation.payload.len() as u64;
-        record.to_row(id)?; // One that is too large is refused here, before any of its rows is written.
-        records.insert(id, record);
-        Ok(rows)
-    }
-
-    pub(super) fn fold(&self, id: &DocumentId, count: u64, snapshot: &[u8]) -> Result<(), ShelfError> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(mut record) = self.record(id)? else { return Ok(()) };
-        let prefix = place(id).0;
-        let folded = tail::bytes_of_first(&*self.shelf, id, &prefix, &record, count)?;
-        record.generation = record.generation.saturating_add(1);
-        record.tail_first = record.tail_first.saturating_add(count);
-        record.tail_count = record.tail_count.saturating_sub(count);
-        record.tail_bytes = record.tail_bytes.saturating_sub(folded);
-        record.snapshot_bytes = snapshot.len() as u64;
-        let (rows, stored) = snapshot::rows(&prefix, record.generation, snapshot)?;
-        record.snapshot_stored = stored;
-        self.shelf.batch(Tree::Snapshots, rows)?;
-        self.shelf.sync()?;
-        let (key, row) = record.to_row(id)?;
-        self.shelf.batch(Tree::Documents, vec![(key, Some(row))])?;
-        self.shelf.sync()?;
-        let _nobody_reads = self.reading.write().unwrap_or_else(PoisonError::into_inner);
-        self.shelf.batch(Tree::Tails, tail::removals(&*self.shelf, &prefix, record.tail_first)?)?;
-        self.shelf.batch(Tree::Snapshots, snapshot::removals(&*self.shelf, &prefix, record.generation)?)
-    }
-
-    fn documents(
-        &self,
-        after: Option<&DocumentId>,
-        limit: usize,
-        ids: &mut Vec<DocumentId>,
-    ) -> Result<(), ShelfError> {
-        let from = after.map(DocumentId::to_key).unwrap_or_default();
-        let mut found = 0;
-        self.shelf.scan(Tree::Documents, &from, None, &mut |key, _| {
-            if after.is_none() || key > from.as_slice() {
-                // A key that is no name is damage to that row only; its document cannot be named.
-                ids.extend(DocumentId::from_key(key).ok());
-                found += 1;
-            }
-            if found < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })
-    }
-
-    #[cfg(test)]
-    pub(super) fn into_shelf(self) -> Box<dyn Shelf> {
-        self.shelf
-    }
-}
+/// How long a shelf that did not open is not tried again.
+const BROKEN: Duration = Duration::from_secs(60);

@@ -85,10 +85,15 @@ pub(super) fn read(
     Ok(Some(snapshot.into()))
 }
 
-/// Removals of every row before this generation.
-pub(super) fn removals(shelf: &dyn Shelf, prefix: &Prefix, below: u64) -> Result<Vec<Change>, ShelfError> {
+/// Removals of every row of these generations.
+pub(super) fn removals(
+    shelf: &dyn Shelf,
+    prefix: &Prefix,
+    generations: std::ops::Range<u64>,
+) -> Result<Vec<Change>, ShelfError> {
     let mut changes = Vec::new();
-    shelf.scan(Tree::Snapshots, &key(prefix, 0, 0), Some(&key(prefix, below, 0)), &mut |found, _| {
+    let (from, below) = (key(prefix, generations.start, 0), key(prefix, generations.end, 0));
+    shelf.scan(Tree::Snapshots, &from, Some(&below), &mut |found, _| {
         changes.push((found.to_vec(), None));
         ControlFlow::Continue(())
     })?;

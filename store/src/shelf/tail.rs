@@ -142,6 +142,16 @@ pub(super) fn bytes_of_first(
     Ok(read(shelf, id, prefix, &first)?.iter().map(|payload| payload.len() as u64).sum())
 }
 
+/// Whether any row of the document is there.
+pub(super) fn any(shelf: &dyn Shelf, prefix: &Prefix) -> Result<bool, ShelfError> {
+    let mut any = false;
+    shelf.scan(Tree::Tails, &key(prefix, 0, 0), Some(&key(prefix, u64::MAX, u32::MAX)), &mut |_, _| {
+        any = true;
+        ControlFlow::Break(())
+    })?;
+    Ok(any)
+}
+
 /// Removals of every row before this position.
 pub(super) fn removals(shelf: &dyn Shelf, prefix: &Prefix, below: u64) -> Result<Vec<Change>, ShelfError> {
     let mut changes = Vec::new();

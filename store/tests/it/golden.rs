@@ -51,7 +51,7 @@ fn write(folder: &Path) {
             document.append(kind, payload, Box::new(move |result| sender.send(result).unwrap())).unwrap();
         }
         drop(sender);
-        receiver.iter().for_each(|result| drop(result.unwrap()));
+        assert!(receiver.iter().all(|result| result.is_ok()));
         store.flush().unwrap();
     };
     append(&folded(), Kind::YjsUpdate, (0..150).map(|clock| keystroke(7, clock)).collect());
@@ -69,7 +69,11 @@ fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());
-        if entry.path().is_dir() { copy(&entry.path(), &target) } else { drop(fs::copy(entry.path(), target).unwrap()) }
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
     }
 }
 
@@ -82,7 +86,10 @@ fn a_folder_of_version_1_reads_as_it_did() {
     let folder = tempfile::tempdir().unwrap();
     copy(&golden, folder.path());
     let store = open(folder.path());
-    assert_eq!(store.replica().to_string(), fs::read_to_string(golden.join("../v1-replica.txt")).unwrap().trim());
+    assert_eq!(
+        store.replica().to_string(),
+        fs::read_to_string(golden.join("../v1-replica.txt")).unwrap().trim()
+    );
     assert_eq!(store.documents(None, 10).unwrap(), [folded(), fresh(), AUTOMERGE]);
     let contents = read(&store, &folded());
     assert!(contents.snapshot.is_some());

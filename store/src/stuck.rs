@@ -1,0 +1,71 @@
+//! Operations of documents that the shelf cannot take until somebody repairs them.
+//!
+//! They stay in memory and in the journal. So that they do not hold back the segments of all others, they are
+//! written anew behind everything else when the journal has moved on: an operation has a name, so a second
+//! copy of it changes nothing.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::channel;
+
+use tombolo_core::id::DocumentId;
+
+use crate::journal::{Journal, SegmentId};
+use crate::shelf::ShelfError;
+use crate::takeover::Item;
+
+/// Segments between the first that holds a stuck operation and the newest before it is written anew.
+const SEGMENTS_BEHIND_MAX: u64 = 4;
+
+/// The stuck documents.
+#[derive(Debug, Default)]
+pub(crate) struct Stuck {
+    reasons: BTreeMap<DocumentId, String>,
+    items: Vec<Item>,
+}
+
+impl Stuck {
+    /// Keeps an operation; its document takes no more.
+    pub(crate) fn keep(&mut self, item: Item, error: &ShelfError) {
+        let (entry, ..) = &item;
+        if !self.reasons.contains_key(&entry.id) {
+            tracing::error!(document = %entry.id, %error, "a document cannot be taken over; the journal keeps it, others go on");
+            self.reasons.insert(entry.id.clone(), error.to_string());
+        }
+        entry.refuse_from_now_on(error.to_string());
+        self.items.push(item);
+    }
+
+    /// Why one of them is stuck, if any is.
+    pub(crate) fn first_reason(&self) -> Option<String> {
+        self.reasons.values().next().cloned()
+    }
+
+    /// The first segment that must stay.
+    pub(crate) fn first_segment(&self) -> Option<SegmentId> {
+        self.items.iter().map(|(.., segment)| *segment).min()
+    }
+
+    /// Writes everything anew if the journal has moved on far enough; waits until that is durable.
+    pub(crate) fn carry_forward(&mut self, journal: &Journal, newest: SegmentId) {
+        let behind = |first: SegmentId| newest.0.saturating_sub(first.0) > SEGMENTS_BEHIND_MAX;
+        if !self.first_segment().is_some_and(behind) {
+            return;
+        }
+        let (sender, receiver) = channel();
+        for (_, operation, _) in &self.items {
+            let sender = sender.clone();
+            journal.append(operation.clone(), Box::new(move |result| drop(sender.send(result))));
+        }
+        drop(sender);
+        // Receipts come in order; the first refusal leaves the rest where it was.
+        for ((.., segment), receipt) in self.items.iter_mut().zip(receiver) {
+            match receipt {
+                Ok(written) => *segment = written,
+                Err(error) => {
+                    tracing::warn!(%error, "stuck operations could not be written anew");
+                    return;
+                }
+            }
+        }
+    }
+}
