@@ -11,12 +11,23 @@ pub const NESTING_MAX: usize = 64;
 pub const CLOCK_MAX: u64 = 1 << 31;
 /// Highest Yjs client id: what JavaScript keeps exactly.
 pub const CLIENT_ID_MAX: u64 = (1 << 53) - 1;
-/// Most structs and delete ranges of one Yjs update: 64 MiB of ordinary edits hold about 3 million.
+/// Most structs of one Yjs update: 64 MiB of ordinary edits hold about 3 million.
 pub const UPDATE_STRUCTS_MAX: usize = 8 * 1024 * 1024;
+/// Most delete ranges in one Yjs update.
+pub const UPDATE_DELETES_MAX: usize = 2 * 1024 * 1024;
+/// Most clients in one Yjs update; a client id lasts for a session.
+pub const UPDATE_CLIENTS_MAX: usize = 256 * 1024;
+/// Most holes in one Yjs update. Stock clients leave none in what they type; each costs memory in every index.
+pub const UPDATE_HOLES_MAX: usize = 16 * 1024;
 /// Highest Automerge operation counter; near 2^32 every later local change panics (HAZARDS am-3).
 pub const OP_COUNTER_MAX: u64 = 1 << 31;
-/// Most rows that the columns of one Automerge chunk may claim.
+/// Most rows that the columns of one Automerge message may claim, however long it is. A row costs the engine some
+/// 350 bytes of memory.
 pub const AUTOMERGE_ROWS_MAX: u64 = 16 * 1024 * 1024;
+/// Rows that any Automerge message may claim: a run of 75 bytes can delete a whole text, and does in honest use.
+pub const AUTOMERGE_ROWS_FREE: u64 = 1024 * 1024;
+/// Rows that it may claim besides for each of its bytes.
+pub const AUTOMERGE_ROWS_PER_BYTE: u64 = 64;
 /// Largest inflated size of one compressed part in bytes (HAZARDS am-2).
 pub const INFLATED_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Highest ratio of inflated to deflated bytes past the first MiB (HAZARDS am-2).

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tombolo_core::id::DocumentId;
-use tombolo_core::room::{Answer, MemberId, StoreRefused, Ticket};
+use tombolo_core::room::{Answer, Arrival, MemberId, StoreRefused, Ticket};
 use tombolo_core::update::{StateVector, Update};
 
 /// What stores. One for the whole relay.
@@ -26,8 +26,9 @@ pub trait Archive: Send + Sync + 'static {
 
 /// An archive's seat in one room.
 pub trait ArchiveSeat: Send {
-    /// Appends an update; the answer is [`RoomPort::stored`].
-    fn store(&self, ticket: Ticket, update: Update);
+    /// Appends an update, unless its arrival allows to leave it out; the answer is [`RoomPort::stored`], once
+    /// everything before is durable.
+    fn store(&self, ticket: Ticket, update: Update, arrival: Arrival);
     /// Reads what `asker` lacks; the answer is [`RoomPort::answered`].
     fn read(&self, asker: MemberId, state_vector: StateVector);
 }

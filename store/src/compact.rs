@@ -20,6 +20,8 @@ const TAIL_BYTES_MIN: u64 = 64 * 1024;
 const TAIL_UPDATES_YJS: u64 = 10_000;
 const TAIL_UPDATES_AUTOMERGE: u64 = 1_000;
 const TAIL_UPDATES_LEFT: u64 = 100;
+/// Most documents whose refusal is remembered.
+const REFUSED_MAX: usize = 10_000;
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -78,6 +80,10 @@ impl Compactor {
                 }
                 Err(reason) => {
                     tracing::warn!(document = %id, reason, "a tail was not folded; it stays as it is");
+                    if refused.len() >= REFUSED_MAX {
+                        // Then some are tried once more than they need be.
+                        refused.clear();
+                    }
                     refused.insert(id, record.tail_count);
                 }
             }
@@ -125,8 +131,8 @@ fn fold(id: &DocumentId, shelves: &Shelves, worker: &dyn Worker) -> Result<(), S
         Format::Automerge => Kind::AutomergeChanges,
     };
     let parts: Vec<Bytes> = contents.snapshot.into_iter().chain(contents.tail).collect();
-    if kind == Kind::YjsUpdate && parts.iter().any(has_legacy_json) {
-        return Err("it has legacy JSON items, which yrs 0.28.1 reads differently from Yjs".into());
+    if kind == Kind::YjsUpdate {
+        check_updates(&parts)?;
     }
     let reply = worker.call(Request::Compact { kind, parts }).map_err(|error| error.to_string())?;
     let Reply::Snapshot(snapshot) = reply else { return Err("the worker answered something else".into()) };
@@ -137,6 +143,14 @@ fn fold(id: &DocumentId, shelves: &Shelves, worker: &dyn Worker) -> Result<(), S
     shelves.fold(id, record.tail_count, &snapshot).map_err(|error| error.to_string())
 }
 
-fn has_legacy_json(part: &Bytes) -> bool {
-    Update::parse(part.clone()).is_ok_and(|update| update.has_legacy_json())
+/// Nothing goes to an engine that does not pass the door that every update passes.
+fn check_updates(parts: &[Bytes]) -> Result<(), String> {
+    for part in parts {
+        let update = Update::parse(part.clone())
+            .map_err(|error| format!("a stored update does not validate: {error}"))?;
+        if update.has_legacy_json() {
+            return Err("it has legacy JSON items, which yrs 0.28.1 reads differently from Yjs".into());
+        }
+    }
+    Ok(())
 }

@@ -36,6 +36,16 @@ pub struct Answer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreRefused;
 
+/// How an update came to the room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// As a change of its sender. It is stored whatever ranges it has: somebody else may have claimed them with
+    /// a forged client id, and an acknowledgement is for these bytes.
+    Change,
+    /// As all that its sender has and the room may lack. It is stored if it has ranges that are not here.
+    Content,
+}
+
 /// What the driver must do. Bodies are y-protocols messages; the driver adds each member's framing.
 #[derive(Clone, Debug)]
 #[must_use]
@@ -70,6 +80,8 @@ pub enum Effect {
         ticket: Ticket,
         /// The update.
         update: Update,
+        /// How it came.
+        arrival: Arrival,
     },
     /// Read what a member lacks; answer with [`super::Room::answered`].
     Read {

@@ -9,7 +9,7 @@ use crate::time::Millis;
 use crate::update::{Coverage, StateVector, Update};
 
 use super::answer::{ANSWER_MS, Ask, Member, OPEN_MAX, Purpose, READS_MAX, ROUNDS_MAX};
-use super::effect::{Acknowledgement, Answer, Effect, MemberId, StoreRefused, Ticket, Violation};
+use super::effect::{Acknowledgement, Answer, Arrival, Effect, MemberId, StoreRefused, Ticket, Violation};
 use super::presence::Presence;
 
 /// One room. Members are ordered by id, so the driver's growing ids make the lowest the oldest.
@@ -84,7 +84,7 @@ impl Room {
                 Ok(())
             }
             Message::Update(update) => {
-                self.accept(id, update);
+                self.accept(id, update, Arrival::Change);
                 Ok(())
             }
             Message::Awareness(update) => {
@@ -120,6 +120,10 @@ impl Room {
     /// The archive answers [`Effect::Store`].
     pub fn stored(&mut self, ticket: Ticket, result: Result<(), StoreRefused>) {
         let Some(id) = self.tickets.remove(&ticket) else { return };
+        if result == Err(StoreRefused) {
+            // What was not stored must be news when it comes again, also to those who joined since.
+            self.coverage.clear();
+        }
         let Some(member) = self.members.get(&id) else { return };
         if member.counts_acknowledgements {
             self.effects.push_back(Effect::Acknowledge { to: id, applied: result.is_ok() });
@@ -281,7 +285,7 @@ impl Room {
         let purpose = self.members.get_mut(&id).and_then(|member| member.expected.pop_front());
         let Some(Purpose::AnswerFor(asker)) = purpose else {
             // Own content, or an answer that nobody asked for: news like any other.
-            self.accept(id, update);
+            self.accept(id, update, Arrival::Content);
             return;
         };
         self.acknowledge_forwarded(id);
@@ -295,26 +299,20 @@ impl Room {
         }
     }
 
-    /// An update is spread if it is news to anyone, stored where there is an archive, and acknowledged by policy.
-    fn accept(&mut self, id: MemberId, update: Update) {
-        if update.is_empty() {
-            if self.acknowledgement == Acknowledgement::Durable {
-                self.acknowledge(id);
-            } else {
-                self.acknowledge_forwarded(id);
-            }
-            return;
-        }
-        let news = self.coverage.add(&update);
+    /// An update is spread if it may be news to anyone, stored where there is an archive, and acknowledged by
+    /// policy.
+    fn accept(&mut self, id: MemberId, update: Update, arrival: Arrival) {
+        let news = self.coverage.add(&update) || arrival == Arrival::Change;
         let everybody_has = self.has_archive() || self.members.values().all(|member| member.caught_up);
-        if news || !everybody_has {
+        if !update.is_empty() && (news || !everybody_has) {
             self.spread(Some(id), y_protocols::update(update.bytes()));
         }
         if self.has_archive() {
+            // An empty one, too: it says "I have nothing that you lack", and what is here may not be durable yet.
             let ticket = self.next_ticket;
             self.next_ticket = Ticket(ticket.0.saturating_add(1));
             self.tickets.insert(ticket, id);
-            self.effects.push_back(Effect::Store { ticket, update });
+            self.effects.push_back(Effect::Store { ticket, update, arrival });
         } else {
             self.acknowledge_forwarded(id);
         }

@@ -16,5 +16,5 @@ mod presence;
 #[cfg(test)]
 mod tests;
 
-pub use effect::{Acknowledgement, Answer, Effect, MemberId, StoreRefused, Ticket, Violation};
+pub use effect::{Acknowledgement, Answer, Arrival, Effect, MemberId, StoreRefused, Ticket, Violation};
 pub use machine::Room;

@@ -21,9 +21,14 @@ pub enum InvalidUpdate {
         /// The claimed number of elements.
         claimed: u64,
     },
-    /// More structs and delete ranges than one update may have.
-    #[error("the update has too many structs or delete ranges")]
-    TooManyStructs,
+    /// More structs, holes, clients or delete ranges than one update may have.
+    #[error("the update has more than {max} {what}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// The limit.
+        max: usize,
+    },
     /// A client that is listed twice.
     #[error("client {client} is listed twice")]
     DuplicateClient {

@@ -13,7 +13,10 @@ use bytes::Bytes;
 use super::any::count;
 use super::block::{DELETED, GC, Id, RawBlock, SKIP, TYPE};
 use super::error::InvalidUpdate;
-use crate::limits::{CLIENT_ID_MAX, CLOCK_MAX, UPDATE_BYTES_MAX, UPDATE_STRUCTS_MAX};
+use crate::limits::{
+    CLIENT_ID_MAX, CLOCK_MAX, UPDATE_BYTES_MAX, UPDATE_CLIENTS_MAX, UPDATE_DELETES_MAX, UPDATE_HOLES_MAX,
+    UPDATE_STRUCTS_MAX,
+};
 use crate::wire::lib0::{Lib0Error, Reader};
 
 /// Where one struct lies; 16 bytes, because an update may hold millions.
@@ -74,9 +77,10 @@ impl Update {
         }
         let mut parsed = Parsed::default();
         let (mut parents, mut needs) = (Vec::new(), BTreeMap::new());
-        let mut budget = UPDATE_STRUCTS_MAX;
+        let mut budget = Budget::default();
         let mut reader = Reader::new(&bytes);
         for _ in 0..count(&mut reader, 5)? {
+            budget.client()?;
             let section = read_section(&mut reader, bytes.len(), &mut parents, &mut needs, &mut budget)?;
             parsed.sections.push(section);
         }
@@ -86,7 +90,7 @@ impl Update {
             return Err(InvalidUpdate::DuplicateClient { client });
         }
         check_parents(&parsed.sections, &parents)?;
-        read_deletes(&mut reader, &mut parsed.deletes, budget)?;
+        read_deletes(&mut reader, &mut parsed.deletes, &mut budget)?;
         reader.end()?;
         Ok(Self { bytes, parsed: Arc::new(parsed) })
     }
@@ -147,12 +151,43 @@ impl Update {
     }
 }
 
+/// What has been read of an update so far, against what one may have.
+#[derive(Debug, Default)]
+struct Budget {
+    structs: usize,
+    holes: usize,
+    clients: usize,
+    deletes: usize,
+}
+
+impl Budget {
+    fn block(&mut self, content: u8) -> Result<(), InvalidUpdate> {
+        if content == SKIP {
+            spend(&mut self.holes, "holes", UPDATE_HOLES_MAX)?;
+        }
+        spend(&mut self.structs, "structs", UPDATE_STRUCTS_MAX)
+    }
+
+    fn client(&mut self) -> Result<(), InvalidUpdate> {
+        spend(&mut self.clients, "clients", UPDATE_CLIENTS_MAX)
+    }
+
+    fn delete(&mut self) -> Result<(), InvalidUpdate> {
+        spend(&mut self.deletes, "delete ranges", UPDATE_DELETES_MAX)
+    }
+}
+
+fn spend(used: &mut usize, what: &'static str, max: usize) -> Result<(), InvalidUpdate> {
+    *used += 1;
+    if *used > max { Err(InvalidUpdate::TooMany { what, max }) } else { Ok(()) }
+}
+
 fn read_section(
     reader: &mut Reader<'_>,
     total: usize,
     parents: &mut Vec<Id>,
     needs: &mut BTreeMap<u64, u64>,
-    budget: &mut usize,
+    budget: &mut Budget,
 ) -> Result<Section, InvalidUpdate> {
     let structs = count(reader, 2)?;
     let client = read_client(reader)?;
@@ -166,9 +201,9 @@ fn read_section(
     let position = |reader: &Reader<'_>| narrow((total - reader.rest().len()) as u64, client);
     let mut blocks = Vec::new();
     for _ in 0..structs {
-        *budget = budget.checked_sub(1).ok_or(InvalidUpdate::TooManyStructs)?;
         let at = position(reader)?;
         let raw = RawBlock::read(reader, Id { client, clock })?;
+        budget.block(raw.content())?;
         parents.extend(raw.parent);
         for id in raw.needs() {
             let behind = needs.entry(id.client).or_insert(0);
@@ -184,7 +219,7 @@ fn read_section(
 fn read_deletes(
     reader: &mut Reader<'_>,
     deletes: &mut Vec<(u64, u32, u32)>,
-    mut budget: usize,
+    budget: &mut Budget,
 ) -> Result<(), InvalidUpdate> {
     let mut clients = Vec::new();
     for _ in 0..count(reader, 2)? {
@@ -192,7 +227,7 @@ fn read_deletes(
         clients.push(client);
         let mut behind = 0u64;
         for _ in 0..count(reader, 2)? {
-            budget = budget.checked_sub(1).ok_or(InvalidUpdate::TooManyStructs)?;
+            budget.delete()?;
             let (clock, len) = (reader.var_u64()?, reader.var_u64()?);
             if len == 0 {
                 return Err(InvalidUpdate::Empty { client, clock });

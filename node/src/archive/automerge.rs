@@ -2,7 +2,8 @@
 //! sync state for every connection.
 //!
 //! A sync reply carries heads, and clients take heads for "saved": so each reply leaves only after the
-//! fsync that covers everything the document had when the reply was made.
+//! fsync that covers everything the document had when the reply was made. Each lane of the merge worker is driven
+//! by a thread of its own, so that a document that keeps one busy holds up only those beside it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,10 +11,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tombolo_core::id::DocumentId;
 use tombolo_core::operation::Kind;
 use tombolo_relay::member::{Pairwise, PairwisePeer, PairwisePort, Pressure};
-use tombolo_store::worker::{Reply, Request, Worker, WorkerError};
+use tombolo_store::worker::{
+    Reply as WorkerReply, Request, SESSION_LANES, Worker, WorkerError, session_lane,
+};
 use tombolo_store::{AppendError, Document, Store};
 
 /// Commands taken in one go before replies are made, so that a burst costs one reply.
@@ -26,39 +30,55 @@ enum Command {
     Leave(PairwisePeer),
 }
 
+/// What one document has to say, once the disk has answered for it.
+struct Reply {
+    document: DocumentId,
+    messages: Vec<(u64, Bytes)>,
+    unavailable: BTreeSet<PairwisePeer>,
+    stored: bool,
+}
+
 /// The pairwise end of an archive.
 pub(super) struct AutomergeEnd {
     peer_id: String,
     storage_id: String,
     next: AtomicU64,
     ports: Ports,
-    commands: Sender<Command>,
+    lanes: Vec<Sender<Command>>,
     pressure: Arc<Pressure>,
 }
 
 impl AutomergeEnd {
     pub(super) fn start(
-        store: Store,
-        worker: Arc<dyn Worker>,
+        store: &Store,
+        worker: &Arc<dyn Worker>,
         pressure: Arc<Pressure>,
     ) -> std::io::Result<Self> {
         let replica = store.replica().to_string();
-        let (commands, receiver) = channel();
         let ports = Ports::default();
-        let sessions = Sessions {
-            store,
-            worker,
-            ports: Arc::clone(&ports),
-            pressure: Arc::clone(&pressure),
-            open: BTreeMap::new(),
-        };
-        std::thread::Builder::new().name("automerge".into()).spawn(move || sessions.run(&receiver))?;
+        let (replies, ready) = unbounded_channel();
+        tokio::spawn(send_replies(Arc::clone(&ports), ready));
+        let mut lanes = Vec::new();
+        for lane in 0..SESSION_LANES {
+            let (commands, receiver) = channel();
+            let sessions = Sessions {
+                store: store.clone(),
+                worker: Arc::clone(worker),
+                ports: Arc::clone(&ports),
+                pressure: Arc::clone(&pressure),
+                replies: replies.clone(),
+                open: BTreeMap::new(),
+            };
+            let name = format!("automerge-{lane}");
+            std::thread::Builder::new().name(name).spawn(move || sessions.run(&receiver))?;
+            lanes.push(commands);
+        }
         Ok(Self {
             peer_id: format!("tombolo-{}", replica.get(..16).unwrap_or_default()),
             storage_id: uuid(&replica),
             next: AtomicU64::new(1),
             ports,
-            commands,
+            lanes,
             pressure,
         })
     }
@@ -92,14 +112,18 @@ impl Pairwise for AutomergeEnd {
     }
 
     fn receive(&self, peer: PairwisePeer, document: DocumentId, message: Bytes, wants: bool) {
-        self.pressure.add(message.len());
-        // The thread lives as long as this sender.
-        let _ = self.commands.send(Command::Receive { peer, document, message, wants });
+        self.pressure.add(weight(&message));
+        if let Some(lane) = self.lanes.get(session_lane(&document)) {
+            // The thread lives as long as this sender.
+            let _ = lane.send(Command::Receive { peer, document, message, wants });
+        }
     }
 
     fn leave(&self, peer: PairwisePeer) {
         self.ports.lock().unwrap_or_else(PoisonError::into_inner).remove(&peer);
-        let _ = self.commands.send(Command::Leave(peer));
+        for lane in &self.lanes {
+            let _ = lane.send(Command::Leave(peer));
+        }
     }
 }
 
@@ -115,6 +139,7 @@ struct Sessions {
     worker: Arc<dyn Worker>,
     ports: Ports,
     pressure: Arc<Pressure>,
+    replies: UnboundedSender<Reply>,
     open: BTreeMap<DocumentId, OpenSession>,
 }
 
@@ -125,7 +150,7 @@ impl Sessions {
             for command in std::iter::once(first).chain(commands.try_iter().take(BATCH)) {
                 match command {
                     Command::Receive { peer, document, message, wants } => {
-                        let bytes = message.len();
+                        let bytes = weight(&message);
                         match self.receive(peer, &document, message, wants) {
                             Ok(()) => {
                                 touched.insert(document);
@@ -169,10 +194,10 @@ impl Sessions {
             session.asking.insert(peer);
         }
         let request = Request::SessionReceive { document: id.clone(), peer: peer.0, message };
-        if let Reply::Received { changes, .. } = self.worker.call(request)?
+        if let WorkerReply::Received { changes, .. } = self.worker.call(request)?
             && !changes.is_empty()
         {
-            let (pressure, bytes, name) = (Arc::clone(&self.pressure), changes.len(), id.clone());
+            let (pressure, bytes, name) = (Arc::clone(&self.pressure), weight(&changes), id.clone());
             pressure.add(bytes);
             let appended = session.document.append(
                 Kind::AutomergeChanges,
@@ -198,7 +223,7 @@ impl Sessions {
         let Some(session) = self.open.get_mut(id) else { return };
         let generated = self.worker.call(Request::SessionGenerate { document: id.clone() });
         let (messages, empty) = match generated {
-            Ok(Reply::Generated { messages, empty }) => (messages, empty),
+            Ok(WorkerReply::Generated { messages, empty }) => (messages, empty),
             Ok(_) => return,
             Err(error) => {
                 self.restart(id, &error.to_string());
@@ -207,20 +232,10 @@ impl Sessions {
         };
         let unavailable = if empty { std::mem::take(&mut session.asking) } else { BTreeSet::new() };
         session.asking.clear();
-        let (ports, document) = (Arc::clone(&self.ports), id.clone());
+        let (replies, document) = (self.replies.clone(), id.clone());
         session.document.barrier(Box::new(move |result| {
-            for (peer, message) in messages {
-                let Some(port) = port(&ports, PairwisePeer(peer)) else { continue };
-                match &result {
-                    Ok(_) => port.sync(&document, message),
-                    Err(_) => port.refuse("the document cannot be stored now"),
-                }
-            }
-            for peer in unavailable {
-                if let Some(port) = port(&ports, peer) {
-                    port.unavailable(&document);
-                }
-            }
+            // On the committer's thread: framing is for others. Nobody hears it any more only at the end.
+            let _ = replies.send(Reply { document, messages, unavailable, stored: result.is_ok() });
         }));
     }
 
@@ -273,6 +288,30 @@ impl Sessions {
             }
         }
     }
+}
+
+/// Sends replies in the order in which the disk answered; ends with the last lane.
+async fn send_replies(ports: Ports, mut ready: UnboundedReceiver<Reply>) {
+    while let Some(Reply { document, messages, unavailable, stored }) = ready.recv().await {
+        for (peer, message) in messages {
+            match port(&ports, PairwisePeer(peer)) {
+                Some(port) if stored => port.sync(&document, message),
+                Some(port) => port.refuse("the document cannot be stored now"),
+                None => {}
+            }
+        }
+        for peer in unavailable {
+            if let Some(port) = port(&ports, peer).filter(|_| stored) {
+                port.unavailable(&document);
+            }
+        }
+    }
+}
+
+/// What a message holds in memory on its way to the disk, in bytes.
+fn weight(message: &Bytes) -> usize {
+    const FIXED: usize = 512;
+    message.len() + FIXED
 }
 
 fn port(ports: &Ports, peer: PairwisePeer) -> Option<Arc<dyn PairwisePort>> {

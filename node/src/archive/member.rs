@@ -3,15 +3,16 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use tokio::sync::Semaphore;
 use tombolo_core::id::DocumentId;
-use tombolo_core::room::{MemberId, Ticket};
+use tombolo_core::room::{Arrival, MemberId, Ticket};
 use tombolo_core::update::{StateVector, Update};
 use tombolo_relay::member::{Archive, ArchiveSeat, Pairwise, Pressure, RoomPort};
 use tombolo_store::{Store, worker::Worker};
 
 use super::acknowledge;
 use super::automerge::AutomergeEnd;
-use super::state::{Common, OpenDocument, stored_snapshot};
+use super::state::{Common, OpenDocument, READING_MAX, stored_snapshot};
 
 type Opened = Mutex<HashMap<DocumentId, Weak<OpenDocument>>>;
 
@@ -27,12 +28,13 @@ impl StoreArchive {
     ///
     /// # Errors
     /// What the system says if it refuses the thread for pairwise sessions.
-    pub fn start(store: Store, worker: Arc<dyn Worker>) -> std::io::Result<Self> {
+    pub fn start(store: Store, worker: &Arc<dyn Worker>) -> std::io::Result<Self> {
         let pressure = Arc::new(Pressure::default());
-        let pairwise = AutomergeEnd::start(store.clone(), worker, Arc::clone(&pressure))?;
+        let pairwise = AutomergeEnd::start(&store, worker, Arc::clone(&pressure))?;
         let settling = acknowledge::start();
         let runtime = tokio::runtime::Handle::current();
-        let common = Arc::new(Common { store, pressure, settling, runtime });
+        let reading = Arc::new(Semaphore::new(READING_MAX));
+        let common = Arc::new(Common { store, pressure, settling, runtime, reading });
         Ok(Self { common, opened: Arc::default(), pairwise })
     }
 
@@ -44,8 +46,9 @@ impl StoreArchive {
             Some(current) => current,
             None => {
                 let (store, id) = (self.common.store.clone(), id.clone());
-                let read = tokio::task::spawn_blocking(move || stored_snapshot(&store, &id));
-                read.await.ok()?.ok()?
+                let (sender, receiver) = tokio::sync::oneshot::channel();
+                self.common.read_later(move || drop(sender.send(stored_snapshot(&store, &id))));
+                receiver.await.ok()?.ok()?
             }
         };
         let (sender, receiver) = tokio::sync::oneshot::channel();
@@ -59,7 +62,7 @@ impl StoreArchive {
 
 impl Archive for StoreArchive {
     fn open(&self, document: &DocumentId, room: Arc<dyn RoomPort>) -> Box<dyn ArchiveSeat> {
-        let open = OpenDocument::open(document.clone(), room, &self.common);
+        let open = OpenDocument::new(document.clone(), room, &self.common);
         lock(&self.opened).insert(document.clone(), Arc::downgrade(&open));
         Box::new(Seat { id: document.clone(), open, opened: Arc::clone(&self.opened) })
     }
@@ -80,8 +83,8 @@ struct Seat {
 }
 
 impl ArchiveSeat for Seat {
-    fn store(&self, ticket: Ticket, update: Update) {
-        self.open.store(ticket, update);
+    fn store(&self, ticket: Ticket, update: Update, arrival: Arrival) {
+        self.open.store(ticket, update, arrival);
     }
 
     fn read(&self, asker: MemberId, state_vector: StateVector) {

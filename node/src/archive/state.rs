@@ -2,19 +2,19 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
+use tokio::sync::Semaphore;
 use tombolo_core::id::DocumentId;
 use tombolo_core::operation::Kind;
-use tombolo_core::room::{Answer, MemberId, StoreRefused, Ticket};
-use tombolo_core::update::{self, Coverage, StateVector, Update};
+use tombolo_core::room::{Answer, Arrival, MemberId, StoreRefused, Ticket};
+use tombolo_core::update::{self, Coverage, InvalidUpdate, StateVector, Update};
 use tombolo_relay::member::{Pressure, RoomPort};
-use tombolo_store::{Contents, Document, Store, StoreError};
+use tombolo_store::{Document, Store, StoreError};
 
 use super::acknowledge::{Settled, Settling};
 
 /// A request that came before the document was open.
 enum Waiting {
-    Store(Ticket, Update),
+    Store(Ticket, Update, Arrival),
     Read(MemberId, StateVector),
 }
 
@@ -34,6 +34,26 @@ pub(super) struct Common {
     pub(super) pressure: Arc<Pressure>,
     pub(super) settling: Settling,
     pub(super) runtime: tokio::runtime::Handle,
+    /// Who may read a document from the disk now; the others wait without a thread.
+    pub(super) reading: Arc<Semaphore>,
+}
+
+/// Documents that are read from the disk at the same time.
+pub(super) const READING_MAX: usize = 8;
+
+impl Common {
+    /// Does what waits for the disk on a thread of its own, when it is its turn.
+    pub(super) fn read_later(&self, work: impl FnOnce() + Send + 'static) {
+        let reading = Arc::clone(&self.reading);
+        self.runtime.spawn(async move {
+            // The semaphore is never closed.
+            let turn = reading.acquire_owned().await;
+            tokio::task::spawn_blocking(move || {
+                work();
+                drop(turn);
+            });
+        });
+    }
 }
 
 /// One open document.
@@ -45,21 +65,19 @@ pub(super) struct OpenDocument {
 }
 
 impl OpenDocument {
-    /// Starts to open; requests wait until it is done.
-    pub(super) fn open(id: DocumentId, room: Arc<dyn RoomPort>, common: &Arc<Common>) -> Arc<Self> {
-        let this = Arc::new(Self { id, room, common: Arc::clone(common), state: Mutex::new(State::Closed) });
-        this.start_loading(&mut this.lock(), Vec::new());
-        this
+    /// Reads nothing until it is asked to store or to read; requests wait until that is done.
+    pub(super) fn new(id: DocumentId, room: Arc<dyn RoomPort>, common: &Arc<Common>) -> Arc<Self> {
+        Arc::new(Self { id, room, common: Arc::clone(common), state: Mutex::new(State::Closed) })
     }
 
     /// Appends an update; the room hears of it when it is durable.
-    pub(super) fn store(self: &Arc<Self>, ticket: Ticket, update: Update) {
-        self.common.pressure.add(update.bytes().len());
+    pub(super) fn store(self: &Arc<Self>, ticket: Ticket, update: Update, arrival: Arrival) {
+        self.common.pressure.add(weight(&update));
         let mut state = self.lock();
         match &mut *state {
-            State::Closed => self.start_loading(&mut state, vec![Waiting::Store(ticket, update)]),
-            State::Opening(waiting) => waiting.push(Waiting::Store(ticket, update)),
-            State::Open { document, coverage } => self.append(document, coverage, ticket, &update),
+            State::Closed => self.start_loading(&mut state, vec![Waiting::Store(ticket, update, arrival)]),
+            State::Opening(waiting) => waiting.push(Waiting::Store(ticket, update, arrival)),
+            State::Open { document, coverage } => self.append(document, coverage, ticket, &update, arrival),
         }
     }
 
@@ -72,8 +90,7 @@ impl OpenDocument {
             State::Open { document, coverage } => {
                 let (document, have) = (document.clone(), coverage.state_vector());
                 let this = Arc::clone(self);
-                let runtime = &self.common.runtime;
-                runtime.spawn_blocking(move || this.answer(asker, &state_vector, &document, have));
+                self.common.read_later(move || this.answer(asker, &state_vector, &document, have));
             }
         }
     }
@@ -81,12 +98,11 @@ impl OpenDocument {
     fn start_loading(self: &Arc<Self>, state: &mut State, waiting: Vec<Waiting>) {
         *state = State::Opening(waiting);
         let this = Arc::clone(self);
-        self.common.runtime.spawn_blocking(move || this.load());
+        self.common.read_later(move || this.load());
     }
 
     fn load(self: &Arc<Self>) {
-        let opened = self.common.store.document(&self.id);
-        match opened.and_then(|document| coverage_of(&document).map(|coverage| (document, coverage))) {
+        match open(&self.common.store, &self.id) {
             Ok((document, coverage)) => self.loaded(document, coverage),
             Err(error) => {
                 tracing::error!(document = %self.id, %error, "cannot open the document");
@@ -102,7 +118,9 @@ impl OpenDocument {
         // Updates in their order under the lock, so that none overtakes those that waited.
         for request in waiting {
             match request {
-                Waiting::Store(ticket, update) => self.append(&document, &mut coverage, ticket, &update),
+                Waiting::Store(ticket, update, arrival) => {
+                    self.append(&document, &mut coverage, ticket, &update, arrival);
+                }
                 Waiting::Read(asker, state_vector) => reads.push((asker, state_vector)),
             }
         }
@@ -118,7 +136,7 @@ impl OpenDocument {
         let State::Opening(waiting) = std::mem::replace(&mut *self.lock(), State::Closed) else { return };
         for request in waiting {
             match request {
-                Waiting::Store(ticket, update) => self.settle(ticket, &update).tell(Err(StoreRefused)),
+                Waiting::Store(ticket, update, _) => self.settle(ticket, &update).tell(Err(StoreRefused)),
                 Waiting::Read(asker, _) => self.room.answered(asker, Err(StoreRefused)),
             }
         }
@@ -133,30 +151,31 @@ impl OpenDocument {
     }
 
     fn answer(&self, asker: MemberId, state_vector: &StateVector, document: &Document, have: StateVector) {
-        let result = match document.read() {
-            Ok(contents) => {
-                let parts = parts(&contents);
-                let update = if state_vector.is_empty() {
-                    update::merge(&parts)
-                } else {
-                    update::diff(&parts, state_vector)
-                };
-                Ok(Answer { update, state_vector: have })
-            }
+        let result = match read(document) {
+            Ok(parts) if state_vector.is_empty() => Ok(update::merge(&parts)),
+            Ok(parts) => Ok(update::diff(&parts, state_vector)),
             Err(error) => {
                 tracing::error!(document = %self.id, %error, "cannot read the document");
                 Err(StoreRefused)
             }
         };
+        let result = result.map(|update| Answer { update, state_vector: have });
         self.room.answered(asker, result);
     }
 
     fn settle(&self, ticket: Ticket, update: &Update) -> Settle {
         let (room, common) = (Arc::clone(&self.room), Arc::clone(&self.common));
-        Settle { room, common, ticket, bytes: update.bytes().len() }
+        Settle { room, common, ticket, weight: weight(update) }
     }
 
-    fn append(&self, document: &Document, coverage: &mut Coverage, ticket: Ticket, update: &Update) {
+    fn append(
+        &self,
+        document: &Document,
+        coverage: &mut Coverage,
+        ticket: Ticket,
+        update: &Update,
+        arrival: Arrival,
+    ) {
         let settle = self.settle(ticket, update);
         let (id, later) = (self.id.clone(), settle.clone());
         let done: tombolo_store::Done = Box::new(move |result| {
@@ -165,8 +184,8 @@ impl OpenDocument {
             }
             later.tell(result.map(|_| ()).map_err(|_| StoreRefused));
         });
-        if coverage.covers(update) {
-            // Known already: acknowledged once everything before it is durable.
+        if update.is_empty() || (arrival == Arrival::Content && coverage.covers(update)) {
+            // Nothing new: acknowledged once everything before it is durable.
             document.barrier(done);
             return;
         }
@@ -193,48 +212,55 @@ struct Settle {
     room: Arc<dyn RoomPort>,
     common: Arc<Common>,
     ticket: Ticket,
-    bytes: usize,
+    weight: usize,
 }
 
 impl Settle {
     fn tell(self, result: Result<(), StoreRefused>) {
-        self.common.pressure.remove(self.bytes);
+        self.common.pressure.remove(self.weight);
         // The task outlives every sender, so this fails only when the process ends.
         let _ = self.common.settling.send(Settled { room: self.room, ticket: self.ticket, result });
     }
 }
 
-/// The validated parts of a stored document; what does not validate is named and left out.
-fn parts(contents: &Contents) -> Vec<Update> {
-    let bytes = contents.snapshot.iter().chain(&contents.tail);
-    bytes.filter_map(|part| parse(part.clone())).collect()
+/// What an update holds in memory on its way to the disk, in bytes: itself and what is known of it.
+fn weight(update: &Update) -> usize {
+    const FIXED: usize = 512;
+    update.bytes().len() + FIXED
 }
 
-fn parse(part: Bytes) -> Option<Update> {
-    let len = part.len();
-    match Update::parse(part) {
-        Ok(update) => Some(update),
-        Err(error) => {
-            tracing::error!(len, %error, "a stored update does not validate and is not served");
-            None
-        }
+/// Why a stored document cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReadError {
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// Nothing that did not validate was ever stored, so this is damage or a mistake of ours; without that part
+    /// the document would be another one.
+    #[error("a stored update does not validate: {0}")]
+    Invalid(#[from] InvalidUpdate),
+}
+
+/// All parts of a document. Blocking.
+fn read(document: &Document) -> Result<Vec<Update>, ReadError> {
+    let contents = document.read()?;
+    let parts = contents.snapshot.into_iter().chain(contents.tail);
+    Ok(parts.map(Update::parse).collect::<Result<_, _>>()?)
+}
+
+fn open(store: &Store, id: &DocumentId) -> Result<(Document, Coverage), ReadError> {
+    let document = store.document(id)?;
+    let mut coverage = Coverage::default();
+    for part in read(&document)? {
+        coverage.add(&part);
     }
+    Ok((document, coverage))
 }
 
 /// What a document holds, as an encoded Yjs snapshot, and its door. Blocking.
 ///
 /// # Errors
-/// [`StoreError`] if it cannot be read.
-pub(super) fn stored_snapshot(store: &Store, id: &DocumentId) -> Result<(Document, Vec<u8>), StoreError> {
-    let document = store.document(id)?;
-    let coverage = coverage_of(&document)?;
+/// [`ReadError`] if it cannot be served.
+pub(super) fn stored_snapshot(store: &Store, id: &DocumentId) -> Result<(Document, Vec<u8>), ReadError> {
+    let (document, coverage) = open(store, id)?;
     Ok((document, coverage.encode_snapshot()))
-}
-
-fn coverage_of(document: &Document) -> Result<Coverage, StoreError> {
-    let mut coverage = Coverage::default();
-    for part in parts(&document.read()?) {
-        coverage.add(&part);
-    }
-    Ok(coverage)
 }

@@ -35,7 +35,7 @@ pub(super) async fn run(settings: &Settings) -> Result<(), Error> {
 }
 
 async fn start(settings: &Settings, store: &Store, worker: Arc<dyn Worker>) -> Result<Relay, Error> {
-    let archive = Arc::new(StoreArchive::start(store.clone(), worker)?);
+    let archive = Arc::new(StoreArchive::start(store.clone(), &worker)?);
     let routes = NodeRoutes::new(store.clone(), Arc::clone(&archive));
     let parts =
         Parts { admission: Arc::new(Everybody), archive: Some(archive), routes: Some(Arc::new(routes)) };

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::net::TcpStream;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
@@ -147,6 +148,15 @@ fn raw_bytes_max(config: &RelayConfig) -> usize {
     config.message_bytes_max.saturating_mul(2).saturating_add(64 * 1024)
 }
 
+/// Judging a large message takes its time: other connections must not wait for it on this thread.
+fn aside<T>(bytes: usize, judge: impl FnOnce() -> T) -> T {
+    let others = Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
+    if bytes > LARGE_BYTES && others { tokio::task::block_in_place(judge) } else { judge() }
+}
+
+/// From this size on a message is judged aside, in bytes.
+const LARGE_BYTES: usize = 256 * 1024;
+
 /// Reads until the connection ends.
 async fn read_all(
     shared: &Shared,
@@ -175,7 +185,7 @@ async fn read_all(
                 socket.get_mut().message_ended();
                 shared.metrics.messages_received.inc();
                 shared.metrics.bytes_received.inc_by(payload.len() as u64);
-                dialect.message(payload)
+                aside(payload.len(), || dialect.message(payload))
             }
             Message::Text(_) => dialect.text(),
             Message::Close(close) => {

@@ -57,8 +57,8 @@ impl Drop for Seated {
         {
             // First the seat: its goodbyes are for the others.
             let mut inner = self.room.lock();
+            // Its open questions stay: whoever leaves does not take back the work that they are.
             inner.seats.remove(&self.id);
-            inner.reads.remove(&self.id);
         }
         self.room.drive(|machine| machine.leave(now, self.id));
         self.room.vanish_if_empty();
@@ -144,9 +144,9 @@ impl RoomDriver {
                         queue.answer(frame::binary(&[&hocuspocus::sync_status(address, applied)]));
                     }
                 }
-                Effect::Store { ticket, update } => {
+                Effect::Store { ticket, update, arrival } => {
                     if let Some(archive) = &inner.archive {
-                        archive.store(ticket, update);
+                        archive.store(ticket, update, arrival);
                     }
                 }
                 Effect::Read { asker, state_vector } => {
@@ -184,10 +184,20 @@ impl RoomDriver {
         });
     }
 
+    fn answered(&self, asker: MemberId) {
+        let mut inner = self.lock();
+        if let Some(awaited) = inner.reads.get_mut(&asker) {
+            awaited.pop();
+            if awaited.is_empty() {
+                inner.reads.remove(&asker);
+            }
+        }
+    }
+
     fn vanish_if_empty(self: &Arc<Self>) {
         let Some(rooms) = self.rooms.upgrade() else { return };
         let mut inner = self.lock();
-        if inner.seats.is_empty() && inner.machine.is_empty() && !inner.gone {
+        if inner.seats.is_empty() && inner.reads.is_empty() && inner.machine.is_empty() && !inner.gone {
             inner.gone = true;
             let archive = inner.archive.take();
             drop(inner);
@@ -219,9 +229,8 @@ impl RoomPort for Port {
     fn answered(&self, asker: MemberId, result: Result<Answer, StoreRefused>) {
         if let Some(room) = self.0.upgrade() {
             room.drive(|machine| machine.answered(asker, result));
-            if let Some(awaited) = room.lock().reads.get_mut(&asker) {
-                awaited.pop();
-            }
+            room.answered(asker);
+            room.vanish_if_empty();
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tombolo_core::id::DocumentId;
-use tombolo_core::room::{Answer, MemberId, StoreRefused, Ticket};
+use tombolo_core::room::{Answer, Arrival, MemberId, StoreRefused, Ticket};
 use tombolo_core::update::{StateVector, Update};
 use tombolo_relay::member::{Archive, ArchiveSeat, Pairwise, PairwisePeer, PairwisePort, Pressure, RoomPort};
 
@@ -99,7 +99,7 @@ struct Seat {
 }
 
 impl ArchiveSeat for Seat {
-    fn store(&self, ticket: Ticket, update: Update) {
+    fn store(&self, ticket: Ticket, update: Update, _: Arrival) {
         // A test that has ended looks at nothing any more.
         let _ = self.stores.send(Store { room: Arc::clone(&self.room), ticket, update });
     }

@@ -44,9 +44,17 @@ async fn an_update_is_forwarded_at_once_and_acknowledged_once_when_stored() {
     second.done(Ok(()));
     assert_eq!(author.next().await, status("doc", true), "a SyncStep2 has one, too");
     author.send(to("doc", &nothing())).await;
-    assert_eq!(author.next().await, status("doc", true), "nothing to store is stored");
-    author.send(to("doc", &presence(1, 2, Some("{}")))).await;
-    assert_eq!(author.next().await, to("doc", &presence(1, 2, Some("{}"))), "one each");
+    let third = calls.store().await;
+    author.send(to("doc", &presence(1, 5, Some("{}")))).await;
+    assert_eq!(
+        author.next().await,
+        to("doc", &presence(1, 5, Some("{}"))),
+        "what is here may not be durable yet"
+    );
+    third.done(Ok(()));
+    assert_eq!(author.next().await, status("doc", true), "nothing new is acknowledged, too");
+    author.send(to("doc", &presence(1, 6, Some("{}")))).await;
+    assert_eq!(author.next().await, to("doc", &presence(1, 6, Some("{}"))), "one each");
     assert_eq!(server.metric("acknowledgements_total").await, 3);
 }
 

@@ -19,6 +19,9 @@ pub fn run_child(memory_bytes_max: u64) -> io::Result<()> {
     let bound = |bytes| Rlimit { current: Some(bytes), maximum: Some(bytes) };
     setrlimit(Resource::As, bound(memory_bytes_max))?;
     setrlimit(Resource::Core, bound(0))?;
+    // A busy engine does not see that its pipe ended.
+    #[cfg(target_os = "linux")]
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     std::panic::set_hook(Box::new(|_| ()));
     let worker = std::thread::Builder::new().name("merge".into()).stack_size(STACK_BYTES).spawn(serve)?;
     worker.join().unwrap_or_else(|_| Err(io::Error::other("the merge thread panicked")))

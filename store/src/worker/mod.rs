@@ -20,6 +20,8 @@ pub use process::{ProcessConfig, ProcessWorker};
 pub use protocol::{Reply, Request, WorkerError};
 pub use thread::ThreadWorker;
 
+use tombolo_core::id::DocumentId;
+
 /// Something that merges. Shared by all documents.
 pub trait Worker: Send + Sync + 'static {
     /// Asks and waits for the answer; to be called where blocking is fine.
@@ -29,4 +31,15 @@ pub trait Worker: Send + Sync + 'static {
     /// # Errors
     /// [`WorkerError`], by what the caller does next.
     fn call(&self, request: Request) -> Result<Reply, WorkerError>;
+}
+
+/// Lanes for sessions, each with a thread or process of its own; two, so that one slow document does not stop all
+/// others.
+pub const SESSION_LANES: usize = 2;
+
+/// The lane that the session of a document is on, below [`SESSION_LANES`]. Requests of one lane wait for each other.
+#[must_use]
+pub fn session_lane(document: &DocumentId) -> usize {
+    let [first, ..] = *blake3::hash(&document.to_key()).as_bytes();
+    usize::from(first) % SESSION_LANES
 }

@@ -18,8 +18,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::child::{read_frame, write_frame};
 use super::codec::{decode_reply, encode_request};
-use super::thread::session_lane;
-use super::{Reply, Request, Worker, WorkerError};
+use super::thread::session_of;
+use super::{Reply, Request, SESSION_LANES, Worker, WorkerError, session_lane};
 
 /// How a merge process is started.
 #[derive(Clone, Debug)]
@@ -47,15 +47,15 @@ impl ProcessWorker {
     pub fn start(config: ProcessConfig) -> io::Result<Arc<Self>> {
         let config = Arc::new(config);
         let lane = || Lane::new(Arc::clone(&config));
-        let sessions = (0..SESSION_PROCESSES).map(|_| lane()).collect::<Result<_, _>>()?;
+        let sessions = (0..SESSION_LANES).map(|_| lane()).collect::<Result<_, _>>()?;
         Ok(Arc::new(Self { compactor: lane()?, sessions }))
     }
 }
 
 impl Worker for ProcessWorker {
     fn call(&self, request: Request) -> Result<Reply, WorkerError> {
-        let lane = match session_lane(&request, self.sessions.len()) {
-            Some(index) => self.sessions.get(index),
+        let lane = match session_of(&request) {
+            Some(document) => self.sessions.get(session_lane(document)),
             None => Some(&self.compactor),
         };
         lane.ok_or(WorkerError::NoSession)?.call(&request)
@@ -220,6 +220,3 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Every change under these locks is a single step, so a poisoned state is whole.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-/// Processes with sessions; two, so that one slow document does not stop all others.
-const SESSION_PROCESSES: usize = 2;

@@ -23,7 +23,7 @@ use tombolo_core::engine::{EngineError, yjs};
 use tombolo_core::id::{DocumentId, Format};
 use tombolo_core::operation::Kind;
 
-use super::{Reply, Request, Worker, WorkerError};
+use super::{Reply, Request, SESSION_LANES, Worker, WorkerError, session_lane};
 
 /// A merge worker in this process. Its threads end when the last handle is dropped.
 #[derive(Debug)]
@@ -40,13 +40,13 @@ impl ThreadWorker {
     pub fn start() -> Result<Arc<Self>, std::io::Error> {
         let compactor = spawn("merge-fold".to_owned())?;
         let sessions =
-            (0..SESSION_THREADS).map(|i| spawn(format!("merge-sync-{i}"))).collect::<Result<_, _>>()?;
+            (0..SESSION_LANES).map(|i| spawn(format!("merge-sync-{i}"))).collect::<Result<_, _>>()?;
         Ok(Arc::new(Self { compactor, sessions }))
     }
 
     fn thread_for(&self, request: &Request) -> Option<&SyncSender<Job>> {
-        match session_lane(request, self.sessions.len()) {
-            Some(index) => self.sessions.get(index),
+        match session_of(request) {
+            Some(document) => self.sessions.get(session_lane(document)),
             None => Some(&self.compactor),
         }
     }
@@ -81,18 +81,16 @@ fn run(inbox: &Receiver<Job>) {
     }
 }
 
-/// Which of so many lanes holds the session that a request is for; none if it is for no session.
-pub(super) fn session_lane(request: &Request, lanes: usize) -> Option<usize> {
-    let document = match request {
-        Request::Compact { .. } => return None,
+/// The document whose session a request is for, if it is for one.
+pub(super) fn session_of(request: &Request) -> Option<&DocumentId> {
+    match request {
+        Request::Compact { .. } => None,
         Request::SessionOpen { document, .. }
         | Request::SessionJoin { document, .. }
         | Request::SessionReceive { document, .. }
         | Request::SessionGenerate { document }
-        | Request::SessionLeave { document, .. } => document,
-    };
-    let [first, ..] = *blake3::hash(&document.to_key()).as_bytes();
-    Some(usize::from(first) % lanes.max(1))
+        | Request::SessionLeave { document, .. } => Some(document),
+    }
 }
 
 /// The sessions of one thread.
@@ -203,8 +201,6 @@ fn refused(error: EngineError) -> WorkerError {
 
 /// Address space, not memory: pages are used as the recursion goes.
 pub(super) const STACK_BYTES: usize = 256 * 1024 * 1024;
-/// Threads with sessions; two, so that one slow document does not stop all others.
-const SESSION_THREADS: usize = 2;
 /// Requests that may wait for one thread; then callers wait, too.
 const JOBS_WAITING_MAX: usize = 1024;
 /// A panic may quote a whole document; its beginning is enough.

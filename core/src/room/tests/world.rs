@@ -217,7 +217,7 @@ impl World {
                         client.unsynced -= 1;
                     }
                 }
-                Effect::Store { ticket, update } => {
+                Effect::Store { ticket, update, .. } => {
                     assert!(self.durable);
                     self.archive.push(update);
                     self.room.stored(ticket, Ok(()));

@@ -110,3 +110,17 @@ fn poison_waits_until_its_hole_is_filled() {
     let foreign = parse("01010200840100016100").unwrap();
     assert!(known.admits(&foreign) && !Coverage::default().admits(&foreign));
 }
+
+#[test]
+fn holes_without_end_are_refused() {
+    let mut bytes = vec![1];
+    let pairs = crate::limits::UPDATE_HOLES_MAX as u64 + 1;
+    crate::wire::lib0::write_var_u64(&mut bytes, pairs * 2);
+    bytes.extend([1, 0]);
+    for _ in 0..pairs {
+        bytes.extend([0, 1, 10, 1]); // One clock that is collected, one that is missing.
+    }
+    bytes.push(0);
+    let found = Update::parse(bytes.into()).unwrap_err();
+    assert_eq!(found, InvalidUpdate::TooMany { what: "holes", max: crate::limits::UPDATE_HOLES_MAX });
+}

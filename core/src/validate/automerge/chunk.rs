@@ -6,11 +6,12 @@
 //! | 1 change | deps, actor, seq, start op, time, message, other actors, directory, columns, extra bytes |
 //! | 2 compressed change | the body of a change, deflated |
 
+use super::budget::Budget;
 use super::columns::{Column, Delta, Rle, Values, find, read_columns, read_directory};
 use super::error::InvalidAutomerge;
 use super::leb::Leb;
 use super::ops::{Layout, walk_ops};
-use crate::limits::{AUTOMERGE_ROWS_MAX, OP_COUNTER_MAX, UPDATE_BYTES_MAX};
+use crate::limits::{OP_COUNTER_MAX, UPDATE_BYTES_MAX};
 use crate::wire::inflate::inflate;
 
 const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
@@ -23,6 +24,11 @@ pub fn validate_chunks(bytes: &[u8]) -> Result<(), InvalidAutomerge> {
     if bytes.len() > UPDATE_BYTES_MAX {
         return Err(InvalidAutomerge::TooLarge { found: bytes.len() });
     }
+    validate_run(bytes, &mut Budget::of(bytes.len()))
+}
+
+/// The same for a part of a message.
+pub(super) fn validate_run(bytes: &[u8], budget: &mut Budget) -> Result<(), InvalidAutomerge> {
     let mut reader = Leb::new(bytes);
     while !reader.is_empty() {
         if reader.take(4)? != MAGIC {
@@ -32,16 +38,16 @@ pub fn validate_chunks(bytes: &[u8]) -> Result<(), InvalidAutomerge> {
         let kind = reader.u8()?;
         let body = reader.counted()?;
         match kind {
-            0 => validate_document(body)?,
-            1 => validate_change(body)?,
-            2 => validate_change(&inflate(body)?)?,
+            0 => validate_document(body, budget)?,
+            1 => validate_change(body, budget)?,
+            2 => validate_change(&inflate(body)?, budget)?,
             found => return Err(InvalidAutomerge::UnknownChunk { found }),
         }
     }
     Ok(())
 }
 
-fn validate_change(body: &[u8]) -> Result<(), InvalidAutomerge> {
+fn validate_change(body: &[u8], budget: &mut Budget) -> Result<(), InvalidAutomerge> {
     let mut reader = Leb::new(body);
     reader.hashes()?;
     let own = reader.counted()?;
@@ -58,11 +64,11 @@ fn validate_change(body: &[u8]) -> Result<(), InvalidAutomerge> {
     let directory = read_directory(&mut reader)?;
     let columns = read_columns(&mut reader, &directory, false)?;
     // What follows the columns are extra bytes, which any later version may have written.
-    let ops = walk_ops(&columns, Layout::Change, others.len() as u64 + 1)?;
+    let ops = walk_ops(&columns, Layout::Change, others.len() as u64 + 1, budget)?;
     if start_op + ops > OP_COUNTER_MAX { Err(InvalidAutomerge::Counter) } else { Ok(()) }
 }
 
-fn validate_document(body: &[u8]) -> Result<(), InvalidAutomerge> {
+fn validate_document(body: &[u8], budget: &mut Budget) -> Result<(), InvalidAutomerge> {
     let mut reader = Leb::new(body);
     let actors = read_actors(&mut reader)?.len() as u64;
     let heads = reader.hashes()?;
@@ -70,8 +76,8 @@ fn validate_document(body: &[u8]) -> Result<(), InvalidAutomerge> {
     let op_directory = read_directory(&mut reader)?;
     let change_columns = read_columns(&mut reader, &change_directory, true)?;
     let op_columns = read_columns(&mut reader, &op_directory, true)?;
-    let changes = walk_changes(&change_columns, actors)?;
-    walk_ops(&op_columns, Layout::Document, actors)?;
+    let changes = walk_changes(&change_columns, actors, budget)?;
+    walk_ops(&op_columns, Layout::Document, actors, budget)?;
     // Documents of old JavaScript versions lack the indices.
     if !reader.is_empty() {
         for _ in 0..heads {
@@ -100,13 +106,13 @@ fn read_actors<'a>(reader: &mut Leb<'a>) -> Result<Vec<&'a [u8]>, InvalidAutomer
 ///
 /// Columns: 0 actor, 0 delta seq, 1 delta highest op, 2 delta time, 3 string message, 4 group and delta
 /// dependencies (indices of earlier changes), 5 metadata and raw extra bytes.
-fn walk_changes(columns: &[Column<'_>], actors: u64) -> Result<u64, InvalidAutomerge> {
+fn walk_changes(columns: &[Column<'_>], actors: u64, budget: &mut Budget) -> Result<u64, InvalidAutomerge> {
     let mut actor = Rle::<u64>::new(find(columns, 0x01));
     let (mut seq, mut max_op) = (Delta::new(find(columns, 0x03)), Delta::new(find(columns, 0x13)));
     let (mut time, mut message) = (Delta::new(find(columns, 0x23)), Rle::<&str>::new(find(columns, 0x35)));
     let (mut group, mut deps) = (Rle::<u64>::new(find(columns, 0x40)), Delta::new(find(columns, 0x43)));
     let mut extra = Values::new(find(columns, 0x56), find(columns, 0x57));
-    let (mut rows, mut listed) = (0u64, 0u64);
+    let mut rows = 0u64;
     let mut next_seq = std::collections::BTreeMap::<u64, i64>::new();
     while !actor.done() {
         let index = actor.some()?;
@@ -126,10 +132,7 @@ fn walk_changes(columns: &[Column<'_>], actors: u64) -> Result<u64, InvalidAutom
         message.next()?;
         extra.next()?;
         let count = group.next()?.unwrap_or(0);
-        listed = listed.saturating_add(count);
-        if listed > AUTOMERGE_ROWS_MAX || rows >= AUTOMERGE_ROWS_MAX {
-            return Err(InvalidAutomerge::Rows);
-        }
+        budget.spend(count.saturating_add(1))?;
         for _ in 0..count {
             match deps.next()?.map(u64::try_from) {
                 Some(Ok(earlier)) if earlier < rows => {}

@@ -8,6 +8,7 @@
 //! Layout of `automerge` 0.12.0 `src/sync.rs`, `src/storage/`. Bundles (chunk type 3) are refused: the
 //! format is experimental there and neither `save` nor the sync protocol writes it.
 
+mod budget;
 mod chunk;
 mod columns;
 mod error;

@@ -12,9 +12,10 @@
 //! | succ | 8 group, 8 actor, 8 delta | absent | by row |
 //! | expand, mark | 9 boolean, 10 string | optional | optional |
 
+use super::budget::Budget;
 use super::columns::{Booleans, Column, Delta, Rle, Values, find};
 use super::error::InvalidAutomerge;
-use crate::limits::{AUTOMERGE_ROWS_MAX, OP_COUNTER_MAX};
+use crate::limits::OP_COUNTER_MAX;
 
 /// Which of the two layouts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +39,12 @@ const META: u32 = 6;
 const RAW: u32 = 7;
 
 /// Checks the columns against each other; returns the number of rows.
-pub(super) fn walk_ops(columns: &[Column<'_>], layout: Layout, actors: u64) -> Result<u64, InvalidAutomerge> {
+pub(super) fn walk_ops(
+    columns: &[Column<'_>],
+    layout: Layout,
+    actors: u64,
+    budget: &mut Budget,
+) -> Result<u64, InvalidAutomerge> {
     let of = |id, kind| find(columns, spec(id, kind));
     let (absent, list) = if layout == Layout::Change { (8, 7) } else { (7, 8) };
     let foreign = |column: &Column<'_>| {
@@ -59,12 +65,10 @@ pub(super) fn walk_ops(columns: &[Column<'_>], layout: Layout, actors: u64) -> R
     let mut expand = Booleans::new(of(9, BOOLEAN));
     let mut mark = Rle::<&str>::new(of(10, STRING));
     let actor = |index: u64| if index < actors { Ok(()) } else { Err(InvalidAutomerge::Actor) };
-    let (mut rows, mut listed) = (0u64, 0u64);
+    let mut rows = 0u64;
     while !action.done() {
         rows += 1;
-        if rows > AUTOMERGE_ROWS_MAX {
-            return Err(InvalidAutomerge::Rows);
-        }
+        budget.spend(1)?;
         match (obj_actor.next()?, obj_ctr.next()?) {
             (None, None) => {}
             (Some(index), Some(clock)) if (1..=OP_COUNTER_MAX).contains(&clock) => actor(index)?,
@@ -100,10 +104,7 @@ pub(super) fn walk_ops(columns: &[Column<'_>], layout: Layout, actors: u64) -> R
             return Err(InvalidAutomerge::Operation);
         }
         let count = group.next()?.unwrap_or(0);
-        listed = listed.saturating_add(count);
-        if listed > AUTOMERGE_ROWS_MAX {
-            return Err(InvalidAutomerge::Rows);
-        }
+        budget.spend(count)?;
         for _ in 0..count {
             actor(list_actor.some()?)?;
             counter(list_ctr.next()?.ok_or(InvalidAutomerge::Null)?)?;

@@ -8,7 +8,8 @@
 //! | changes | count of counted byte strings, together a run of chunks |
 //! | flags | counted bytes, absent before 0.5 |
 
-use super::chunk::validate_chunks;
+use super::budget::Budget;
+use super::chunk::validate_run;
 use super::error::InvalidAutomerge;
 use super::leb::Leb;
 use crate::limits::UPDATE_BYTES_MAX;
@@ -24,6 +25,7 @@ pub fn validate_sync_message(bytes: &[u8]) -> Result<(), InvalidAutomerge> {
     if bytes.len() > UPDATE_BYTES_MAX {
         return Err(InvalidAutomerge::TooLarge { found: bytes.len() });
     }
+    let mut budget = Budget::of(bytes.len());
     let mut reader = Leb::new(bytes);
     match reader.u8()? {
         0x42 | 0x43 => {}
@@ -36,7 +38,7 @@ pub fn validate_sync_message(bytes: &[u8]) -> Result<(), InvalidAutomerge> {
         validate_bloom(reader.counted()?)?;
     }
     for _ in 0..reader.count(1)? {
-        validate_chunks(reader.counted()?)?;
+        validate_run(reader.counted()?, &mut budget)?;
     }
     if !reader.is_empty() {
         reader.counted()?;

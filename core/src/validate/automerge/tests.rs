@@ -271,3 +271,18 @@ fn large_compressed_documents_pass() {
     }
     assert_eq!(peer.get_heads(), doc.get_heads());
 }
+
+/// Deleting all of a long text is a few bytes with hundreds of thousands of rows, and honest.
+#[test]
+fn a_whole_text_may_be_deleted_at_once_but_not_again_and_again() {
+    let mut doc = AutoCommit::new();
+    let text = doc.put_object(ROOT, "text", ObjType::Text).unwrap();
+    doc.splice_text(&text, 0, 0, &"x".repeat(400_000)).unwrap();
+    doc.commit();
+    doc.splice_text(&text, 0, 400_000, "").unwrap();
+    doc.commit();
+    let change = doc.get_last_local_change().unwrap().raw_bytes().to_vec();
+    assert!(change.len() < 200, "{} bytes", change.len());
+    assert_eq!(validate_chunks(&change), Ok(()));
+    assert_eq!(validate_chunks(&change.repeat(20)), Err(InvalidAutomerge::Rows));
+}
