@@ -1,6 +1,7 @@
 //! The commands: arguments, one file per command, errors for people, exit codes.
 
 mod args;
+mod descriptors;
 mod relay;
 mod serve;
 mod signal;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tombolo_relay::admission::Everybody;
 use tombolo_relay::{AcknowledgeWithoutArchive, Parts, Relay, RelayConfig};
 
+use super::descriptors;
 use super::signal::Ends;
 use crate::config::Settings;
 use crate::error::Error;
@@ -13,6 +14,7 @@ use crate::error::Error;
 pub(super) async fn run(settings: &Settings) -> Result<(), Error> {
     let mut ends = Ends::install()?;
     let mut config = RelayConfig::new(settings.listen);
+    config.connections_max = descriptors::connections_max(config.connections_max);
     if settings.acknowledge_forwarded {
         config.acknowledge = AcknowledgeWithoutArchive::Forwarded;
     }

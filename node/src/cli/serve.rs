@@ -9,6 +9,7 @@ use tombolo_relay::{Parts, Relay, RelayConfig};
 use tombolo_store::worker::{ProcessConfig, ProcessWorker, Worker};
 use tombolo_store::{Store, StoreConfig};
 
+use super::descriptors;
 use super::signal::Ends;
 use crate::archive::StoreArchive;
 use crate::config::Settings;
@@ -39,7 +40,9 @@ async fn start(settings: &Settings, store: &Store, worker: Arc<dyn Worker>) -> R
     let routes = NodeRoutes::new(store.clone(), Arc::clone(&archive));
     let parts =
         Parts { admission: Arc::new(Everybody), archive: Some(archive), routes: Some(Arc::new(routes)) };
-    Ok(Relay::start(RelayConfig::new(settings.listen), parts).await?)
+    let mut config = RelayConfig::new(settings.listen);
+    config.connections_max = descriptors::connections_max(config.connections_max);
+    Ok(Relay::start(config, parts).await?)
 }
 
 /// This very program, in its hidden command.

@@ -234,6 +234,7 @@ impl Shared {
             });
             match written {
                 Ok(segments) => {
+                    *lock(&self.stalled) = None;
                     self.count(segments.len() as u64, start.elapsed());
                     self.settle(batch, &Ok((segments, writer.segment().0)));
                     return;
@@ -254,7 +255,6 @@ impl Shared {
     }
 
     fn count(&self, operations: u64, elapsed: Duration) {
-        *lock(&self.stalled) = None;
         if operations > 0 {
             let mut stats = lock(&self.stats);
             stats.commits += 1;
