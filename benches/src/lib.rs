@@ -1,1 +1,13 @@
-//! Criterion benches live in `benches/`; this crate has no code of its own.
+//! What the benches share: a clock for two contestants, payloads like those of a stock client, a folder.
+//!
+//! The benches themselves are in `benches/`, what they said in `README.md`.
+
+mod duel;
+mod ratio;
+mod scratch;
+mod typing;
+
+pub use duel::Duel;
+pub use ratio::{Spread, print_ratio};
+pub use scratch::folder;
+pub use typing::Typist;

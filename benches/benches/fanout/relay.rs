@@ -1,0 +1,21 @@
+//! Ours: the relay with the settings and the runtime of the server, without an archive.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use tombolo_relay::admission::Everybody;
+use tombolo_relay::{Parts, Relay, RelayConfig};
+
+use crate::child;
+
+/// Serves until the parent lets go.
+pub(crate) fn serve() -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let parts = Parts { admission: Arc::new(Everybody), archive: None, routes: None };
+    let config = RelayConfig::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    let relay = runtime.block_on(Relay::start(config, parts)).map_err(io::Error::other)?;
+    child::announce(relay.local_addr());
+    child::wait_for_end();
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! What a join costs on a server that has the document at rest only: a shelf to open, a snapshot to find,
+//! unpack and check, a tail to merge, one `SyncStep2` to build, through the archive as a room uses it.
+//!
+//! The yardstick reads one file that holds the very bytes of that `SyncStep2`, which is what a server would
+//! do that knew beforehand who comes and what it lacks. It is fair because both start with nothing in the
+//! system's page cache and take turns; it is hard because the file has no index, no checksum and no writer.
+//! Opening the store as such (its lock, its journal) is a start of the server and not counted.
+
+#![expect(clippy::expect_used, reason = "a bench that cannot go on stops")]
+
+mod archive; // ours
+mod cold; // forgetting files
+mod document; // what is joined
+
+use std::cell::OnceCell;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use criterion::Criterion;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tombolo_benches::{Duel, Typist};
+
+/// Small updates behind the snapshot; one more would be folded when the last user leaves.
+const TAIL: usize = 100;
+
+struct Scene {
+    _folder: TempDir,
+    store: PathBuf,
+    file: PathBuf,
+    runtime: Runtime,
+}
+
+impl Scene {
+    fn make(snapshot: &Bytes, tail: usize) -> Self {
+        let folder = tombolo_benches::folder(env!("CARGO_TARGET_TMPDIR")).expect("the folder is writable");
+        let runtime = Runtime::new().expect("there are threads");
+        let (store, file) = (folder.path().join("store"), folder.path().join("file"));
+        let mut typist = Typist::new(0x7b6f_0d29);
+        archive::fill(&store, snapshot.clone(), (0..tail).map(|_| typist.types(1).into()).collect());
+        let (_, message) = archive::cold_join(&runtime, &store);
+        std::fs::write(&file, &message).expect("the disk takes it");
+        println!("a join with a tail of {tail}: SyncStep2 of {} bytes", message.len());
+        Self { _folder: folder, store, file, runtime }
+    }
+
+    fn file(&self) -> Duration {
+        cold::forget(&self.file);
+        let start = Instant::now();
+        let bytes = std::fs::read(&self.file).expect("the file is there");
+        let took = start.elapsed();
+        std::hint::black_box(bytes);
+        took
+    }
+
+    fn join(&self) -> Duration {
+        archive::cold_join(&self.runtime, &self.store).0
+    }
+}
+
+fn main() {
+    let mut criterion = Criterion::default()
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(3))
+        .sample_size(20)
+        .configure_from_args();
+    let document = OnceCell::new();
+    for tail in [0, TAIL] {
+        // Made only if anything is run at all.
+        let scene = OnceCell::new();
+        let scene = || scene.get_or_init(|| Scene::make(document.get_or_init(document::written), tail));
+        let mut duel = Duel::default();
+        let mut group = criterion.benchmark_group(format!("join/tail {tail}"));
+        group.sampling_mode(criterion::SamplingMode::Flat);
+        group.bench_function("file", |b| b.iter_custom(|turns| (0..turns).map(|_| scene().file()).sum()));
+        group.bench_function("join", |b| {
+            b.iter_custom(|turns| duel.run(turns, || scene().file(), || scene().join()).ours);
+        });
+        group.finish();
+        duel.print(&format!("join/file tail {tail}"), "page cache cold");
+    }
+    criterion.final_summary();
+}
