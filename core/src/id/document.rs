@@ -128,6 +128,12 @@ impl DocumentId {
         key
     }
 
+    /// Length of the key form in bytes.
+    #[must_use]
+    pub fn key_len(&self) -> usize {
+        1 + self.name_bytes().len()
+    }
+
     /// Reads the key form back.
     ///
     /// # Errors
@@ -175,6 +181,7 @@ mod tests {
     fn keys_come_back() {
         for id in [DocumentId::yjs("a/b 😀").unwrap(), DocumentId::Automerge([7; 16])] {
             assert_eq!(DocumentId::from_key(&id.to_key()).unwrap(), id);
+            assert_eq!(id.to_key().len(), id.key_len());
         }
     }
 

@@ -90,7 +90,10 @@ impl OpenDocument {
             State::Open { document, coverage } => {
                 let (document, have) = (document.clone(), coverage.state_vector());
                 let this = Arc::clone(self);
-                self.common.read_later(move || this.answer(asker, &state_vector, &document, have));
+                self.common.read_later(move || {
+                    let parts = read(&document);
+                    this.answer(asker, &state_vector, parts.as_deref(), have);
+                });
             }
         }
     }
@@ -103,7 +106,7 @@ impl OpenDocument {
 
     fn load(self: &Arc<Self>) {
         match open(&self.common.store, &self.id) {
-            Ok((document, coverage)) => self.loaded(document, coverage),
+            Ok(opened) => self.loaded(opened),
             Err(error) => {
                 tracing::error!(document = %self.id, %error, "cannot open the document");
                 self.not_loaded();
@@ -111,7 +114,7 @@ impl OpenDocument {
         }
     }
 
-    fn loaded(self: &Arc<Self>, document: Document, mut coverage: Coverage) {
+    fn loaded(&self, Opened { document, mut coverage, mut parts }: Opened) {
         let mut state = self.lock();
         let State::Opening(waiting) = std::mem::replace(&mut *state, State::Closed) else { return };
         let mut reads = Vec::new();
@@ -120,14 +123,17 @@ impl OpenDocument {
             match request {
                 Waiting::Store(ticket, update, arrival) => {
                     self.append(&document, &mut coverage, ticket, &update, arrival);
+                    parts.push(update);
                 }
                 Waiting::Read(asker, state_vector) => reads.push((asker, state_vector)),
             }
         }
+        let have = coverage.state_vector();
         *state = State::Open { document, coverage };
         drop(state);
+        // Who waited is answered from what was read just now: what came since is forwarded to them.
         for (asker, state_vector) in reads {
-            self.read(asker, state_vector);
+            self.answer(asker, &state_vector, Ok(&parts), have.clone());
         }
     }
 
@@ -150,10 +156,16 @@ impl OpenDocument {
         }
     }
 
-    fn answer(&self, asker: MemberId, state_vector: &StateVector, document: &Document, have: StateVector) {
-        let result = match read(document) {
-            Ok(parts) if state_vector.is_empty() => Ok(update::merge(&parts)),
-            Ok(parts) => Ok(update::diff(&parts, state_vector)),
+    fn answer(
+        &self,
+        asker: MemberId,
+        state_vector: &StateVector,
+        parts: Result<&[Update], &ReadError>,
+        have: StateVector,
+    ) {
+        let result = match parts {
+            Ok(parts) if state_vector.is_empty() => Ok(update::merge(parts)),
+            Ok(parts) => Ok(update::diff(parts, state_vector)),
             Err(error) => {
                 tracing::error!(document = %self.id, %error, "cannot read the document");
                 Err(StoreRefused)
@@ -247,13 +259,21 @@ fn read(document: &Document) -> Result<Vec<Update>, ReadError> {
     Ok(parts.map(Update::parse).collect::<Result<_, _>>()?)
 }
 
-fn open(store: &Store, id: &DocumentId) -> Result<(Document, Coverage), ReadError> {
+/// A document as it was just read.
+struct Opened {
+    document: Document,
+    coverage: Coverage,
+    parts: Vec<Update>,
+}
+
+fn open(store: &Store, id: &DocumentId) -> Result<Opened, ReadError> {
     let document = store.document(id)?;
+    let parts = read(&document)?;
     let mut coverage = Coverage::default();
-    for part in read(&document)? {
-        coverage.add(&part);
+    for part in &parts {
+        coverage.add(part);
     }
-    Ok((document, coverage))
+    Ok(Opened { document, coverage, parts })
 }
 
 /// What a document holds, as an encoded Yjs snapshot, and its door. Blocking.
@@ -261,6 +281,6 @@ fn open(store: &Store, id: &DocumentId) -> Result<(Document, Coverage), ReadErro
 /// # Errors
 /// [`ReadError`] if it cannot be served.
 pub(super) fn stored_snapshot(store: &Store, id: &DocumentId) -> Result<(Document, Vec<u8>), ReadError> {
-    let (document, coverage) = open(store, id)?;
+    let Opened { document, coverage, .. } = open(store, id)?;
     Ok((document, coverage.encode_snapshot()))
 }

@@ -44,6 +44,8 @@ struct Job {
 struct Queue {
     jobs: VecDeque<Job>,
     closing: bool,
+    /// The committer sleeps: only then need it be woken, which costs a system call.
+    asleep: bool,
 }
 
 struct Shared {
@@ -173,8 +175,11 @@ impl Shared {
             return;
         }
         queue.jobs.push_back(job);
+        let asleep = std::mem::replace(&mut queue.asleep, false);
         drop(queue);
-        self.changed.notify_one();
+        if asleep {
+            self.changed.notify_one();
+        }
     }
 
     fn run(&self, mut writer: Writer) {
@@ -185,7 +190,7 @@ impl Shared {
                 Next::Batch(batch) => {
                     self.commit(&mut writer, batch);
                     if Instant::now() >= prepare_at
-                        && let Err(error) = writer.prepare_ahead()
+                        && let Err(error) = writer.catch_up()
                     {
                         tracing::warn!(%error, "no room yet for the next journal segment");
                         prepare_at = Instant::now() + PREPARE_PAUSE;
@@ -202,13 +207,20 @@ impl Shared {
 
     fn next(&self, marked: bool) -> Next {
         let mut queue = lock(&self.queue);
+        let mut woken = false;
         loop {
+            queue.asleep = false;
             if !queue.jobs.is_empty() {
+                if woken {
+                    queue = self.gather(queue);
+                }
                 return Next::Batch(take(&mut queue.jobs));
             }
             if queue.closing {
                 return Next::End;
             }
+            woken = true;
+            queue.asleep = true;
             if marked {
                 queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
                 continue;
@@ -219,6 +231,21 @@ impl Shared {
                 return Next::Quiet;
             }
         }
+    }
+
+    /// Woken by the first of a group, the rest of it is being appended right now: lets it come as long as each
+    /// look finds more, without any clock.
+    fn gather<'a>(&'a self, mut queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
+        for _ in 0..GATHER_LOOKS {
+            let before = queue.jobs.len();
+            drop(queue);
+            std::thread::yield_now();
+            queue = lock(&self.queue);
+            if queue.jobs.len() == before {
+                break;
+            }
+        }
+        queue
     }
 
     fn commit(&self, writer: &mut Writer, mut batch: VecDeque<Job>) {
@@ -371,6 +398,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Most payload bytes of one group commit, so that the first of a flood does not wait for the last.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// Most looks at a queue that grows before its first operation is written.
+const GATHER_LOOKS: u32 = 64;
 /// Pause before it is asked again whether there is room for a segment.
 const ROOM_PAUSE: Duration = Duration::from_millis(200);
 /// Pause after there was no room ahead of need: writing zeros to a full disk is not for every commit.

@@ -71,7 +71,7 @@ pub(super) enum NoRecord {
 
 /// Length of the record of an operation, with padding.
 pub(super) fn encoded_len(operation: &Operation) -> usize {
-    padded(HEAD + operation.document.to_key().len() + operation.payload.len())
+    padded(HEAD + operation.document.key_len() + operation.payload.len())
 }
 
 /// Length of a mark.

@@ -89,7 +89,7 @@ impl Outcome {
                     placed
                         .extend(writer.commit(batch.iter(), |segment, _| live.push(segment)).map_err(ended)?);
                     self.durable = self.tried.len();
-                    writer.prepare_ahead()?;
+                    writer.catch_up()?;
                 }
                 Step::Mark => writer.mark()?,
                 Step::Reclaim => {

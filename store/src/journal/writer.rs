@@ -18,6 +18,8 @@ pub(super) struct Writer {
     tail: Tail,
     /// Encoded and not yet written.
     buffer: Vec<u8>,
+    /// Written and durable, and not yet in the segment's hash.
+    unhashed: Vec<u8>,
     /// Room for the next segment, made before it is needed.
     draft: Option<Draft>,
 }
@@ -55,7 +57,7 @@ pub(super) enum CommitError {
 impl Writer {
     /// Goes on behind the last record of the last segment.
     pub(super) fn resume(disk: Arc<dyn Disk>, segment_bytes: u64, tail: Tail) -> Self {
-        Self { disk, segment_bytes, tail, buffer: Vec::new(), draft: None }
+        Self { disk, segment_bytes, tail, buffer: Vec::new(), unhashed: Vec::new(), draft: None }
     }
 
     /// The segment that is written to, and its length in bytes.
@@ -111,11 +113,13 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes room for the next segment once half of this one is used, so that no operation waits for it.
+    /// Does what can wait until receipts are out: hashes what was written, and makes room for the next segment
+    /// once half of this one is used.
     ///
     /// # Errors
-    /// What the disk says; nothing is lost, and it is tried again when the room is needed.
-    pub(super) fn prepare_ahead(&mut self) -> io::Result<()> {
+    /// What the disk says to more room; nothing is lost, and it is tried again when the room is needed.
+    pub(super) fn catch_up(&mut self) -> io::Result<()> {
+        self.hash_written();
         if self.tail.end > self.tail.len / 2 { self.prepare(0) } else { Ok(()) }
     }
 
@@ -127,14 +131,19 @@ impl Writer {
         if self.buffer.is_empty() {
             return Ok(());
         }
+        self.hash_written();
         self.tail.file.write_at(self.tail.end, &self.buffer)?;
         self.tail.file.sync()?;
-        self.tail.hash.update(&self.buffer);
         self.tail.end += self.buffer.len() as u64;
         self.tail.marked = false;
-        self.buffer.clear();
-        self.buffer.shrink_to(BUFFER_KEPT);
+        std::mem::swap(&mut self.buffer, &mut self.unhashed);
         Ok(())
+    }
+
+    fn hash_written(&mut self) {
+        self.tail.hash.update(&self.unhashed);
+        self.unhashed.clear();
+        self.unhashed.shrink_to(BUFFER_KEPT);
     }
 
     /// Makes sure that a draft has room for at least `len` bytes of records.
@@ -150,6 +159,7 @@ impl Writer {
     /// Goes over to the draft.
     fn roll(&mut self) -> io::Result<()> {
         let Some(draft) = self.draft.take() else { return Err(io::ErrorKind::NotFound.into()) };
+        self.hash_written();
         let chain = *self.tail.hash.finalize().as_bytes();
         self.tail = finish(&*self.disk, draft, self.tail.id.next(), chain)?;
         Ok(())
@@ -171,5 +181,5 @@ fn finish(disk: &dyn Disk, draft: Draft, id: SegmentId, chain: Chain) -> io::Res
     Ok(Tail { file, id, nonce: head.nonce, len, end: HEADER_LEN as u64, hash, marked: true })
 }
 
-/// A batch of large operations may grow the buffer; more than this is given back.
+/// A batch of large operations may grow the buffers; more than this is given back.
 const BUFFER_KEPT: usize = 1024 * 1024;
