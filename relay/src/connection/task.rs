@@ -150,8 +150,9 @@ fn raw_bytes_max(config: &RelayConfig) -> usize {
 
 /// Judging a large message takes its time: other connections must not wait for it on this thread.
 fn aside<T>(bytes: usize, judge: impl FnOnce() -> T) -> T {
-    let others = Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
-    if bytes > LARGE_BYTES && others { tokio::task::block_in_place(judge) } else { judge() }
+    // A runtime of one thread has nobody to hand the others to.
+    let can_hand_over = || Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
+    if bytes > LARGE_BYTES && can_hand_over() { tokio::task::block_in_place(judge) } else { judge() }
 }
 
 /// From this size on a message is judged aside, in bytes.
