@@ -21,7 +21,7 @@ pub(crate) struct Lock {
 /// Makes the folder and takes its lock.
 pub(crate) fn lock(folder: &Path) -> Result<Lock, OpenError> {
     let not_writable = |source| OpenError::NotWritable { path: folder.to_owned(), source };
-    std::fs::create_dir_all(folder).map_err(not_writable)?;
+    std::fs::create_dir_all(folder).and_then(|()| sync_parent(folder)).map_err(not_writable)?;
     let path = folder.join("lock");
     let file =
         OpenOptions::new().create(true).write(true).truncate(false).open(path).map_err(not_writable)?;
@@ -32,6 +32,12 @@ pub(crate) fn lock(folder: &Path) -> Result<Lock, OpenError> {
         }
         Err(error) => Err(not_writable(error.into())),
     }
+}
+
+/// A new folder must be found again after a power cut.
+fn sync_parent(folder: &Path) -> io::Result<()> {
+    let whole = std::path::absolute(folder)?;
+    whole.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
 }
 
 /// Reads the replica's name, or gives it one: random, written durably before anything is named after it.
