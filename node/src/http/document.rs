@@ -14,11 +14,11 @@ const LIST_MAX: usize = 10_000;
 
 pub(super) async fn list(store: &Store) -> Response<Body> {
     let store = store.clone();
-    match tokio::task::spawn_blocking(move || store.documents(None, LIST_MAX)).await {
+    match tokio::task::spawn_blocking(move || store.documents(None, LIST_MAX + 1)).await {
         Ok(Ok(documents)) => {
-            let rows: Vec<_> =
-                documents.iter().map(|id| json!({ "name": id.to_string(), "format": format(id) })).collect();
-            json(StatusCode::OK, &json!({ "documents": rows }))
+            let row = |id: &DocumentId| json!({ "name": id.to_string(), "format": format(id) });
+            let rows: Vec<_> = documents.iter().take(LIST_MAX).map(row).collect();
+            json(StatusCode::OK, &json!({ "documents": rows, "more": documents.len() > LIST_MAX }))
         }
         Ok(Err(error)) => text_response(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
         Err(_) => text_response(StatusCode::INTERNAL_SERVER_ERROR, "listing failed\n"),

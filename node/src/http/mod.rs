@@ -3,7 +3,7 @@
 //! | path | answer |
 //! |---|---|
 //! | `/`, `/app.js`, `/style.css` | the embedded page |
-//! | `/api/documents` | `{"documents":[{"name","format"}]}` |
+//! | `/api/documents` | `{"documents":[{"name","format"}],"more"}`: at most 10,000, and whether there are more |
 //! | `/api/documents/<name>/durable` | `{"snapshot":"<base64>"}`: a Yjs snapshot (v1) of fsynced content only |
 
 mod document;

@@ -99,7 +99,7 @@ fn it_says_where_everything_is_and_ends_well() {
         }
         assert!(metrics.ends_with("# EOF\n"));
         assert!(server.get("/").contains("<title>"));
-        assert!(server.get("/api/documents").ends_with(r#"{"documents":[]}"#));
+        assert!(server.get("/api/documents").ends_with(r#"{"documents":[],"more":false}"#));
         assert!(server.get("/nothing").starts_with("HTTP/1.1 404"));
         assert!(server.get("/yjs/room").starts_with("HTTP/1.1 426"));
         assert_eq!(server.end(signal), Some(0), "{signal}");
