@@ -17,8 +17,9 @@ pub const UPDATE_STRUCTS_MAX: usize = 8 * 1024 * 1024;
 pub const UPDATE_DELETES_MAX: usize = 2 * 1024 * 1024;
 /// Most clients in one Yjs update; a client id lasts for a session.
 pub const UPDATE_CLIENTS_MAX: usize = 256 * 1024;
-/// Most holes in one Yjs update. Stock clients leave none in what they type; each costs memory in every index.
-pub const UPDATE_HOLES_MAX: usize = 16 * 1024;
+/// Most holes in one Yjs update. Stock clients leave none in what they type, but what a document has collected of
+/// updates that wait for others is sent as one; each costs memory in every index.
+pub const UPDATE_HOLES_MAX: usize = 1024 * 1024;
 /// Highest Automerge operation counter; near 2^32 every later local change panics (HAZARDS am-3).
 pub const OP_COUNTER_MAX: u64 = 1 << 31;
 /// Most rows that the columns of one Automerge message may claim, however long it is. A row costs the engine some

@@ -63,7 +63,7 @@ impl Compactor {
     pub(crate) fn run(&self, shelves: &Shelves, worker: &dyn Worker) {
         let mut refused: HashMap<DocumentId, u64> = HashMap::new();
         while let Some((id, left)) = self.next() {
-            let record = match shelves.record(&id, false) {
+            let record = match shelves.record(&id, true) {
                 Ok(Some(record)) if is_due(&id, &record, left) => record,
                 Ok(_) => continue,
                 Err(error) => {

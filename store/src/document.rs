@@ -11,7 +11,7 @@ use tombolo_core::operation::{Kind, Operation, Stamp};
 
 use crate::error::{AppendError, StoreError};
 use crate::journal::PAYLOAD_BYTES_MAX;
-use crate::shelf::Contents;
+use crate::shelf::{Contents, ShelfError};
 use crate::store::Inner;
 
 /// Called exactly once, on another thread: after the fdatasync that covers the operation, or with why there
@@ -58,16 +58,9 @@ impl Entry {
         Self { id, known: Mutex::default(), handles: AtomicUsize::new(0) }
     }
 
-    /// An operation that the journal still had at open; false if it had it twice, as it may have operations
-    /// that were stuck.
-    pub(crate) fn replay(&self, operation: Operation) -> bool {
-        let mut known = self.lock();
-        let newest = known.pending.iter().rev().find(|other| other.replica == operation.replica);
-        let twice = newest.is_some_and(|newest| newest.seq >= operation.seq);
-        if !twice {
-            known.pending.push_back(operation);
-        }
-        !twice
+    /// An operation that the journal still had at open; each once, and in the order of seqs.
+    pub(crate) fn replay(&self, operation: Operation) {
+        self.lock().pending.push_back(operation);
     }
 
     /// Learns the last seq from the shelf, once.
@@ -226,9 +219,18 @@ impl Document {
         };
         let stored = inner.shelves.read(&entry.id, is_new)?;
         let (record, mut contents) = stored.unwrap_or_default();
-        let missing =
-            pending.into_iter().filter(|operation| operation.seq > record.version.get(operation.replica));
-        contents.tail.extend(missing.map(|operation| operation.payload));
+        let mut version = record.version;
+        for operation in pending {
+            let (replica, have) = (operation.replica, version.get(operation.replica));
+            if operation.seq <= have {
+                continue;
+            }
+            if !version.observe(replica, operation.seq) {
+                let (document, found) = (entry.id.clone(), operation.seq.0);
+                return Err(ShelfError::Gap { document, have: have.0, found }.into());
+            }
+            contents.tail.push(operation.payload);
+        }
         Ok(contents)
     }
 }

@@ -203,7 +203,7 @@ impl Store {
     pub fn ready(&self) -> Result<(), String> {
         let journal = &self.life.inner.journal;
         let reason = journal.read_only().map(|reason| reason.to_string()).or_else(|| journal.stalled());
-        reason.map_or(Ok(()), Err)
+        reason.or_else(|| self.life.inner.takeover.failing()).map_or(Ok(()), Err)
     }
 
     /// Waits until everything appended before is on the shelf. Blocking.
@@ -272,14 +272,23 @@ fn replay_into(inner: &Arc<Inner>, replay: Replay) {
             "cut a torn tail off the journal; nothing in it was acknowledged"
         );
     }
+    // Operations of stuck documents were written anew behind later ones, so the journal's order is not theirs.
+    let mut operations = replay.operations;
+    let segments = operations.iter().map(|(segment, _)| *segment);
+    let (Some(first), Some(last)) = (segments.clone().min(), segments.max()) else { return };
+    operations
+        .sort_by(|(_, a), (_, b)| (&a.document, a.replica, a.seq).cmp(&(&b.document, b.replica, b.seq)));
+    operations.dedup_by(|(_, a), (_, b)| (&a.document, a.replica, a.seq) == (&b.document, b.replica, b.seq));
+    let count = operations.len();
     let mut entries = inner.entries();
-    for (segment, operation) in replay.operations {
+    for (index, (_, operation)) in operations.into_iter().enumerate() {
         let entry = entries
             .entry(operation.document.clone())
             .or_insert_with(|| Arc::new(Entry::new(operation.document.clone())));
-        if entry.replay(operation.clone()) {
-            inner.takeover.push(Arc::clone(entry), operation, segment);
-        }
+        entry.replay(operation.clone());
+        // No segment goes before all of them are taken.
+        let segment = if index + 1 == count { last } else { first };
+        inner.takeover.push(Arc::clone(entry), operation, segment);
     }
 }
 

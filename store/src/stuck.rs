@@ -13,8 +13,8 @@ use crate::journal::{Journal, SegmentId};
 use crate::shelf::ShelfError;
 use crate::takeover::Item;
 
-/// Segments between the first that holds a stuck operation and the newest before it is written anew.
-const SEGMENTS_BEHIND_MAX: u64 = 4;
+/// Least number of segments that the journal moves on before stuck operations are written anew.
+const SEGMENTS_BEHIND_MIN: u64 = 4;
 
 /// The stuck documents.
 #[derive(Debug, Default)]
@@ -45,10 +45,13 @@ impl Stuck {
         self.items.iter().map(|(.., segment)| *segment).min()
     }
 
-    /// Writes everything anew if the journal has moved on far enough; waits until that is durable.
+    /// Writes everything anew if the journal has moved on by a few times what that takes; waits until it is
+    /// durable.
     pub(crate) fn carry_forward(&mut self, journal: &Journal, newest: SegmentId) {
-        let behind = |first: SegmentId| newest.0.saturating_sub(first.0) > SEGMENTS_BEHIND_MAX;
-        if !self.first_segment().is_some_and(behind) {
+        let segments = self.items.iter().map(|(.., segment)| segment.0);
+        let (Some(first), Some(last)) = (segments.clone().min(), segments.max()) else { return };
+        let patience = SEGMENTS_BEHIND_MIN.max(2 * last.saturating_sub(first));
+        if newest.0.saturating_sub(last) <= patience {
             return;
         }
         let (sender, receiver) = channel();

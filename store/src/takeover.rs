@@ -69,6 +69,11 @@ impl Takeover {
         self.lock().bytes
     }
 
+    /// Why the shelf refuses what waits, if it does.
+    pub(crate) fn failing(&self) -> Option<String> {
+        self.lock().failure.clone()
+    }
+
     /// Waits until everything pushed before is on the shelf.
     pub(crate) fn flush(&self) -> Result<(), String> {
         let mut waiting = self.lock();
@@ -166,6 +171,7 @@ impl Takeover {
         let mut waiting = self.lock();
         waiting.items.drain(..piece.len());
         waiting.taken += piece.len() as u64;
+        waiting.failure = None;
         let bytes: u64 = piece.iter().map(|(_, operation, _)| cost(operation)).sum();
         waiting.bytes = waiting.bytes.saturating_sub(bytes);
         waiting.since = (!waiting.items.is_empty()).then(Instant::now);
@@ -176,10 +182,13 @@ impl Takeover {
     fn reclaim(&self, inner: &Inner, piece: &[Item]) {
         let Some((.., segment)) = piece.last() else { return };
         let mut stuck = self.stuck();
-        stuck.carry_forward(&inner.journal, *segment);
         let below = stuck.first_segment().map_or(*segment, |held| held.min(*segment));
         if let Err(error) = inner.journal.reclaim_below(below) {
             tracing::warn!(%error, "a journal segment that is not needed any more could not be removed");
+        }
+        // Behind that, because it may have made the room that this needs.
+        if inner.journal.stalled().is_none() {
+            stuck.carry_forward(&inner.journal, *segment);
         }
     }
 

@@ -33,6 +33,26 @@ impl FileDisk {
     }
 }
 
+impl FileDisk {
+    /// Whether there is room for so many bytes and as many for the shelves, which give the journal its room back.
+    fn check_room(&self, len: u64) -> io::Result<()> {
+        let room = rustix::fs::fstatvfs(&self.descriptor)?;
+        let free = room.f_bavail.saturating_mul(room.f_frsize);
+        if free < len.saturating_mul(2) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+}
+
+/// Written, not only reserved: a write into reserved space would pay for the file's metadata at each fdatasync.
+fn fill_with_zeros(file: &File, len: u64) -> io::Result<()> {
+    let mut offset = 0;
+    while offset < len {
+        let rest = usize::try_from(len - offset).unwrap_or(ZEROS.len()).min(ZEROS.len());
+        file.write_all_at(ZEROS.get(..rest).unwrap_or_default(), offset)?;
+        offset += rest as u64;
+    }
+    Ok(())
+}
+
 impl Disk for FileDisk {
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
@@ -44,16 +64,13 @@ impl Disk for FileDisk {
     }
 
     fn create(&self, name: &str, len: u64) -> io::Result<Arc<dyn DiskFile>> {
+        self.check_room(len)?;
         let path = self.folder.join(name);
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
-        // Written, not only reserved: a write into reserved space would pay for the file's metadata at
-        // each fdatasync.
-        let mut offset = 0;
-        while offset < len {
-            let rest = usize::try_from(len - offset).unwrap_or(ZEROS.len()).min(ZEROS.len());
-            file.write_all_at(ZEROS.get(..rest).unwrap_or_default(), offset)?;
-            offset += rest as u64;
-        }
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path)?;
+        fill_with_zeros(&file, len).inspect_err(|_| {
+            // Half a file is of no use to anybody, and its room may be.
+            let _ = std::fs::remove_file(&path);
+        })?;
         Ok(Arc::new(OpenFile(file)))
     }
 

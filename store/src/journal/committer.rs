@@ -401,7 +401,7 @@ const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// Most looks at a queue that grows before its first operation is written.
 const GATHER_LOOKS: u32 = 64;
 /// Pause before it is asked again whether there is room for a segment.
-const ROOM_PAUSE: Duration = Duration::from_millis(200);
+const ROOM_PAUSE: Duration = Duration::from_millis(500);
 /// Pause after there was no room ahead of need: writing zeros to a full disk is not for every commit.
 const PREPARE_PAUSE: Duration = Duration::from_secs(2);
 /// After this long without news a mark is written: from then on damage cannot be taken for a torn tail.

@@ -25,14 +25,15 @@ pub(super) struct Census {
     path: PathBuf,
     /// What there were when it was opened, if there should have been more: found, expected.
     shortfall: Option<(u64, u64)>,
-    count: Mutex<u64>,
+    /// Documents that are durable, and how many the file says there are.
+    count: Mutex<(u64, u64)>,
 }
 
 impl Census {
     /// Holds what was found on the shelf of this folder against what should be there.
     pub(super) fn new(folder: &Path, found: u64, expected: u64) -> Self {
         let shortfall = (found < expected).then_some((found, expected));
-        Self { path: path(folder), shortfall, count: Mutex::new(found.max(expected)) }
+        Self { path: path(folder), shortfall, count: Mutex::new((found.max(expected), expected)) }
     }
 
     /// Found and expected, if documents are missing.
@@ -40,11 +41,15 @@ impl Census {
         self.shortfall
     }
 
-    /// So many more documents are durable.
+    /// So many more documents are durable, and all that were found.
     pub(super) fn add(&self, documents: u64) -> Result<(), ShelfError> {
         let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        *count = count.saturating_add(documents);
-        write(&self.path, *count)?;
+        let (durable, written) = &mut *count;
+        *durable = durable.saturating_add(documents);
+        if durable != written {
+            write(&self.path, *durable)?;
+            *written = *durable;
+        }
         Ok(())
     }
 }

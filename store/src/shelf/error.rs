@@ -97,9 +97,21 @@ impl ShelfError {
             | Self::TooLarge { .. }
             | Self::Unopenable { .. }
             | Self::Engine(_) => true,
-            Self::Layout { .. } | Self::Io(_) | Self::Closed => false,
+            Self::Io(error) => !is_passing(error),
+            Self::Layout { .. } | Self::Closed => false,
         }
     }
+}
+
+/// Whether an error of the system is everybody's and may pass: no room, no descriptors, no memory, a lock that is
+/// still held. Any other is taken for one of the files that it concerns.
+fn is_passing(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    let short = [Errno::NOSPC, Errno::DQUOT, Errno::MFILE, Errno::NFILE, Errno::NOMEM];
+    let code = error.raw_os_error();
+    short.iter().any(|short| code == Some(short.raw_os_error()))
+        || matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+        || error.to_string().contains("acquire lock")
 }
 
 /// What an engine said before it gave up.

@@ -60,7 +60,7 @@ fn decode(bytes: &[u8]) -> Option<u16> {
 
 /// Whether there is a shelf in this folder, or should be.
 pub(super) fn is_made(folder: &Path) -> bool {
-    folder.exists() || census::path(folder).exists()
+    folder.exists() || census::path(folder).exists() || copy_of(folder).exists()
 }
 
 /// Opens the shelf in this folder, making it if there never was one.
@@ -92,6 +92,11 @@ pub(super) fn open(folder: &Path) -> Result<(SledShelf, Census), ShelfError> {
     Ok((shelf, Census::new(folder, found, expected)))
 }
 
+/// Where [`salvage`] makes its copy.
+fn copy_of(folder: &Path) -> PathBuf {
+    folder.with_extension("copy")
+}
+
 fn unopenable(folder: &Path, words: String) -> ShelfError {
     ShelfError::Unopenable { path: folder.to_owned(), source: EngineFault { words } }
 }
@@ -107,7 +112,7 @@ fn count(shelf: &SledShelf) -> Result<u64, ShelfError> {
 
 /// A kill may have come between the two renames of [`salvage`]: the original is aside, the copy whole.
 fn finish_swap(folder: &Path) -> Result<(), ShelfError> {
-    let copy = folder.with_extension("copy");
+    let copy = copy_of(folder);
     if !folder.exists() && copy.exists() {
         fs::rename(&copy, folder)?;
         sync_parent(folder)?;
@@ -148,7 +153,7 @@ fn open_patiently(folder: &Path) -> Result<SledShelf, ShelfError> {
 /// Puts a copy without `snap.*` in the place of the original, if it has as many documents as there should be;
 /// gives back where the original is now.
 fn salvage(folder: &Path, expected: u64) -> Result<PathBuf, ShelfError> {
-    let copy = folder.with_extension("copy");
+    let copy = copy_of(folder);
     if copy.exists() {
         fs::remove_dir_all(&copy)?;
     }

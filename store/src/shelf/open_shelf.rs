@@ -21,8 +21,9 @@ use super::{Change, Shelf, ShelfError, Tree, open, snapshot, tail};
 pub(super) struct OpenShelf {
     shelf: Box<dyn Shelf>,
     census: Option<Census>,
-    /// One writer at a time.
-    writing: Mutex<()>,
+    /// One writer at a time. It holds whether something may not be durable yet: at first, and after a failure,
+    /// since what was found here may be what an earlier writer could not sync.
+    writing: Mutex<Dirty>,
     /// Held shared while a document is read, so that its old rows do not go meanwhile.
     reading: RwLock<()>,
 }
@@ -34,7 +35,7 @@ impl OpenShelf {
         Ok(Self {
             shelf: Box::new(shelf),
             census: Some(census),
-            writing: Mutex::new(()),
+            writing: Mutex::new(Dirty(true)),
             reading: RwLock::new(()),
         })
     }
@@ -42,7 +43,7 @@ impl OpenShelf {
     /// A shelf whose documents nobody counts.
     #[cfg(test)]
     pub(super) fn uncounted(shelf: Box<dyn Shelf>) -> Self {
-        Self { shelf, census: None, writing: Mutex::new(()), reading: RwLock::new(()) }
+        Self { shelf, census: None, writing: Mutex::new(Dirty(true)), reading: RwLock::new(()) }
     }
 
     /// Makes everything durable.
@@ -91,7 +92,7 @@ impl OpenShelf {
 
     /// Takes operations, but for documents that cannot; see [`Shelves::fill`](super::Shelves::fill).
     pub(super) fn fill(&self, operations: &[&Operation], stuck: &mut Stuck) -> Result<(), ShelfError> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut dirty = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut filling = Filling::default();
         for operation in operations {
             if stuck.contains_key(&operation.document) {
@@ -105,9 +106,10 @@ impl OpenShelf {
                 Err(error) => return Err(error),
             }
         }
-        if filling.rows.is_empty() {
+        if filling.rows.is_empty() && !dirty.0 {
             return Ok(());
         }
+        dirty.0 = true;
         self.shelf.batch(Tree::Tails, filling.rows)?;
         self.shelf.sync()?;
         let record = |(id, record): (&&DocumentId, &DocumentRecord)| {
@@ -115,10 +117,11 @@ impl OpenShelf {
         };
         self.shelf.batch(Tree::Documents, filling.records.iter().map(record).collect::<Result<_, _>>()?)?;
         self.shelf.sync()?;
-        match &self.census {
-            Some(census) if filling.new > 0 => census.add(filling.new),
-            _ => Ok(()),
+        if let Some(census) = &self.census {
+            census.add(filling.new)?;
         }
+        dirty.0 = false;
+        Ok(())
     }
 
     /// Counts an operation in its document's record and adds its rows, unless it is here already.
@@ -198,6 +201,10 @@ impl OpenShelf {
         self.shelf
     }
 }
+
+/// Whether something may not be durable yet.
+#[derive(Debug)]
+struct Dirty(bool);
 
 /// What a fill is going to write.
 #[derive(Default)]

@@ -111,7 +111,7 @@ impl Shelves {
         }
         let mut stuck = Stuck::new();
         for (index, operations) in by_shelf {
-            match self.shelf(index).and_then(|shelf| shelf.fill(&operations, &mut stuck)) {
+            match self.write(index, |shelf| shelf.fill(&operations, &mut stuck)) {
                 Ok(()) => {}
                 Err(error) if error.is_contained() => {
                     let all = operations.iter().map(|operation| operation.document.clone());
@@ -128,7 +128,7 @@ impl Shelves {
     /// # Errors
     /// [`ShelfError`]; the document is then as before or folded.
     pub fn fold(&self, id: &DocumentId, count: u64, snapshot: &[u8]) -> Result<(), ShelfError> {
-        self.shelf(self.index(id))?.fold(id, count, snapshot)
+        self.write(self.index(id), |shelf| shelf.fold(id, count, snapshot))
     }
 
     /// Names of documents in the order of their keys, behind `after`, at most `limit`.
@@ -200,6 +200,26 @@ impl Shelves {
     fn shelf_if_made(&self, index: usize) -> Result<Option<Arc<OpenShelf>>, ShelfError> {
         let known = self.slots.get(index).is_some_and(|slot| !matches!(*slot.lock(), State::Closed));
         if known || open::is_made(&self.path(index)) { self.shelf(index).map(Some) } else { Ok(None) }
+    }
+
+    /// Changes a shelf. sled remembers its first failure for as long as it is open, so a shelf that failed is
+    /// opened anew by whoever comes next.
+    fn write(
+        &self,
+        index: usize,
+        change: impl FnOnce(&OpenShelf) -> Result<(), ShelfError>,
+    ) -> Result<(), ShelfError> {
+        let shelf = self.shelf(index)?;
+        let changed = change(&shelf);
+        if let (Err(ShelfError::Io(_) | ShelfError::Engine(_)), Some(slot)) =
+            (&changed, self.slots.get(index))
+        {
+            let mut state = slot.lock();
+            if matches!(&*state, State::Open { shelf: open, .. } if Arc::ptr_eq(open, &shelf)) {
+                *state = State::Closed;
+            }
+        }
+        changed
     }
 
     fn shelf(&self, index: usize) -> Result<Arc<OpenShelf>, ShelfError> {

@@ -344,6 +344,23 @@ fn a_lost_record_is_refused_and_the_others_served() {
     assert_eq!(gone, (9, 1));
 }
 
+/// The second sync fails: what is then here already is not durable, and must not be taken for it.
+#[test]
+fn filling_again_after_a_failed_sync_syncs() {
+    for calls in 0..4 {
+        let model = std::sync::Arc::new(MemoryShelf::default());
+        let shelf = OpenShelf::uncounted(Box::new(Shared(std::sync::Arc::clone(&model))));
+        let operations = ten(&document(1));
+        model.cut_after(calls);
+        assert!(fill(&shelf, &operations).is_err());
+        model.cut_after(1000);
+        fill(&shelf, &operations).unwrap();
+        let found = OpenShelf::uncounted(Box::new(model.image(|| false)));
+        let (_, contents) = found.read(&document(1), false).unwrap().unwrap();
+        assert_eq!(contents.tail, payloads(&operations));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 

@@ -137,8 +137,8 @@ fn a_closed_store_refuses() {
     assert!(appended.is_err() || receiver.recv().unwrap().is_err());
 }
 
-/// Overwrites the record of a document, as a failing disk might.
-fn damage(folder: &Path, id: &DocumentId) {
+/// Puts another record in the place of a document's, as a failing disk might; gives back what was there.
+fn replace_record(folder: &Path, id: &DocumentId, record: &[u8]) -> Vec<u8> {
     let shelf = loop {
         // The store closes an idle shelf on its own time.
         if let Ok(shelf) = sled::open(folder.join("shelf/0000")) {
@@ -147,8 +147,9 @@ fn damage(folder: &Path, id: &DocumentId) {
         std::thread::yield_now();
     };
     let records = shelf.open_tree("documents").unwrap();
-    records.insert(id.to_key(), b"not a record").unwrap().expect("it was there");
+    let was = records.insert(id.to_key(), record).unwrap().expect("it was there");
     shelf.flush().unwrap();
+    was.to_vec()
 }
 
 #[test]
@@ -168,7 +169,7 @@ fn a_damaged_document_holds_nobody_else_up() {
         append(document, 0, 5).iter().for_each(|result| assert!(result.is_ok()));
     }
     store.flush().unwrap();
-    damage(folder.path(), &bad);
+    replace_record(folder.path(), &bad, b"not a record");
     for document in [&damaged, &whole] {
         append(document, 5, 5).iter().for_each(|result| assert!(result.is_ok()));
     }
@@ -185,4 +186,73 @@ fn a_damaged_document_holds_nobody_else_up() {
     drop(append(&store.document(&good).unwrap(), 10, 1));
     assert!(store.flush().is_err());
     assert_eq!(store.documents(None, 10).unwrap(), [bad, good]);
+}
+
+/// Stuck operations are written anew behind later ones, and again after each restart: none is lost by that, and
+/// they come back in order once the document is repaired.
+#[test]
+fn stuck_operations_outlive_restarts_until_the_repair() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = || StoreConfig {
+        takeover_ms: 1,
+        shelf_count: 1,
+        shelf_idle_ms: 1,
+        segment_bytes: 64 * 1024,
+        ..StoreConfig::new(folder.path())
+    };
+    let open = |config| Store::open(config, ThreadWorker::start().unwrap()).unwrap();
+    let (bad, good) = (DocumentId::yjs("bad").unwrap(), DocumentId::yjs("good").unwrap());
+    let store = open(StoreConfig { takeover_ms: 600_000, ..settings() });
+    let document = store.document(&bad).unwrap();
+    append(&document, 0, 5).iter().for_each(|result| assert!(result.is_ok()));
+    store.flush().unwrap();
+    let record = replace_record(folder.path(), &bad, b"not a record");
+    append(&document, 5, 3_000).iter().for_each(|result| assert!(result.is_ok()));
+    assert!(store.close().is_err());
+    drop((document, store));
+    for round in 0..3 {
+        let store = open(settings());
+        let document = store.document(&good).unwrap();
+        append(&document, round * 8_000, 8_000).iter().for_each(|result| assert!(result.is_ok()));
+        assert!(store.flush().is_err());
+        assert!(store.close().is_err());
+    }
+    replace_record(folder.path(), &bad, &record);
+    let store = open(settings());
+    store.flush().unwrap();
+    assert_eq!(text(&store.document(&bad).unwrap().read().unwrap()), typed(3_005));
+    assert_eq!(reach(&store.document(&good).unwrap().read().unwrap(), 7), 24_000);
+}
+
+#[test]
+fn a_shelf_whose_files_cannot_be_used_holds_no_other_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let config =
+        StoreConfig { takeover_ms: 1, shelf_count: 2, shelf_idle_ms: 1, ..StoreConfig::new(folder.path()) };
+    let store = Store::open(config, ThreadWorker::start().unwrap()).unwrap();
+    let id = |n| DocumentId::yjs(&format!("document {n}")).unwrap();
+    let documents: Vec<_> = (0..8).map(|n| store.document(&id(n)).unwrap()).collect();
+    let type_more = |clock| {
+        for document in &documents {
+            append(document, clock, 5).iter().for_each(|result| assert!(result.is_ok()));
+        }
+    };
+    type_more(0);
+    store.flush().unwrap();
+    while sled::open(folder.path().join("shelf/0000")).is_err() {
+        std::thread::yield_now();
+    }
+    let data = folder.path().join("shelf/0000/db");
+    std::fs::rename(&data, folder.path().join("aside")).unwrap();
+    std::fs::create_dir(&data).unwrap();
+    type_more(5);
+    assert!(store.flush().is_err());
+    let whole =
+        documents.iter().filter(|document| document.read().is_ok_and(|contents| reach(&contents, 7) == 10));
+    let whole = whole.count();
+    assert!(whole > 0 && whole < 8, "{whole} of 8 documents are served");
+    drop(documents);
+    while store.metrics().open_documents != 8 - whole as u64 {
+        std::thread::yield_now();
+    }
 }
