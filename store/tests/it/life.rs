@@ -1,10 +1,13 @@
 //! Opening, appending, reading, folding, forgetting.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
 use tombolo_core::id::{DocumentId, Seq};
-use tombolo_core::operation::Kind;
+use tombolo_core::operation::{Kind, Operation, Stamp};
+use tombolo_store::disk::FileDisk;
+use tombolo_store::journal::{Journal, JournalConfig};
 use tombolo_store::worker::ThreadWorker;
 use tombolo_store::{AppendError, Document, OpenError, Store, StoreConfig};
 
@@ -207,7 +210,7 @@ fn stuck_operations_outlive_restarts_until_the_repair() {
     append(&document, 0, 5).iter().for_each(|result| assert!(result.is_ok()));
     store.flush().unwrap();
     let record = replace_record(folder.path(), &bad, b"not a record");
-    append(&document, 5, 3_000).iter().for_each(|result| assert!(result.is_ok()));
+    append(&document, 5, 10_000).iter().for_each(|result| assert!(result.is_ok()));
     assert!(store.close().is_err());
     drop((document, store));
     for round in 0..3 {
@@ -220,7 +223,7 @@ fn stuck_operations_outlive_restarts_until_the_repair() {
     replace_record(folder.path(), &bad, &record);
     let store = open(settings());
     store.flush().unwrap();
-    assert_eq!(text(&store.document(&bad).unwrap().read().unwrap()), typed(3_005));
+    assert_eq!(text(&store.document(&bad).unwrap().read().unwrap()), typed(10_005));
     assert_eq!(reach(&store.document(&good).unwrap().read().unwrap(), 7), 24_000);
 }
 
@@ -255,4 +258,34 @@ fn a_shelf_whose_files_cannot_be_used_holds_no_other_up() {
     while store.metrics().open_documents != 8 - whole as u64 {
         std::thread::yield_now();
     }
+}
+
+/// After a kill, what was written anew can lie behind a part of what it repeats.
+#[test]
+fn operations_are_replayed_by_their_names_and_not_by_their_places() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let replica = store.replica();
+    drop(store);
+    let id = DocumentId::yjs("d").unwrap();
+    let disk = Arc::new(FileDisk::open(&folder.path().join("journal")).unwrap());
+    let (journal, _) = Journal::open(disk, JournalConfig { segment_bytes: 256 * 1024 }).unwrap();
+    for seq in [3, 4, 5, 1, 2, 3, 4, 5, 6] {
+        let operation = Operation {
+            document: id.clone(),
+            replica,
+            seq: Seq(seq),
+            stamp: Stamp(seq),
+            kind: Kind::YjsUpdate,
+            payload: keystroke(7, seq - 1),
+        };
+        journal.append(operation, Box::new(|result| assert!(result.is_ok())));
+    }
+    drop(journal);
+    let store = open(folder.path());
+    let document = store.document(&id).unwrap();
+    assert_eq!((document.read().unwrap().tail.len(), text(&document.read().unwrap())), (6, typed(6)));
+    store.flush().unwrap();
+    assert_eq!(append(&document, 6, 1).recv().unwrap().unwrap(), Seq(7));
+    assert_eq!(text(&document.read().unwrap()), typed(7));
 }
