@@ -47,7 +47,8 @@ impl StoreArchive {
             None => {
                 let (store, id) = (self.common.store.clone(), id.clone());
                 let (sender, receiver) = tokio::sync::oneshot::channel();
-                self.common.read_later(move || drop(sender.send(stored_snapshot(&store, &id))));
+                // After a panic the sender is gone, and that is the answer.
+                self.common.read_later(move || drop(sender.send(stored_snapshot(&store, &id))), || ());
                 receiver.await.ok()?.ok()?
             }
         };

@@ -1,7 +1,9 @@
 //! One open Yjs document at the archive: which ranges it has, and its door to the store.
 
+use std::panic::catch_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tombolo_core::id::DocumentId;
 use tombolo_core::operation::Kind;
@@ -42,17 +44,27 @@ pub(super) struct Common {
 pub(super) const READING_MAX: usize = 8;
 
 impl Common {
-    /// Does what waits for the disk on a thread of its own, when it is its turn.
-    pub(super) fn read_later(&self, work: impl FnOnce() + Send + 'static) {
-        let reading = Arc::clone(&self.reading);
-        self.runtime.spawn(async move {
-            // The semaphore is never closed.
-            let turn = reading.acquire_owned().await;
-            tokio::task::spawn_blocking(move || {
-                work();
-                drop(turn);
-            });
-        });
+    /// Does what waits for the disk on a thread of its own, when it is its turn. If it panics `lost` is called, so
+    /// that nobody waits for ever.
+    pub(super) fn read_later(
+        &self,
+        work: impl FnOnce() + Send + 'static,
+        lost: impl FnOnce() + Send + 'static,
+    ) {
+        self.runtime.spawn(in_turn(Arc::clone(&self.reading), work, lost));
+    }
+}
+
+async fn in_turn(
+    reading: Arc<Semaphore>,
+    work: impl FnOnce() + Send + 'static,
+    lost: impl FnOnce() + Send + 'static,
+) {
+    // The semaphore is never closed.
+    let _turn = reading.acquire_owned().await;
+    if tokio::task::spawn_blocking(work).await.is_err() {
+        tracing::error!("reading a document panicked; who waited for it is refused");
+        lost();
     }
 }
 
@@ -90,18 +102,22 @@ impl OpenDocument {
             State::Open { document, coverage } => {
                 let (document, have) = (document.clone(), coverage.state_vector());
                 let this = Arc::clone(self);
-                self.common.read_later(move || {
-                    let parts = read(&document);
-                    this.answer(asker, &state_vector, parts.as_deref(), have);
-                });
+                let room = Arc::clone(&self.room);
+                self.common.read_later(
+                    move || {
+                        let parts = read(&document);
+                        this.answer(asker, &state_vector, parts.as_deref(), have);
+                    },
+                    move || room.answered(asker, Err(StoreRefused)),
+                );
             }
         }
     }
 
     fn start_loading(self: &Arc<Self>, state: &mut State, waiting: Vec<Waiting>) {
         *state = State::Opening(waiting);
-        let this = Arc::clone(self);
-        self.common.read_later(move || this.load());
+        let (this, lost) = (Arc::clone(self), Arc::clone(self));
+        self.common.read_later(move || this.load(), move || lost.not_loaded());
     }
 
     fn load(self: &Arc<Self>) {
@@ -164,8 +180,8 @@ impl OpenDocument {
         have: StateVector,
     ) {
         let result = match parts {
-            Ok(parts) if state_vector.is_empty() => Ok(update::merge(parts)),
-            Ok(parts) => Ok(update::diff(parts, state_vector)),
+            // One asker's answer must not take those of others along.
+            Ok(parts) => catch_unwind(|| answer_for(parts, state_vector)).map_err(|_| StoreRefused),
             Err(error) => {
                 tracing::error!(document = %self.id, %error, "cannot read the document");
                 Err(StoreRefused)
@@ -235,6 +251,10 @@ impl Settle {
     }
 }
 
+fn answer_for(parts: &[Update], have: &StateVector) -> Bytes {
+    if have.is_empty() { update::merge(parts) } else { update::diff(parts, have) }
+}
+
 /// What an update holds in memory on its way to the disk, in bytes: itself and what is known of it.
 fn weight(update: &Update) -> usize {
     const FIXED: usize = 512;
@@ -283,4 +303,26 @@ fn open(store: &Store, id: &DocumentId) -> Result<Opened, ReadError> {
 pub(super) fn stored_snapshot(store: &Store, id: &DocumentId) -> Result<(Document, Vec<u8>), ReadError> {
     let Opened { document, coverage, .. } = open(store, id)?;
     Ok((document, coverage.encode_snapshot()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_told_and_gives_its_turn_back() {
+        let reading = Arc::new(Semaphore::new(1));
+        let lost = Arc::new(AtomicUsize::new(0));
+        for _ in 0..3 {
+            let lost = Arc::clone(&lost);
+            let told = move || {
+                lost.fetch_add(1, Ordering::Relaxed);
+            };
+            in_turn(Arc::clone(&reading), || panic!("as a mistake of ours would"), told).await;
+        }
+        in_turn(Arc::clone(&reading), || (), || unreachable!("nothing was lost")).await;
+        assert_eq!((lost.load(Ordering::Relaxed), reading.available_permits()), (3, 1));
+    }
 }
