@@ -13,7 +13,7 @@ use tombolo_core::id::{DocumentId, Format};
 use tombolo_core::operation::Kind;
 use tombolo_core::update::Update;
 
-use crate::shelf::{DocumentRecord, Shelves};
+use crate::shelf::{DocumentRecord, Fold, Shelves};
 use crate::worker::{Reply, Request, Worker};
 
 const TAIL_BYTES_MIN: u64 = 64 * 1024;
@@ -123,9 +123,11 @@ fn is_due(id: &DocumentId, record: &DocumentRecord, left: bool) -> bool {
 }
 
 fn fold(id: &DocumentId, shelves: &Shelves, worker: &dyn Worker) -> Result<(), String> {
-    let Some((record, contents)) = shelves.read(id, false).map_err(|error| error.to_string())? else {
+    let Some(stored) = shelves.load(id, false).map_err(|error| error.to_string())? else {
         return Ok(());
     };
+    let count = stored.record.tail_count;
+    let contents = stored.into_contents();
     let kind = match id.format() {
         Format::Yjs => Kind::YjsUpdate,
         Format::Automerge => Kind::AutomergeChanges,
@@ -140,7 +142,8 @@ fn fold(id: &DocumentId, shelves: &Shelves, worker: &dyn Worker) -> Result<(), S
         // Joins are served from these bytes, so they must pass the door that every update passes.
         Update::parse(snapshot.clone()).map_err(|error| format!("the fold does not validate: {error}"))?;
     }
-    shelves.fold(id, record.tail_count, &snapshot).map_err(|error| error.to_string())
+    let fold = Fold { count, snapshot: Some(snapshot), ..Fold::default() };
+    shelves.fold(id, &fold).map_err(|error| error.to_string())
 }
 
 /// Nothing goes to an engine that does not pass the door that every update passes.

@@ -217,9 +217,9 @@ impl Document {
             let known = entry.lock();
             (known.pending.clone(), known.starts_anew(inner.replica))
         };
-        let stored = inner.shelves.read(&entry.id, is_new)?;
-        let (record, mut contents) = stored.unwrap_or_default();
-        let mut version = record.version;
+        let stored = inner.shelves.load(&entry.id, is_new)?.unwrap_or_default();
+        let mut version = stored.record.version.clone();
+        let mut contents = stored.into_contents();
         for operation in pending {
             let (replica, have) = (operation.replica, version.get(operation.replica));
             if operation.seq <= have {

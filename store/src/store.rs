@@ -167,7 +167,8 @@ impl Store {
     /// [`StoreError`] if a shelf cannot be read.
     pub fn documents(&self, after: Option<&DocumentId>, limit: usize) -> Result<Vec<DocumentId>, StoreError> {
         let inner = &self.life.inner;
-        let mut ids = inner.shelves.documents(after, limit)?;
+        let stored = inner.shelves.documents(after, limit)?;
+        let mut ids: Vec<_> = stored.into_iter().map(|(id, _)| id).collect();
         let after = after.map(DocumentId::to_key);
         let pending: Vec<_> =
             inner.entries().values().filter(|entry| entry.has_pending()).map(|e| e.id.clone()).collect();

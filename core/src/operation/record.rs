@@ -12,6 +12,8 @@ pub enum Kind {
     YjsUpdate = 1,
     /// One or more Automerge change chunks, concatenated.
     AutomergeChanges = 2,
+    /// The document ends here: no payload. What comes after it counts and changes nothing.
+    Deletion = 3,
 }
 
 impl Kind {
@@ -21,6 +23,7 @@ impl Kind {
         match tag {
             1 => Some(Self::YjsUpdate),
             2 => Some(Self::AutomergeChanges),
+            3 => Some(Self::Deletion),
             _ => None,
         }
     }
@@ -31,6 +34,7 @@ impl Kind {
         match self {
             Self::YjsUpdate => 1,
             Self::AutomergeChanges => 2,
+            Self::Deletion => 3,
         }
     }
 }
@@ -46,6 +50,12 @@ impl Stamp {
     pub fn tick(self, now_ms: u64) -> Self {
         let wall = now_ms.min((1 << 48) - 1) << 16;
         Self(wall.max(self.0.saturating_add(1)))
+    }
+
+    /// Milliseconds since 1970.
+    #[must_use]
+    pub fn ms(self) -> u64 {
+        self.0 >> 16
     }
 }
 

@@ -1,122 +1,384 @@
-//! How many documents a shelf has, kept outside it: a damaged database can lose rows without a word, and an
-//! empty one in its place would look like one that never had any (HAZARDS sled-5).
+//! Which documents a shelf has, and which record of each was written last, kept outside its engine: a damaged
+//! database can lose rows, or go back to older ones, without a word (HAZARDS sled-5).
+//!
+//! The file `NNNN.census` begins with the layout (magic `TMBLCNS2`); entries follow, appended:
 //!
 //! | offset | bytes | meaning |
 //! |---|---|---|
-//! | 0 | 8 | magic and version `TMBLCNS1` |
-//! | 8 | 8 | number of documents, big-endian |
-//! | 16 | 4 | CRC-32 of the bytes before, big-endian |
+//! | 0 | 4 | CRC-32C, begun with the second half of the mark, of the entry's offset (8) and the rest |
+//! | 4 | 1 | 1 first of a group, 2 another of that group, 3 everything before is done |
+//! | 5 | 2 | length of the key |
+//! | 7 | 8 | first bytes of BLAKE3 of the record's row; zeros if it is to go |
+//! | 15 | | key of the document |
 //!
-//! It is written after the documents that it counts are durable, so it never says more than there should be.
+//! A group is durable before the rows that it announces are written, and a shelf writes one group at a time. So
+//! every record must be the one that was announced last; only of the last group, if nothing says that it was done,
+//! it may still be the one before. What is neither is named by [`Found::faults`]. Version 1 only counted:
+//! `TMBLCNS1` (8), number of documents (8), CRC-32 of the bytes before (4).
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::ShelfError;
-use super::error::EngineFault;
+use super::layout::{self, LAYOUT_LEN, Layout};
+use super::rows::Rows;
+use super::{ShelfError, Tree};
 
-const MAGIC: &[u8; 8] = b"TMBLCNS1";
+pub(super) const MAGIC: [u8; 8] = *b"TMBLCNS2";
+const MAGIC_1: &[u8; 8] = b"TMBLCNS1";
+const HEAD: usize = 15;
+const FIRST: u8 = 1;
+const NEXT: u8 = 2;
+const DONE: u8 = 3;
+/// The file is written anew when it has grown to twice what it needs and this much.
+const SLACK_BYTES: u64 = 256 * 1024;
 
-/// The count of one shelf.
-#[derive(Debug)]
-pub(super) struct Census {
-    path: PathBuf,
-    /// What there were when it was opened, if there should have been more: found, expected.
-    shortfall: Option<(u64, u64)>,
-    /// Documents that are durable, and how many the file says there are.
-    count: Mutex<(u64, u64)>,
+/// Names a record's row; none if there is to be none.
+pub(super) type Digest = Option<[u8; 8]>;
+
+/// The digest of a record's row.
+pub(super) fn digest(row: &[u8]) -> Digest {
+    blake3::hash(row).as_bytes().first_chunk().copied()
 }
 
-impl Census {
-    /// Holds what was found on the shelf of this folder against what should be there.
-    pub(super) fn new(folder: &Path, found: u64, expected: u64) -> Self {
-        let shortfall = (found < expected).then_some((found, expected));
-        Self { path: path(folder), shortfall, count: Mutex::new((found.max(expected), expected)) }
-    }
+/// What the file says of one document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Announced {
+    newest: Digest,
+    /// What may be there instead, because the newest may not have been written.
+    or: Option<Digest>,
+}
 
-    /// Found and expected, if documents are missing.
-    pub(super) fn shortfall(&self) -> Option<(u64, u64)> {
-        self.shortfall
-    }
+/// What a census says.
+#[derive(Debug, Default)]
+pub(super) struct Expected {
+    documents: HashMap<Vec<u8>, Announced>,
+    /// Documents that there were and that have no names here: version 1, or a damaged file.
+    unnamed: Option<u64>,
+    /// Where the next entry goes; none if the file is to be written anew.
+    end: Option<u64>,
+    /// What is wrong with the file.
+    pub(super) fault: Option<&'static str>,
+}
 
-    /// So many more documents are durable, and all that were found.
-    pub(super) fn add(&self, documents: u64) -> Result<(), ShelfError> {
-        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        let (durable, written) = &mut *count;
-        *durable = durable.saturating_add(documents);
-        if durable != written {
-            write(&self.path, *durable)?;
-            *written = *durable;
-        }
-        Ok(())
+impl Expected {
+    /// How many documents there are at least.
+    pub(super) fn count(&self) -> u64 {
+        let certain = self.documents.values().filter(|a| a.newest.is_some() && a.or.is_none()).count();
+        self.unnamed.unwrap_or_default().max(certain as u64)
     }
 }
 
-/// How many documents the shelf of this folder should have; none if it was never counted.
-pub(super) fn expected(folder: &Path) -> Result<Option<u64>, ShelfError> {
-    let path = path(folder);
-    match fs::read(&path) {
-        Ok(bytes) => decode(&bytes).map(Some).ok_or_else(|| damaged(folder)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+/// What was found on a shelf, held against its census.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Documents that have a record.
+    pub(super) count: u64,
+    /// Keys of documents whose record is missing or is not the one that was written last, and which of both.
+    pub(super) faults: BTreeMap<Vec<u8>, &'static str>,
+    /// How many documents there should be, if some are missing that nobody can name.
+    pub(super) nameless: Option<u64>,
 }
 
-fn damaged(folder: &Path) -> ShelfError {
-    let words = "the file that counts its documents is damaged".to_owned();
-    ShelfError::Unopenable { path: folder.to_owned(), source: EngineFault { words } }
-}
-
-/// The file that counts the documents of this shelf.
+/// The file that the census of the shelf in this folder lies in.
 pub(super) fn path(folder: &Path) -> PathBuf {
     folder.with_extension("census")
 }
 
-fn encode(count: u64) -> Vec<u8> {
-    let mut bytes = [&MAGIC[..], &count.to_be_bytes()].concat();
-    bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
-    bytes
+/// What the census of the shelf in this folder says; nothing if there is none. Changes nothing.
+pub(super) fn expected(folder: &Path, layout: &Layout) -> Result<Expected, ShelfError> {
+    let bytes = match fs::read(path(folder)) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Expected::default()),
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(count) = decode_1(&bytes) {
+        return Ok(Expected { unnamed: Some(count), ..Expected::default() });
+    }
+    let head = bytes.get(..LAYOUT_LEN).and_then(|head| Layout::decode(head, MAGIC));
+    Ok(read(&bytes, layout, head != Some(*layout)))
 }
 
-fn decode(bytes: &[u8]) -> Option<u64> {
+fn decode_1(bytes: &[u8]) -> Option<u64> {
     let count = u64::from_be_bytes(bytes.get(8..16)?.try_into().ok()?);
-    (bytes == encode(count)).then_some(count)
+    let mut expected = [&MAGIC_1[..], &count.to_be_bytes()].concat();
+    expected.extend_from_slice(&crc32fast::hash(&expected).to_be_bytes());
+    (bytes == expected).then_some(count)
 }
 
-/// Whole and durable, or as before.
-fn write(path: &Path, count: u64) -> io::Result<()> {
-    let draft = path.with_extension("census-draft");
-    let mut file = File::create(&draft)?;
-    file.write_all(&encode(count))?;
-    file.sync_all()?;
-    fs::rename(&draft, path)?;
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+/// Reads entries; goes on behind damage, so that everything that is whole counts.
+fn read(bytes: &[u8], layout: &Layout, bad_head: bool) -> Expected {
+    let mut expected = Expected::default();
+    let mut group: Vec<Vec<u8>> = Vec::new();
+    let (mut at, mut end, mut damaged) = (LAYOUT_LEN, LAYOUT_LEN, bad_head);
+    while at < bytes.len() {
+        let Some(entry) = Entry::read(bytes, at, layout) else {
+            at += 1;
+            continue;
+        };
+        // Bytes before a whole entry that are none were changed after they were written.
+        damaged |= at != end;
+        if entry.kind != NEXT {
+            // A later group, or word that it was done: the one before was.
+            for key in group.drain(..) {
+                if let Some(announced) = expected.documents.get_mut(&key) {
+                    announced.or = None;
+                }
+            }
+        }
+        if entry.kind != DONE {
+            let before = expected.documents.get(entry.key);
+            // The first of two in one group is what was there before the group.
+            let or = before.map_or(Some(None), |before| before.or.or(Some(before.newest)));
+            expected.documents.insert(entry.key.to_vec(), Announced { newest: entry.digest, or });
+            group.push(entry.key.to_vec());
+        }
+        at += HEAD + entry.key.len();
+        end = at;
+    }
+    if damaged {
+        expected.fault = Some("entries of its census were changed");
+        expected.unnamed = Some(u64::MAX);
+    } else {
+        expected.end = Some(end as u64);
+    }
+    expected
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+struct Entry<'a> {
+    kind: u8,
+    digest: Digest,
+    key: &'a [u8],
+}
 
-    #[test]
-    fn a_count_comes_back_and_damage_is_seen() {
-        let root = tempfile::tempdir().unwrap();
-        let folder = root.path().join("0003");
-        assert_eq!(expected(&folder).unwrap(), None);
-        let census = Census::new(&folder, 0, 0);
-        census.add(2).unwrap();
-        census.add(3).unwrap();
-        assert_eq!(expected(&folder).unwrap(), Some(5));
-        assert_eq!(Census::new(&folder, 4, 5).shortfall(), Some((4, 5)));
-        let file = root.path().join("0003.census");
-        let bytes = fs::read(&file).unwrap();
-        assert_eq!(bytes[..16], *b"TMBLCNS1\0\0\0\0\0\0\0\x05");
-        for at in 0..bytes.len() {
-            let mut bytes = bytes.clone();
-            bytes[at] ^= 1;
-            fs::write(&file, bytes).unwrap();
-            assert!(matches!(expected(&folder), Err(ShelfError::Unopenable { .. })));
+impl<'a> Entry<'a> {
+    fn read(bytes: &'a [u8], at: usize, layout: &Layout) -> Option<Self> {
+        let rest = bytes.get(at..)?;
+        let head = rest.first_chunk::<HEAD>()?;
+        let [c0, c1, c2, c3, kind, k0, k1, digest @ ..] = *head;
+        if !matches!(kind, FIRST | NEXT | DONE) {
+            return None;
+        }
+        let len = HEAD + usize::from(u16::from_be_bytes([k0, k1]));
+        let whole = rest.get(..len)?;
+        if checksum(layout, at as u64, whole) != u32::from_be_bytes([c0, c1, c2, c3]) {
+            return None;
+        }
+        let digest = (digest != [0; 8]).then_some(digest);
+        Some(Self { kind, digest, key: whole.get(HEAD..)? })
+    }
+
+    fn write(out: &mut Vec<u8>, at: u64, layout: &Layout, kind: u8, digest: Digest, key: &[u8]) {
+        let start = out.len();
+        out.extend_from_slice(&[0; 4]);
+        out.push(kind);
+        out.extend_from_slice(&u16::try_from(key.len()).unwrap_or(u16::MAX).to_be_bytes());
+        out.extend_from_slice(&digest.unwrap_or_default());
+        out.extend_from_slice(key);
+        let crc = checksum(layout, at, out.get(start..).unwrap_or_default());
+        if let Some(field) = out.get_mut(start..start + 4) {
+            field.copy_from_slice(&crc.to_be_bytes());
         }
     }
 }
+
+fn checksum(layout: &Layout, at: u64, entry: &[u8]) -> u32 {
+    let [.., a, b, c, d] = layout.mark.0;
+    let crc = crc32c::crc32c_append(u32::from_be_bytes([a, b, c, d]), &at.to_be_bytes());
+    crc32c::crc32c_append(crc, entry.get(4..).unwrap_or_default())
+}
+
+/// Holds what is on a shelf against its census.
+pub(super) fn check(
+    rows: &Rows,
+    expected: &Expected,
+) -> Result<(Found, HashMap<Vec<u8>, Digest>), ShelfError> {
+    let mut found = Found::default();
+    let mut digests = HashMap::new();
+    rows.engine.scan(Tree::Documents, &[], None, &mut |key, row| {
+        found.count += 1;
+        digests.insert(key.to_vec(), digest(row));
+        ControlFlow::Continue(())
+    })?;
+    for (key, announced) in &expected.documents {
+        let is = digests.get(key).copied().flatten();
+        if is != announced.newest && Some(is) != announced.or {
+            let fault = if is.is_none() {
+                "its record is missing"
+            } else {
+                "its record is not the one that was written last"
+            };
+            found.faults.insert(key.clone(), fault);
+        }
+    }
+    if expected.unnamed.is_none() && expected.end.is_some() {
+        let unknown = digests.keys().filter(|key| !expected.documents.contains_key(*key));
+        found.faults.extend(unknown.map(|key| (key.clone(), "nobody announced its record")));
+    }
+    found.nameless = expected.unnamed.filter(|count| found.count < *count);
+    Ok((found, digests))
+}
+
+#[derive(Debug)]
+struct Writing {
+    file: File,
+    end: u64,
+    /// Length that the file would have if it were written anew.
+    live: u64,
+    done: bool,
+}
+
+/// The census of an open shelf.
+#[derive(Debug)]
+pub(super) struct Census {
+    folder: PathBuf,
+    layout: Layout,
+    /// None if the file is the only word of documents that are missing: then it stays.
+    writing: Mutex<Option<Writing>>,
+}
+
+impl Census {
+    /// Goes on with the census of the shelf in this folder. Faults stay as they were announced, so that they are
+    /// found again; everything else is as it is on the shelf from now on.
+    pub(super) fn open(
+        folder: &Path,
+        layout: Layout,
+        expected: &Expected,
+        found: &Found,
+        digests: &HashMap<Vec<u8>, Digest>,
+    ) -> io::Result<Self> {
+        let path = path(folder);
+        let mut all = digests.clone();
+        for key in found.faults.keys() {
+            if let Some(announced) = expected.documents.get(key) {
+                all.insert(key.clone(), announced.newest);
+            }
+        }
+        let live = whole(&layout, &all);
+        let open = |end| {
+            let file = OpenOptions::new().read(true).write(true).open(&path)?;
+            file.set_len(end)?;
+            Ok::<_, io::Error>(file)
+        };
+        let writing = match expected.end {
+            Some(end) if end <= 2 * live.len() as u64 + SLACK_BYTES => {
+                Writing { file: open(end)?, end, live: live.len() as u64, done: false }
+            }
+            // Damaged ones stay, so that it is known that documents may be missing.
+            None if expected.fault.is_some() => {
+                let file = OpenOptions::new().read(true).write(true).open(&path)?;
+                let end = file.metadata()?.len();
+                Writing { file, end, live: end, done: true }
+            }
+            // So do those of version 1 that count more than there are.
+            None if found.nameless.is_some() => {
+                return Ok(Self { folder: folder.to_owned(), layout, writing: Mutex::new(None) });
+            }
+            _ => {
+                layout::write(&path, &live)?;
+                let end = live.len() as u64;
+                Writing { file: open(end)?, end, live: end, done: true }
+            }
+        };
+        let census = Self { folder: folder.to_owned(), layout, writing: Mutex::new(Some(writing)) };
+        let unsettled = expected
+            .documents
+            .iter()
+            .filter(|(key, announced)| announced.or.is_some() && !found.faults.contains_key(*key));
+        let unsettled: Vec<_> =
+            unsettled.map(|(key, _)| (key.clone(), digests.get(key).copied().flatten())).collect();
+        census.announce(&unsettled)?;
+        census.done()?;
+        Ok(census)
+    }
+
+    /// Says which records are going to be written, durably.
+    pub(super) fn announce(&self, records: &[(Vec<u8>, Digest)]) -> io::Result<()> {
+        let mut writing = self.lock();
+        let Some(writing) = writing.as_mut().filter(|_| !records.is_empty()) else { return Ok(()) };
+        let mut bytes = Vec::new();
+        for (index, (key, digest)) in records.iter().enumerate() {
+            let at = writing.end + bytes.len() as u64;
+            Entry::write(&mut bytes, at, &self.layout, if index == 0 { FIRST } else { NEXT }, *digest, key);
+        }
+        writing.append(&bytes)?;
+        writing.done = false;
+        Ok(())
+    }
+
+    /// Says that everything announced is on the shelf, durably there.
+    pub(super) fn done(&self) -> io::Result<()> {
+        let mut writing = self.lock();
+        let Some(writing) = writing.as_mut().filter(|writing| !writing.done) else { return Ok(()) };
+        let mut bytes = Vec::new();
+        Entry::write(&mut bytes, writing.end, &self.layout, DONE, None, &[]);
+        writing.append(&bytes)?;
+        writing.done = true;
+        Ok(())
+    }
+
+    /// Whether most of it is of the past.
+    pub(super) fn is_long(&self) -> bool {
+        let long = |writing: &Writing| writing.end > writing.live.saturating_mul(2) + 16 * SLACK_BYTES;
+        self.lock().as_ref().is_some_and(long)
+    }
+
+    /// Writes it anew; everything announced must be on the shelf, durably there.
+    pub(super) fn rewrite(
+        &self,
+        rows: &Rows,
+        faults: &BTreeMap<Vec<u8>, &'static str>,
+    ) -> Result<(), ShelfError> {
+        let mut writing = self.lock();
+        let known = expected(&self.folder, &self.layout)?;
+        let mut all = HashMap::new();
+        rows.engine.scan(Tree::Documents, &[], None, &mut |key, row| {
+            all.insert(key.to_vec(), digest(row));
+            ControlFlow::Continue(())
+        })?;
+        for key in faults.keys() {
+            all.insert(key.clone(), known.documents.get(key).and_then(|announced| announced.newest));
+        }
+        let bytes = whole(&self.layout, &all);
+        let path = path(&self.folder);
+        layout::write(&path, &bytes)?;
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        let end = bytes.len() as u64;
+        *writing = Some(Writing { file, end, live: end, done: true });
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Writing>> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Writing {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, self.end)?;
+        self.file.sync_data()?;
+        self.end += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+/// A census as it is written anew.
+pub(super) fn whole(layout: &Layout, documents: &HashMap<Vec<u8>, Digest>) -> Vec<u8> {
+    let mut bytes = layout.encode(MAGIC).to_vec();
+    let mut kind = FIRST;
+    for (key, digest) in documents.iter().filter(|(_, digest)| digest.is_some()) {
+        let at = bytes.len() as u64;
+        Entry::write(&mut bytes, at, layout, kind, *digest, key);
+        kind = NEXT;
+    }
+    let at = bytes.len() as u64;
+    Entry::write(&mut bytes, at, layout, DONE, None, &[]);
+    bytes
+}
+
+#[cfg(test)]
+mod tests;

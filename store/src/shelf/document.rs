@@ -4,8 +4,9 @@ use bincode::{Decode, Encode};
 use tombolo_core::id::{DocumentId, ReplicaId, Seq};
 use tombolo_core::operation::{Version, bincode as codec};
 
-use super::row::{self, BODY_BYTES_MAX, NoRow};
-use super::{Shelf, ShelfError, Tree};
+use super::row::{NoRow, Row, body_bytes_max};
+use super::rows::Rows;
+use super::{Change, ShelfError, Tree};
 
 /// What the shelf knows of a document without reading its content.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,11 +25,15 @@ pub struct DocumentRecord {
     pub tail_count: u64,
     /// Their payload bytes.
     pub tail_bytes: u64,
+    /// When it was deleted, in ms since 1970; 0 if it was not. Then it has no content and takes none.
+    pub deleted_ms: u64,
+    /// Operations in quarantine.
+    pub set_aside: u64,
 }
 
-/// As stored. Fields are only ever added in a later row version.
+/// As rows of version 1 have it. Fields are only ever added in a later row version.
 #[derive(Encode, Decode)]
-struct Stored {
+struct Stored1 {
     generation: u64,
     snapshot_bytes: u64,
     snapshot_stored: u64,
@@ -38,32 +43,56 @@ struct Stored {
     version: Vec<([u8; 16], u64)>,
 }
 
+/// What rows of version 2 have behind that.
+#[derive(Encode, Decode)]
+struct Stored2 {
+    first: Stored1,
+    deleted_ms: u64,
+    set_aside: u64,
+}
+
 impl DocumentRecord {
     /// The record of a document, if it has one.
-    pub(super) fn load(shelf: &dyn Shelf, id: &DocumentId) -> Result<Option<Self>, ShelfError> {
-        let key = id.to_key();
-        let Some(row) = shelf.get(Tree::Documents, &key)? else { return Ok(None) };
-        let body = row::open(Tree::Documents, &key, &row).map_err(|fault| fault.of(id))?;
-        let damaged = |_| ShelfError::Damaged { document: id.clone(), found: "its record cannot be decoded" };
-        let stored: Stored = codec::decode(body).map_err(damaged)?;
-        let mut version = Version::default();
-        for (replica, seq) in stored.version {
-            version.advance(ReplicaId(replica), Seq(seq));
+    pub(super) fn load(rows: &Rows, id: &DocumentId) -> Result<Option<Self>, ShelfError> {
+        match rows.get(Tree::Documents, &id.to_key())? {
+            None => Ok(None),
+            Some(Err(fault)) => Err(fault.of(id)),
+            Some(Ok(row)) => match Self::decode(Row { version: row.version, body: &row.body }) {
+                Some(record) => Ok(Some(record)),
+                None => {
+                    Err(ShelfError::Damaged { document: id.clone(), found: "its record cannot be decoded" })
+                }
+            },
         }
-        Ok(Some(Self {
-            version,
-            generation: stored.generation,
-            snapshot_bytes: stored.snapshot_bytes,
-            snapshot_stored: stored.snapshot_stored,
-            tail_first: stored.tail_first,
-            tail_count: stored.tail_count,
-            tail_bytes: stored.tail_bytes,
-        }))
     }
 
-    /// The row that stores it.
-    pub(super) fn to_row(&self, id: &DocumentId) -> Result<(Vec<u8>, Vec<u8>), ShelfError> {
-        let stored = Stored {
+    /// The record that a row holds, if it is one.
+    pub(super) fn decode(row: Row<'_>) -> Option<Self> {
+        let stored = if row.version == 1 {
+            Stored2 { first: codec::decode(row.body).ok()?, deleted_ms: 0, set_aside: 0 }
+        } else {
+            codec::decode(row.body).ok()?
+        };
+        let mut version = Version::default();
+        for (replica, seq) in stored.first.version {
+            version.advance(ReplicaId(replica), Seq(seq));
+        }
+        Some(Self {
+            version,
+            generation: stored.first.generation,
+            snapshot_bytes: stored.first.snapshot_bytes,
+            snapshot_stored: stored.first.snapshot_stored,
+            tail_first: stored.first.tail_first,
+            tail_count: stored.first.tail_count,
+            tail_bytes: stored.first.tail_bytes,
+            deleted_ms: stored.deleted_ms,
+            set_aside: stored.set_aside,
+        })
+    }
+
+    /// The change that stores it.
+    pub(super) fn to_row(&self, rows: &Rows, id: &DocumentId) -> Result<Change, ShelfError> {
+        let first = Stored1 {
             generation: self.generation,
             snapshot_bytes: self.snapshot_bytes,
             snapshot_stored: self.snapshot_stored,
@@ -72,15 +101,32 @@ impl DocumentRecord {
             tail_bytes: self.tail_bytes,
             version: self.version.iter().map(|(replica, seq)| (replica.0, seq.0)).collect(),
         };
+        let stored = Stored2 { first, deleted_ms: self.deleted_ms, set_aside: self.set_aside };
         let too_large =
             || ShelfError::TooLarge { document: id.clone(), what: "its version names too many replicas" };
         let body = codec::encode(&stored).map_err(|_| too_large())?;
-        if body.len() > BODY_BYTES_MAX {
+        let key = id.to_key();
+        if body.len() > body_bytes_max(key.len()) {
             return Err(too_large());
         }
-        let key = id.to_key();
-        let row = row::seal(Tree::Documents, &key, &body);
-        Ok((key, row))
+        Ok(rows.put(Tree::Documents, key, &body))
+    }
+
+    /// Deletes it: nothing of it counts any more.
+    pub(super) fn delete(&mut self, at_ms: u64) {
+        let (tail_first, version) = (self.tail_end(), std::mem::take(&mut self.version));
+        // Positions and generations go on, so that what is left over can never count again.
+        *self = Self { tail_first, version, deleted_ms: at_ms.max(1), ..Self::default() };
+    }
+
+    /// Where the next operation goes.
+    pub(super) fn tail_end(&self) -> u64 {
+        self.tail_first.saturating_add(self.tail_count)
+    }
+
+    /// Whether there is anything to serve.
+    pub(super) fn has_content(&self) -> bool {
+        self.generation > 0 || self.tail_count > 0
     }
 }
 
@@ -110,6 +156,7 @@ pub(super) fn place(id: &DocumentId) -> (Prefix, u16) {
 #[cfg(test)]
 mod tests {
     use super::super::memory::MemoryShelf;
+    use super::super::row::Mark;
     use super::*;
 
     #[test]
@@ -118,6 +165,8 @@ mod tests {
         let mut version = Version::default();
         version.advance(ReplicaId([7; 16]), Seq(9));
         let record = DocumentRecord {
+            deleted_ms: 7,
+            set_aside: 8,
             version,
             generation: 1,
             snapshot_bytes: 2,
@@ -126,15 +175,19 @@ mod tests {
             tail_count: 5,
             tail_bytes: 6,
         };
-        let (key, row) = record.to_row(&id).unwrap();
+        let rows = Rows { engine: Box::new(MemoryShelf::default()), mark: Mark(*b"\xd4ROWmark") };
+        let (key, row) = record.to_row(&rows, &id).unwrap();
         assert_eq!(key, [1, b'd']);
-        let mut expected: Vec<u8> = (1u64..=6).flat_map(u64::to_be_bytes).collect();
-        expected.extend(1u64.to_be_bytes());
-        expected.extend([7; 16]);
-        expected.extend(9u64.to_be_bytes());
-        assert_eq!(row[5..], expected);
-        let shelf = MemoryShelf::default();
-        shelf.batch(Tree::Documents, vec![(key, Some(row))]).unwrap();
-        assert_eq!(DocumentRecord::load(&shelf, &id).unwrap(), Some(record));
+        let first =
+            [(1u64..=6).flat_map(u64::to_be_bytes).collect(), 1u64.to_be_bytes().to_vec(), vec![7; 16]]
+                .concat();
+        let first = [&first[..], &9u64.to_be_bytes()].concat();
+        let row = row.unwrap();
+        let body = &row[14 + key.len()..];
+        assert_eq!(body, [&first[..], &7u64.to_be_bytes(), &8u64.to_be_bytes()].concat());
+        rows.engine.batch(Tree::Documents, vec![(key, Some(row.clone()))]).unwrap();
+        assert_eq!(DocumentRecord::load(&rows, &id).unwrap(), Some(record.clone()));
+        let old = DocumentRecord { deleted_ms: 0, set_aside: 0, ..record };
+        assert_eq!(DocumentRecord::decode(Row { version: 1, body: &first }), Some(old));
     }
 }

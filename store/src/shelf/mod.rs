@@ -10,11 +10,16 @@
 mod census; // how many documents a shelf has, kept outside it
 mod document; // the record of one document
 mod error; // what can be wrong
+mod fill; // operations into a shelf
+mod fold; // a tail into a snapshot, operations in and out of quarantine
+mod layout; // how documents are spread, and the store's mark
 #[cfg(test)]
 mod memory; // a model of the trait for the same tests
-mod open; // the layout file and the opening ladder of sled
-mod open_shelf; // one shelf: fill, fold, read
+mod open; // the opening ladder of sled
+mod open_shelf; // one shelf and what orders its users
+mod quarantine; // operations that are kept and not served
 mod row; // version, checksum, key bound in
+mod rows; // an engine with the store's mark
 mod shelves; // many shelves by hash of the name
 mod sled; // sled 0.34.7: flush + fdatasync
 mod snapshot; // a folded state in small rows
@@ -27,7 +32,9 @@ use std::ops::ControlFlow;
 
 pub use document::DocumentRecord;
 pub use error::ShelfError;
-pub use shelves::{Contents, Shelves, Stuck};
+pub use fold::{Fold, Release};
+pub use quarantine::SetAside;
+pub use shelves::{Contents, Shelves, Stored, Stuck};
 
 /// The ordered maps of a shelf. Separate, because small and large values in one rewrite each other
 /// (HAZARDS sled-3). The tag is part of each row's checksum.
@@ -39,15 +46,36 @@ pub enum Tree {
     Tails,
     /// Pieces of snapshots.
     Snapshots,
+    /// Operations that are kept and not served.
+    Quarantine,
 }
 
 impl Tree {
+    /// Every tree.
+    pub const ALL: [Self; 4] = [Self::Documents, Self::Tails, Self::Snapshots, Self::Quarantine];
+
+    /// What an engine calls it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Documents => "documents",
+            Self::Tails => "tails",
+            Self::Snapshots => "snapshots",
+            Self::Quarantine => "quarantine",
+        }
+    }
+
     fn tag(self) -> u8 {
         match self {
             Self::Documents => 1,
             Self::Tails => 2,
             Self::Snapshots => 3,
+            Self::Quarantine => 4,
         }
+    }
+
+    fn of_tag(tag: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|tree| tree.tag() == tag)
     }
 }
 

@@ -1,71 +1,31 @@
-//! Opening: the file that fixes how documents are spread, and the ladder for a sled that does not open.
-//!
-//! | offset | bytes | layout file |
-//! |---|---|---|
-//! | 0 | 8 | magic and version `TMBLSHF1` |
-//! | 8 | 2 | number of shelves, big-endian |
-//! | 10 | 4 | CRC-32 of the bytes before, big-endian |
+//! Opening: the ladder for a sled that does not open.
 //!
 //! The ladder: open; if sled finds damage, drop its `snap.*` from a *copy* and open that (HAZARDS sled-5); if it
 //! opens and has as many documents as there should be, it takes the place of the original, which is kept beside
 //! it. Never is an empty shelf made where there was one.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::census::{self, Census};
+use super::census;
 use super::error::EngineFault;
+use super::layout::{sync_folder, sync_parent};
 use super::sled::SledShelf;
 use super::{Shelf, ShelfError, Tree};
 
-const MAGIC: &[u8; 8] = b"TMBLSHF1";
-
 /// sled gives its lock back on a thread of its own.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
-
-/// The number of shelves in this folder; `wanted` if it is new.
-pub(super) fn layout(folder: &Path, wanted: u16) -> Result<u16, ShelfError> {
-    fs::create_dir_all(folder)?;
-    let path = folder.join("layout");
-    match fs::read(&path) {
-        Ok(bytes) => decode(&bytes).ok_or(ShelfError::Layout { path }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let wanted = wanted.max(1);
-            let draft = folder.join("layout.draft");
-            let mut file = File::create(&draft)?;
-            file.write_all(&encode(wanted))?;
-            file.sync_all()?;
-            fs::rename(&draft, &path)?;
-            sync_folder(folder)?;
-            sync_parent(folder)?;
-            Ok(wanted)
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn encode(count: u16) -> Vec<u8> {
-    let mut bytes = [&MAGIC[..], &count.to_be_bytes()].concat();
-    bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
-    bytes
-}
-
-fn decode(bytes: &[u8]) -> Option<u16> {
-    let count = u16::from_be_bytes(bytes.get(8..10)?.try_into().ok()?);
-    (bytes == encode(count) && count > 0).then_some(count)
-}
 
 /// Whether there is a shelf in this folder, or should be.
 pub(super) fn is_made(folder: &Path) -> bool {
     folder.exists() || census::path(folder).exists() || copy_of(folder).exists()
 }
 
-/// Opens the shelf in this folder, making it if there never was one.
-pub(super) fn open(folder: &Path) -> Result<(SledShelf, Census), ShelfError> {
-    let expected = census::expected(folder)?.unwrap_or_default();
+/// Opens the shelf in this folder, which should have so many documents; makes it if there never was one.
+pub(super) fn open(folder: &Path, expected: u64) -> Result<SledShelf, ShelfError> {
     finish_swap(folder)?;
     if !folder.exists() {
         if expected > 0 {
@@ -73,23 +33,17 @@ pub(super) fn open(folder: &Path) -> Result<(SledShelf, Census), ShelfError> {
         }
         make(folder)?;
     }
-    let shelf = match open_patiently(folder) {
-        Ok(shelf) => shelf,
+    match open_patiently(folder) {
         Err(ShelfError::Engine(fault)) => {
             tracing::error!(folder = %folder.display(), %fault, "a shelf does not open; trying a copy without sled's snapshot");
             let kept = salvage(folder, expected)
                 .map_err(|error| unopenable(folder, format!("{fault}; and a copy: {error}")))?;
             tracing::warn!(kept = %kept.display(), "the copy opened; the original is kept");
-            open_patiently(folder)?
+            open_patiently(folder)
         }
-        // Not damage: a full disk, no descriptors, a lock that is still held.
-        Err(other) => return Err(other),
-    };
-    let found = count(&shelf)?;
-    if found < expected {
-        tracing::error!(folder = %folder.display(), found, expected, "documents are missing from a shelf");
+        // What is wrong otherwise is not damage: a full disk, no descriptors, a lock that is still held.
+        opened => opened,
     }
-    Ok((shelf, Census::new(folder, found, expected)))
 }
 
 /// Where [`salvage`] makes its copy.
@@ -188,33 +142,4 @@ fn sync_files(folder: &Path) -> io::Result<()> {
         }
     }
     sync_folder(folder)
-}
-
-fn sync_parent(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), sync_folder)
-}
-
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_layout_stays_and_damage_is_seen() {
-        let folder = tempfile::tempdir().unwrap();
-        assert_eq!(layout(folder.path(), 16).unwrap(), 16);
-        assert_eq!(layout(folder.path(), 64).unwrap(), 16);
-        let path = folder.path().join("layout");
-        let bytes = fs::read(&path).unwrap();
-        assert_eq!(bytes[..10], *b"TMBLSHF1\0\x10");
-        for at in 0..bytes.len() {
-            let mut bytes = bytes.clone();
-            bytes[at] ^= 1;
-            fs::write(&path, bytes).unwrap();
-            assert!(matches!(layout(folder.path(), 16), Err(ShelfError::Layout { .. })));
-        }
-    }
 }

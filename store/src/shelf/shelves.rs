@@ -9,11 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tombolo_core::id::DocumentId;
+use tombolo_core::id::{DocumentId, ReplicaId, Seq};
 use tombolo_core::operation::Operation;
 
 use super::document::{DocumentRecord, place};
+use super::fold::{Fold, Release};
+use super::layout::{self, Layout};
 use super::open_shelf::OpenShelf;
+use super::quarantine::SetAside;
 use super::{ShelfError, open};
 
 /// Everything stored of a document: the snapshot and the payloads behind it, in order.
@@ -25,12 +28,33 @@ pub struct Contents {
     pub tail: Vec<Bytes>,
 }
 
+/// A document with its operations by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// What is known of it.
+    pub record: DocumentRecord,
+    /// The folded state; none until the first fold.
+    pub snapshot: Option<Bytes>,
+    /// Operations since.
+    pub tail: Vec<Operation>,
+}
+
+impl Stored {
+    /// Its content without names.
+    #[must_use]
+    pub fn into_contents(self) -> Contents {
+        let tail = self.tail.into_iter().map(|operation| operation.payload).collect();
+        Contents { snapshot: self.snapshot, tail }
+    }
+}
+
 /// Documents that cannot take operations, and why.
 pub type Stuck = BTreeMap<DocumentId, ShelfError>;
 
 /// All shelves of a store.
 pub struct Shelves {
     folder: PathBuf,
+    layout: Layout,
     slots: Vec<Slot>,
 }
 
@@ -68,8 +92,9 @@ impl Shelves {
     /// # Errors
     /// [`ShelfError::Layout`] if the layout file is damaged, [`ShelfError::Io`] if the folder cannot be used.
     pub fn open(folder: &Path, count: u16) -> Result<Self, ShelfError> {
-        let count = open::layout(folder, count)?;
-        Ok(Self { folder: folder.to_owned(), slots: (0..count).map(|_| Slot::default()).collect() })
+        let layout = layout::open(folder, count)?;
+        let slots = (0..layout.count).map(|_| Slot::default()).collect();
+        Ok(Self { folder: folder.to_owned(), layout, slots })
     }
 
     /// The record of a document, if it has one. `is_new` says that its first operation is still on its way here,
@@ -88,14 +113,21 @@ impl Shelves {
     ///
     /// # Errors
     /// [`ShelfError`] if it cannot be read or is damaged.
-    pub fn read(
-        &self,
-        id: &DocumentId,
-        is_new: bool,
-    ) -> Result<Option<(DocumentRecord, Contents)>, ShelfError> {
+    pub fn load(&self, id: &DocumentId, is_new: bool) -> Result<Option<Stored>, ShelfError> {
         match self.shelf_if_made(self.index(id))? {
-            Some(shelf) => shelf.read(id, is_new),
+            Some(shelf) => shelf.load(id, is_new),
             None => Ok(None),
+        }
+    }
+
+    /// What of a document is in quarantine.
+    ///
+    /// # Errors
+    /// [`ShelfError`] if it cannot be read or is damaged.
+    pub fn set_aside(&self, id: &DocumentId) -> Result<Vec<SetAside>, ShelfError> {
+        match self.shelf_if_made(self.index(id))? {
+            Some(shelf) => shelf.set_aside(id),
+            None => Ok(Vec::new()),
         }
     }
 
@@ -123,28 +155,51 @@ impl Shelves {
         Ok(stuck)
     }
 
-    /// Puts a snapshot in the place of the older one and the first `count` operations behind it.
+    /// Puts a snapshot in the place of the older one and the first operations behind it; nothing happens if the
+    /// document was deleted meanwhile.
     ///
     /// # Errors
     /// [`ShelfError`]; the document is then as before or folded.
-    pub fn fold(&self, id: &DocumentId, count: u64, snapshot: &[u8]) -> Result<(), ShelfError> {
-        self.write(self.index(id), |shelf| shelf.fold(id, count, snapshot))
+    pub fn fold(&self, id: &DocumentId, fold: &Fold) -> Result<(), ShelfError> {
+        self.write(self.index(id), |shelf| shelf.fold(id, fold))
     }
 
-    /// Names of documents in the order of their keys, behind `after`, at most `limit`.
+    /// Puts an operation in quarantine back into its document, or gives it up; false if there is none of that name.
+    ///
+    /// # Errors
+    /// [`ShelfError`]; the operation is then where it was or where it was to go.
+    pub fn release(
+        &self,
+        id: &DocumentId,
+        name: (ReplicaId, Seq),
+        release: Release,
+    ) -> Result<bool, ShelfError> {
+        let mut found = false;
+        self.write(self.index(id), |shelf| {
+            found = shelf.release(id, name, release)?;
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Documents that have content, in the order of their keys, behind `after`, at most `limit`, with their records.
     ///
     /// # Errors
     /// [`ShelfError`] if a shelf cannot be read.
-    pub fn documents(&self, after: Option<&DocumentId>, limit: usize) -> Result<Vec<DocumentId>, ShelfError> {
-        let mut ids = Vec::new();
+    pub fn documents(
+        &self,
+        after: Option<&DocumentId>,
+        limit: usize,
+    ) -> Result<Vec<(DocumentId, DocumentRecord)>, ShelfError> {
+        let mut found = Vec::new();
         for index in 0..self.slots.len() {
             if let Some(shelf) = self.shelf_if_made(index)? {
-                shelf.documents(after, limit, &mut ids)?;
+                shelf.documents(after, limit, &mut found)?;
             }
         }
-        ids.sort_by_key(DocumentId::to_key);
-        ids.truncate(limit);
-        Ok(ids)
+        found.sort_by_cached_key(|(id, _)| id.to_key());
+        found.truncate(limit);
+        Ok(found)
     }
 
     /// Bytes of all shelves on the disk.
@@ -169,6 +224,9 @@ impl Shelves {
                 && used.elapsed() >= idle
                 && Arc::strong_count(shelf) == 1
             {
+                if let Err(error) = shelf.close() {
+                    tracing::warn!(%error, "a shelf did not close whole; the journal has what it may lack");
+                }
                 *state = State::Closed;
             }
         }
@@ -182,7 +240,7 @@ impl Shelves {
         let mut result = Ok(());
         for slot in &self.slots {
             if let State::Open { shelf, .. } = std::mem::replace(&mut *slot.lock(), State::Ended) {
-                result = result.and(shelf.sync());
+                result = result.and(shelf.close());
             }
         }
         result
@@ -234,7 +292,7 @@ impl Shelves {
             State::Closed | State::Broken { .. } => {}
             State::Ended => return Err(ShelfError::Closed),
         }
-        match OpenShelf::open(&self.path(index)).map(Arc::new) {
+        match OpenShelf::open(&self.path(index), self.layout).map(Arc::new) {
             Ok(shelf) => {
                 *state = State::Open { shelf: Arc::clone(&shelf), used: Instant::now() };
                 Ok(shelf)

@@ -24,6 +24,7 @@ pub(super) struct SledShelf {
     documents: ::sled::Tree,
     tails: ::sled::Tree,
     snapshots: ::sled::Tree,
+    quarantine: ::sled::Tree,
     database: ::sled::Db,
     /// sled's data file; the lock lets one flush at a time pass (HAZARDS sled-4).
     file: Mutex<File>,
@@ -44,9 +45,10 @@ impl SledShelf {
                 return Err(ShelfError::Engine(EngineFault { words }));
             }
             Ok(Self {
-                documents: database.open_tree("documents")?,
-                tails: database.open_tree("tails")?,
-                snapshots: database.open_tree("snapshots")?,
+                documents: database.open_tree(Tree::Documents.name())?,
+                tails: database.open_tree(Tree::Tails.name())?,
+                snapshots: database.open_tree(Tree::Snapshots.name())?,
+                quarantine: database.open_tree(Tree::Quarantine.name())?,
                 database,
                 file: Mutex::new(File::open(folder.join("db"))?),
             })
@@ -58,6 +60,7 @@ impl SledShelf {
             Tree::Documents => &self.documents,
             Tree::Tails => &self.tails,
             Tree::Snapshots => &self.snapshots,
+            Tree::Quarantine => &self.quarantine,
         }
     }
 }

@@ -9,11 +9,13 @@ use bytes::Bytes;
 use tombolo_core::id::DocumentId;
 
 use super::document::{DocumentRecord, Prefix};
-use super::row::{self, BODY_BYTES_MAX};
-use super::{Change, Shelf, ShelfError, Tree};
+use super::row::body_bytes_max;
+use super::rows::Rows;
+use super::{Change, ShelfError, Tree};
 
 /// Fast, and near the ratio of the slow levels on operation bytes.
 const LEVEL: i32 = 3;
+const KEY: usize = 28;
 
 fn key(prefix: &Prefix, generation: u64, piece: u32) -> Vec<u8> {
     [&prefix[..], &generation.to_be_bytes(), &piece.to_be_bytes()].concat()
@@ -21,25 +23,22 @@ fn key(prefix: &Prefix, generation: u64, piece: u32) -> Vec<u8> {
 
 /// The rows of a generation, and how many bytes they hold.
 pub(super) fn rows(
+    rows: &Rows,
     prefix: &Prefix,
     generation: u64,
     snapshot: &[u8],
 ) -> Result<(Vec<Change>, u64), ShelfError> {
     let packed = zstd::bulk::compress(snapshot, LEVEL)?;
-    let rows = (0u32..)
-        .zip(packed.chunks(BODY_BYTES_MAX))
-        .map(|(piece, body)| {
-            let key = key(prefix, generation, piece);
-            let row = row::seal(Tree::Snapshots, &key, body);
-            (key, Some(row))
-        })
+    let changes = (0u32..)
+        .zip(packed.chunks(body_bytes_max(KEY)))
+        .map(|(piece, body)| rows.put(Tree::Snapshots, key(prefix, generation, piece), body))
         .collect();
-    Ok((rows, packed.len() as u64))
+    Ok((changes, packed.len() as u64))
 }
 
 /// The snapshot that the record names.
 pub(super) fn read(
-    shelf: &dyn Shelf,
+    rows: &Rows,
     id: &DocumentId,
     prefix: &Prefix,
     record: &DocumentRecord,
@@ -51,15 +50,15 @@ pub(super) fn read(
     let (from, below) =
         (key(prefix, record.generation, 0), key(prefix, record.generation.saturating_add(1), 0));
     let (mut packed, mut piece, mut fault) = (Vec::new(), 0u32, None);
-    shelf.scan(Tree::Snapshots, &from, Some(&below), &mut |found, row| {
+    rows.engine.scan(Tree::Snapshots, &from, Some(&below), &mut |found, row| {
         let body = if found == key(prefix, record.generation, piece) {
-            row::open(Tree::Snapshots, found, row).map_err(|fault| fault.of(id))
+            rows.mark.open(Tree::Snapshots, found, row).map_err(|fault| fault.of(id))
         } else {
             Err(damaged("a row of the snapshot is missing"))
         };
         match body {
-            Ok(body) => {
-                packed.extend_from_slice(body);
+            Ok(row) => {
+                packed.extend_from_slice(row.body);
                 piece = piece.saturating_add(1);
                 ControlFlow::Continue(())
             }
@@ -87,13 +86,13 @@ pub(super) fn read(
 
 /// Removals of every row of these generations.
 pub(super) fn removals(
-    shelf: &dyn Shelf,
+    rows: &Rows,
     prefix: &Prefix,
     generations: std::ops::Range<u64>,
 ) -> Result<Vec<Change>, ShelfError> {
     let mut changes = Vec::new();
     let (from, below) = (key(prefix, generations.start, 0), key(prefix, generations.end, 0));
-    shelf.scan(Tree::Snapshots, &from, Some(&below), &mut |found, _| {
+    rows.engine.scan(Tree::Snapshots, &from, Some(&below), &mut |found, _| {
         changes.push((found.to_vec(), None));
         ControlFlow::Continue(())
     })?;
@@ -101,9 +100,9 @@ pub(super) fn removals(
 }
 
 /// Whether any row of the document is there.
-pub(super) fn any(shelf: &dyn Shelf, prefix: &Prefix) -> Result<bool, ShelfError> {
+pub(super) fn any(rows: &Rows, prefix: &Prefix) -> Result<bool, ShelfError> {
     let mut any = false;
-    shelf.scan(
+    rows.engine.scan(
         Tree::Snapshots,
         &key(prefix, 0, 0),
         Some(&key(prefix, u64::MAX, u32::MAX)),

@@ -14,22 +14,33 @@
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use tombolo_core::id::DocumentId;
-use tombolo_core::operation::Operation;
+use tombolo_core::id::{DocumentId, ReplicaId, Seq};
+use tombolo_core::operation::{Kind, Operation, Stamp};
 
 use super::document::{DocumentRecord, Prefix};
-use super::row::{self, BODY_BYTES_MAX};
-use super::{Change, Shelf, ShelfError, Tree};
+use super::row::body_bytes_max;
+use super::rows::Rows;
+use super::{Change, ShelfError, Tree};
 
 const HEAD: usize = 37;
+const KEY: usize = 28;
+const BODY_BYTES_MAX: usize = body_bytes_max(KEY);
 
 /// Key of a piece.
 fn key(prefix: &Prefix, position: u64, piece: u32) -> Vec<u8> {
     [&prefix[..], &position.to_be_bytes(), &piece.to_be_bytes()].concat()
 }
 
+/// The prefix, position and piece of a key.
+pub(super) fn place_of(key: &[u8]) -> Option<(Prefix, u64, u32)> {
+    let key: &[u8; KEY] = key.try_into().ok()?;
+    let (prefix, rest) = key.split_first_chunk::<16>()?;
+    let (position, piece) = rest.split_first_chunk::<8>()?;
+    Some((*prefix, u64::from_be_bytes(*position), u32::from_be_bytes(piece.try_into().ok()?)))
+}
+
 /// The rows of an operation at this position.
-pub(super) fn rows(prefix: &Prefix, position: u64, operation: &Operation) -> Vec<Change> {
+pub(super) fn rows(rows: &Rows, prefix: &Prefix, position: u64, operation: &Operation) -> Vec<Change> {
     let mut first = Vec::with_capacity(BODY_BYTES_MAX.min(HEAD + operation.payload.len()));
     first.push(operation.kind.tag());
     first.extend_from_slice(&operation.replica.0);
@@ -43,45 +54,43 @@ pub(super) fn rows(prefix: &Prefix, position: u64, operation: &Operation) -> Vec
     let bodies = std::iter::once(&first[..]).chain(rest.chunks(BODY_BYTES_MAX));
     (0u32..)
         .zip(bodies)
-        .map(|(piece, body)| {
-            let key = key(prefix, position, piece);
-            let row = row::seal(Tree::Tails, &key, body);
-            (key, Some(row))
-        })
+        .map(|(piece, body)| rows.put(Tree::Tails, key(prefix, position, piece), body))
         .collect()
 }
 
-/// The payloads behind the snapshot, in order.
+/// The operations behind the snapshot, in order.
 pub(super) fn read(
-    shelf: &dyn Shelf,
+    rows: &Rows,
     id: &DocumentId,
     prefix: &Prefix,
     record: &DocumentRecord,
-) -> Result<Vec<Bytes>, ShelfError> {
+) -> Result<Vec<Operation>, ShelfError> {
     let damaged = |found| ShelfError::Damaged { document: id.clone(), found };
-    let below = record.tail_first.saturating_add(record.tail_count);
-    let mut reading = Reading {
-        position: record.tail_first,
-        piece: 0,
-        missing: 0,
-        payload: Vec::new(),
-        payloads: Vec::new(),
-    };
+    let below = record.tail_end();
+    let mut position = record.tail_first;
+    let mut reading = Reading::default();
+    let mut operations = Vec::new();
     let mut fault = None;
-    shelf.scan(
+    rows.engine.scan(
         Tree::Tails,
         &key(prefix, record.tail_first, 0),
         Some(&key(prefix, below, 0)),
         &mut |found, row| {
-            let taken = if found == key(prefix, reading.position, reading.piece) {
-                row::open(Tree::Tails, found, row).map_err(|fault| fault.of(id)).and_then(|body| {
-                    reading.take(body).ok_or_else(|| damaged("an operation is not as long as it says"))
+            let taken = if found == key(prefix, position, reading.piece) {
+                rows.mark.open(Tree::Tails, found, row).map_err(|fault| fault.of(id)).and_then(|row| {
+                    reading
+                        .take(id, row.body)
+                        .map_err(|Unreadable| damaged("an operation is not as long as it says"))
                 })
             } else {
                 Err(damaged("a row of an operation is missing"))
             };
             match taken {
-                Ok(()) => ControlFlow::Continue(()),
+                Ok(whole) => {
+                    position += u64::from(whole.is_some());
+                    operations.extend(whole);
+                    ControlFlow::Continue(())
+                }
                 Err(error) => {
                     fault = Some(error);
                     ControlFlow::Break(())
@@ -91,71 +100,106 @@ pub(super) fn read(
     )?;
     match fault {
         Some(fault) => Err(fault),
-        None if reading.position == below && reading.piece == 0 => Ok(reading.payloads),
+        None if position == below && reading.piece == 0 => Ok(operations),
         None => Err(damaged("operations at the end are missing")),
     }
 }
 
-struct Reading {
-    position: u64,
-    piece: u32,
-    /// Payload bytes of the current operation still to come.
+/// What an operation's head says.
+struct Head {
+    kind: Kind,
+    replica: ReplicaId,
+    seq: Seq,
+    stamp: Stamp,
+}
+
+/// A piece that cannot be the next one.
+pub(super) struct Unreadable;
+
+/// An operation that is put together from its pieces.
+#[derive(Default)]
+pub(super) struct Reading {
+    head: Option<Head>,
+    /// Number of the next piece.
+    pub(super) piece: u32,
+    /// Payload bytes still to come.
     missing: usize,
     payload: Vec<u8>,
-    payloads: Vec<Bytes>,
 }
 
 impl Reading {
-    /// Takes the next piece; none if it cannot be one.
-    fn take(&mut self, body: &[u8]) -> Option<()> {
+    /// Takes the next piece; gives the operation with its last one.
+    pub(super) fn take(&mut self, id: &DocumentId, body: &[u8]) -> Result<Option<Operation>, Unreadable> {
         let part = if self.piece == 0 {
-            let (head, part) = body.split_first_chunk::<HEAD>()?;
-            self.missing = u32::from_be_bytes(*head.last_chunk::<4>()?) as usize;
+            let (head, part) = body.split_first_chunk::<HEAD>().ok_or(Unreadable)?;
+            let (head, len) = decode_head(head).ok_or(Unreadable)?;
+            self.head = Some(head);
+            self.missing = len;
             part
+        } else if body.is_empty() {
+            return Err(Unreadable);
         } else {
             body
         };
-        self.missing = self.missing.checked_sub(part.len())?;
+        self.missing = self.missing.checked_sub(part.len()).ok_or(Unreadable)?;
         self.payload.extend_from_slice(part);
-        if self.missing == 0 {
-            self.payloads.push(std::mem::take(&mut self.payload).into());
-            self.position += 1;
-            self.piece = 0;
-        } else if part.is_empty() {
-            return None;
-        } else {
-            self.piece += 1;
+        self.piece = self.piece.saturating_add(1);
+        if self.missing > 0 {
+            return Ok(None);
         }
-        Some(())
+        self.piece = 0;
+        let Head { kind, replica, seq, stamp } = self.head.take().ok_or(Unreadable)?;
+        let payload = Bytes::from(std::mem::take(&mut self.payload));
+        Ok(Some(Operation { document: id.clone(), replica, seq, stamp, kind, payload }))
     }
+}
+
+fn decode_head(head: &[u8; HEAD]) -> Option<(Head, usize)> {
+    let (kind, rest) = head.split_first()?;
+    let (replica, rest) = rest.split_first_chunk::<16>()?;
+    let (seq, rest) = rest.split_first_chunk::<8>()?;
+    let (stamp, len) = rest.split_first_chunk::<8>()?;
+    let head = Head {
+        kind: Kind::from_tag(*kind)?,
+        replica: ReplicaId(*replica),
+        seq: Seq(u64::from_be_bytes(*seq)),
+        stamp: Stamp(u64::from_be_bytes(*stamp)),
+    };
+    Some((head, u32::from_be_bytes(len.try_into().ok()?) as usize))
 }
 
 /// Payload bytes of the first `count` operations.
 pub(super) fn bytes_of_first(
-    shelf: &dyn Shelf,
+    rows: &Rows,
     id: &DocumentId,
     prefix: &Prefix,
     record: &DocumentRecord,
     count: u64,
 ) -> Result<u64, ShelfError> {
     let first = DocumentRecord { tail_count: count.min(record.tail_count), ..record.clone() };
-    Ok(read(shelf, id, prefix, &first)?.iter().map(|payload| payload.len() as u64).sum())
+    Ok(read(rows, id, prefix, &first)?.iter().map(|operation| operation.payload.len() as u64).sum())
 }
 
 /// Whether any row of the document is there.
-pub(super) fn any(shelf: &dyn Shelf, prefix: &Prefix) -> Result<bool, ShelfError> {
+pub(super) fn any(rows: &Rows, prefix: &Prefix) -> Result<bool, ShelfError> {
     let mut any = false;
-    shelf.scan(Tree::Tails, &key(prefix, 0, 0), Some(&key(prefix, u64::MAX, u32::MAX)), &mut |_, _| {
+    let (from, below) = (key(prefix, 0, 0), key(prefix, u64::MAX, u32::MAX));
+    rows.engine.scan(Tree::Tails, &from, Some(&below), &mut |_, _| {
         any = true;
         ControlFlow::Break(())
     })?;
     Ok(any)
 }
 
-/// Removals of every row before this position.
-pub(super) fn removals(shelf: &dyn Shelf, prefix: &Prefix, below: u64) -> Result<Vec<Change>, ShelfError> {
+/// Removals of every row at these positions.
+pub(super) fn removals(
+    rows: &Rows,
+    prefix: &Prefix,
+    positions: std::ops::Range<u64>,
+) -> Result<Vec<Change>, ShelfError> {
     let mut changes = Vec::new();
-    shelf.scan(Tree::Tails, &key(prefix, 0, 0), Some(&key(prefix, below, 0)), &mut |found, _| {
+    let (from, below) = (key(prefix, positions.start, 0), key(prefix, positions.end, 0));
+    rows.engine.scan(Tree::Tails, &from, Some(&below), &mut |found, _| {
         changes.push((found.to_vec(), None));
         ControlFlow::Continue(())
     })?;

@@ -102,12 +102,18 @@ pub(super) struct Shard {
 impl Shard {
     pub(super) fn handle(&mut self, request: Request) -> Result<Reply, WorkerError> {
         match request {
-            Request::Compact { kind, parts } => guarded(|| match kind {
-                Kind::YjsUpdate => yjs::compact(&parts),
-                Kind::AutomergeChanges => automerge::compact(&parts),
-            })?
-            .map(Reply::Snapshot)
-            .map_err(refused),
+            Request::Compact { kind, parts } => {
+                let compact = match kind {
+                    Kind::YjsUpdate => yjs::compact,
+                    Kind::AutomergeChanges => automerge::compact,
+                    Kind::Deletion => {
+                        return Err(WorkerError::Refused {
+                            reason: "a deletion has nothing to fold".to_owned(),
+                        });
+                    }
+                };
+                guarded(|| compact(&parts))?.map(Reply::Snapshot).map_err(refused)
+            }
             Request::SessionOpen { document, parts } => self.open(document, &parts),
             Request::SessionJoin { document, peer } => self.with(document, |session| {
                 session.join(peer);

@@ -1,0 +1,122 @@
+//! A tail into a snapshot, and operations into quarantine and out of it.
+//!
+//! Order is what makes a stop harmless: new rows durable, then the record that counts them, then the old rows go.
+
+use std::sync::PoisonError;
+
+use bytes::Bytes;
+use tombolo_core::id::{DocumentId, ReplicaId, Seq};
+use tombolo_core::operation::Operation;
+
+use super::document::place;
+use super::open_shelf::OpenShelf;
+use super::quarantine::{self, SetAside};
+use super::{ShelfError, Tree, snapshot, tail};
+
+/// What a fold puts in the place of the snapshot and the first operations of the tail.
+#[derive(Clone, Debug, Default)]
+pub struct Fold {
+    /// How many operations of the tail it is about.
+    pub count: u64,
+    /// What the snapshot and the others of them are together; none if the present one stays.
+    pub snapshot: Option<Bytes>,
+    /// Those that stay in the tail, behind the rest.
+    pub keep: Vec<Operation>,
+    /// Those that go into quarantine.
+    pub set_aside: Vec<SetAside>,
+}
+
+/// What becomes of an operation in quarantine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// It goes back into the document.
+    Retry,
+    /// Its payload is given up; the same bytes stay refused.
+    Drop,
+}
+
+impl OpenShelf {
+    /// See [`Shelves::fold`](super::Shelves::fold).
+    pub(super) fn fold(&self, id: &DocumentId, fold: &Fold) -> Result<(), ShelfError> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(mut record) = self.record(id, false)?.filter(|record| record.tail_count >= fold.count)
+        else {
+            // It was deleted meanwhile.
+            return Ok(());
+        };
+        let (prefix, rows) = (place(id).0, &self.rows);
+        let gone = tail::bytes_of_first(rows, id, &prefix, &record, fold.count)?;
+        let kept: u64 = fold.keep.iter().map(|operation| operation.payload.len() as u64).sum();
+        let mut tails = tail::removals(rows, &prefix, record.tail_end()..u64::MAX)?;
+        for (position, operation) in (record.tail_end()..).zip(&fold.keep) {
+            tails.append(&mut tail::rows(rows, &prefix, position, operation));
+        }
+        let mut aside = Vec::new();
+        for operation in &fold.set_aside {
+            aside.append(&mut quarantine::rows(rows, &prefix, operation)?);
+        }
+        record.tail_first = record.tail_first.saturating_add(fold.count);
+        record.tail_count = record.tail_count - fold.count + fold.keep.len() as u64;
+        record.tail_bytes = (record.tail_bytes + kept).saturating_sub(gone);
+        record.set_aside += fold.set_aside.len() as u64;
+        if let Some(snapshot) = &fold.snapshot {
+            record.generation = record.generation.saturating_add(1);
+            record.snapshot_bytes = snapshot.len() as u64;
+            // A fold that was stopped before its record may have left rows of this generation, and more of them.
+            let mut changes = snapshot::removals(rows, &prefix, record.generation..u64::MAX)?;
+            let (mut pieces, stored) = snapshot::rows(rows, &prefix, record.generation, snapshot)?;
+            changes.append(&mut pieces);
+            record.snapshot_stored = stored;
+            rows.engine.batch(Tree::Snapshots, changes)?;
+        }
+        let row = record.to_row(rows, id)?;
+        rows.engine.batch(Tree::Tails, tails)?;
+        rows.engine.batch(Tree::Quarantine, aside)?;
+        rows.engine.sync()?;
+        self.write_records(vec![row])?;
+        let _nobody_reads = self.reading.write().unwrap_or_else(PoisonError::into_inner);
+        rows.engine.batch(Tree::Tails, tail::removals(rows, &prefix, 0..record.tail_first)?)?;
+        rows.engine.batch(Tree::Snapshots, snapshot::removals(rows, &prefix, 0..record.generation)?)
+    }
+
+    /// See [`Shelves::release`](super::Shelves::release).
+    pub(super) fn release(
+        &self,
+        id: &DocumentId,
+        (replica, seq): (ReplicaId, Seq),
+        release: Release,
+    ) -> Result<bool, ShelfError> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (prefix, rows) = (place(id).0, &self.rows);
+        let Some(mut record) = self.record(id, false)? else { return Ok(false) };
+        let named = |aside: &SetAside| (aside.operation.replica, aside.operation.seq) == (replica, seq);
+        let Some(mut aside) = quarantine::read(rows, id, &prefix)?.into_iter().find(named) else {
+            return Ok(false);
+        };
+        if aside.dropped {
+            return Ok(release == Release::Drop);
+        }
+        match release {
+            Release::Drop => {
+                aside.operation.payload = Bytes::new();
+                aside.dropped = true;
+                rows.engine.batch(Tree::Quarantine, quarantine::rows(rows, &prefix, &aside)?)?;
+                rows.engine.sync()?;
+            }
+            Release::Retry => {
+                let position = record.tail_end();
+                let mut changes = tail::removals(rows, &prefix, position..u64::MAX)?;
+                changes.append(&mut tail::rows(rows, &prefix, position, &aside.operation));
+                rows.engine.batch(Tree::Tails, changes)?;
+                rows.engine.sync()?;
+                record.tail_count += 1;
+                record.tail_bytes += aside.operation.payload.len() as u64;
+                record.set_aside = record.set_aside.saturating_sub(1);
+                self.write_records(vec![record.to_row(rows, id)?])?;
+                rows.engine.batch(Tree::Quarantine, quarantine::removals(rows, &prefix, replica, seq)?)?;
+                rows.engine.sync()?;
+            }
+        }
+        Ok(true)
+    }
+}
