@@ -15,6 +15,7 @@ mod error;
 mod identity;
 mod idle;
 pub mod journal;
+pub mod maintain;
 pub mod shelf;
 mod store;
 mod stuck;

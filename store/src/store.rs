@@ -16,6 +16,7 @@ use crate::error::{OpenError, StoreError};
 use crate::identity::{self, Lock};
 use crate::idle::Idle;
 use crate::journal::{Journal, JournalConfig, Latency, Replay};
+use crate::maintain::{self, Progress, Verification};
 use crate::shelf::Shelves;
 use crate::takeover::Takeover;
 use crate::worker::Worker;
@@ -222,6 +223,11 @@ impl Store {
             result?;
         }
         inner.takeover.flush().map_err(|reason| StoreError::Takeover { reason })
+    }
+
+    /// Looks at everything that is stored while the store is in use. Blocking.
+    pub fn verify(&self, progress: &mut dyn FnMut(Progress)) -> Verification {
+        maintain::verify_open(&self.life.inner, progress)
     }
 
     /// Makes everything durable, puts it on the shelf and ends the threads. Once; later calls do nothing.

@@ -16,7 +16,7 @@
 //! it may still be the one before. What is neither is named by [`Found::faults`]. Version 1 only counted:
 //! `TMBLCNS1` (8), number of documents (8), CRC-32 of the bytes before (4).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::ops::ControlFlow;
@@ -66,6 +66,12 @@ pub(super) struct Expected {
 }
 
 impl Expected {
+    /// Keys of documents that should be here.
+    pub(super) fn keys(&self) -> BTreeSet<Vec<u8>> {
+        let there = self.documents.iter().filter(|(_, announced)| announced.newest.is_some());
+        there.filter(|(_, announced)| announced.or != Some(None)).map(|(key, _)| key.clone()).collect()
+    }
+
     /// How many documents there are at least.
     pub(super) fn count(&self) -> u64 {
         let certain = self.documents.values().filter(|a| a.newest.is_some() && a.or.is_none()).count();

@@ -58,12 +58,11 @@ pub(super) fn open(folder: &Path, wanted: u16) -> Result<Layout, ShelfError> {
         return Ok(layout);
     }
     let path = folder.join("layout");
-    let count = match fs::read(&path) {
-        Ok(bytes) => decode_1(&bytes).ok_or(ShelfError::Layout { path: path.clone() })?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => wanted.max(1),
-        Err(error) => return Err(error.into()),
+    let layout = match read_1(folder)? {
+        Some(layout) => layout,
+        None if path.exists() => return Err(ShelfError::Layout { path }),
+        None => Layout { count: wanted.max(1), mark: Mark::random()? },
     };
-    let layout = Layout { count, mark: Mark::random()? };
     write(&path, &layout.encode(*MAGIC))?;
     sync_folder(folder)?;
     Ok(layout)
@@ -73,6 +72,18 @@ pub(super) fn open(folder: &Path, wanted: u16) -> Result<Layout, ShelfError> {
 pub(super) fn read(folder: &Path) -> Result<Option<Layout>, ShelfError> {
     match fs::read(folder.join("layout")) {
         Ok(bytes) => Ok(Layout::decode(&bytes, *MAGIC)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The layout of this folder, if it has one of version 1: its rows have no mark, so it is given one.
+pub(super) fn read_1(folder: &Path) -> Result<Option<Layout>, ShelfError> {
+    match fs::read(folder.join("layout")) {
+        Ok(bytes) => match decode_1(&bytes) {
+            Some(count) => Ok(Some(Layout { count, mark: Mark::random()? })),
+            None => Ok(None),
+        },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.into()),
     }

@@ -8,10 +8,12 @@
 //! The engine stands behind the small trait [`Shelf`], so that another one runs the same tests.
 
 mod census; // how many documents a shelf has, kept outside it
+mod closed; // shelves that nobody has open, for verify and repair
 mod document; // the record of one document
 mod error; // what can be wrong
 mod fill; // operations into a shelf
 mod fold; // a tail into a snapshot, operations in and out of quarantine
+mod inspect; // every row, and what is wrong with it
 mod layout; // how documents are spread, and the store's mark
 #[cfg(test)]
 mod memory; // a model of the trait for the same tests
@@ -20,6 +22,8 @@ mod open_shelf; // one shelf and what orders its users
 mod quarantine; // operations that are kept and not served
 mod row; // version, checksum, key bound in
 mod rows; // an engine with the store's mark
+mod salvage; // what is intact, whatever the engine says
+mod seal; // what the files of a closed shelf were
 mod shelves; // many shelves by hash of the name
 mod sled; // sled 0.34.7: flush + fdatasync
 mod snapshot; // a folded state in small rows
@@ -30,10 +34,14 @@ mod tests;
 use std::fmt::Debug;
 use std::ops::ControlFlow;
 
+pub use closed::ClosedShelves;
 pub use document::DocumentRecord;
 pub use error::ShelfError;
 pub use fold::{Fold, Release};
+pub(crate) use inspect::words;
+pub use inspect::{Fault, Inspection};
 pub use quarantine::SetAside;
+pub use salvage::Rescued;
 pub use shelves::{Contents, Shelves, Stored, Stuck};
 
 /// The ordered maps of a shelf. Separate, because small and large values in one rewrite each other

@@ -1,6 +1,6 @@
 //! One open shelf: what orders those who read, fill and fold the documents on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError, RwLock};
@@ -13,7 +13,7 @@ use super::layout::Layout;
 use super::quarantine::{self, SetAside};
 use super::rows::Rows;
 use super::shelves::Stored;
-use super::{Change, ShelfError, Tree, census, open, snapshot, tail};
+use super::{Change, ShelfError, Tree, census, open, seal, snapshot, tail};
 
 /// An open shelf.
 #[derive(Debug)]
@@ -42,6 +42,7 @@ impl OpenShelf {
         if let Some(fault) = expected.fault {
             tracing::error!(folder = %folder.display(), fault, "the census of a shelf is damaged; run tombolo verify");
         }
+        seal::remove(folder)?;
         let engine = open::open(folder, expected.count())?;
         let rows = Rows { engine: Box::new(engine), mark: layout.mark };
         let (found, digests) = census::check(&rows, &expected)?;
@@ -82,6 +83,11 @@ impl OpenShelf {
             Some(census) if !dirty.0 => Ok(census.done()?),
             _ => Ok(()),
         }
+    }
+
+    /// Keys of documents that are known not to be as they should.
+    pub(super) fn fault_keys(&self) -> BTreeSet<Vec<u8>> {
+        self.faults.keys().cloned().collect()
     }
 
     /// See [`Shelves::record`](super::Shelves::record).
@@ -143,6 +149,37 @@ impl OpenShelf {
             Some(census) if census.is_long() => census.rewrite(&self.rows, &self.faults),
             _ => Ok(()),
         }
+    }
+
+    /// Puts a document here as it is elsewhere, in the place of nothing.
+    pub(super) fn put(&self, stored: &Stored, id: &DocumentId, set_aside: &[SetAside]) -> Result<(), ShelfError> {
+        let mut dirty = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        dirty.0 = true;
+        let (prefix, rows) = (place(id).0, &self.rows);
+        let mut record = DocumentRecord {
+            generation: u64::from(stored.snapshot.is_some()),
+            tail_count: stored.tail.len() as u64,
+            tail_bytes: stored.tail.iter().map(|operation| operation.payload.len() as u64).sum(),
+            set_aside: set_aside.len() as u64,
+            ..stored.record.clone()
+        };
+        if let Some(snapshot) = &stored.snapshot {
+            let (changes, packed) = snapshot::rows(rows, &prefix, record.generation, snapshot)?;
+            (record.snapshot_bytes, record.snapshot_stored) = (snapshot.len() as u64, packed);
+            rows.engine.batch(Tree::Snapshots, changes)?;
+        }
+        let mut changes = Vec::new();
+        for (position, operation) in (record.tail_first..).zip(&stored.tail) {
+            changes.append(&mut tail::rows(rows, &prefix, position, operation));
+        }
+        rows.engine.batch(Tree::Tails, changes)?;
+        for aside in set_aside {
+            rows.engine.batch(Tree::Quarantine, quarantine::rows(rows, &prefix, aside)?)?;
+        }
+        rows.engine.sync()?;
+        self.write_records(vec![record.to_row(rows, id)?])?;
+        dirty.0 = false;
+        Ok(())
     }
 
     /// Appends documents behind `after` that have content, at most `limit`, with their records.

@@ -124,12 +124,12 @@ pub(super) fn read(rows: &Rows, id: &DocumentId, prefix: &Prefix) -> Result<Vec<
     let (from, below) = bounds(prefix);
     let damaged =
         || ShelfError::Damaged { document: id.clone(), found: "an operation in quarantine is not whole" };
-    let mut found: Vec<Reading> = Vec::new();
+    let mut reader = Reader::default();
     let mut fault = None;
     rows.engine.scan(Tree::Quarantine, &from, Some(&below), &mut |key, row| {
         let taken = match rows.mark.open(Tree::Quarantine, key, row) {
             Err(error) => Err(error.of(id)),
-            Ok(row) => take(&mut found, id, key, row.body).ok_or_else(damaged),
+            Ok(row) => reader.take(id, key, row.body).ok_or_else(damaged),
         };
         match taken {
             Ok(()) => ControlFlow::Continue(()),
@@ -141,7 +141,38 @@ pub(super) fn read(rows: &Rows, id: &DocumentId, prefix: &Prefix) -> Result<Vec<
     })?;
     match fault {
         Some(fault) => Err(fault),
-        None => found.into_iter().map(|reading| reading.end().ok_or_else(damaged)).collect(),
+        None => reader.end().ok_or_else(damaged),
+    }
+}
+
+/// Puts operations together from their rows, which come in the order of keys.
+#[derive(Default)]
+pub(super) struct Reader {
+    found: Vec<Reading>,
+}
+
+impl Reader {
+    /// Takes the next row: a new operation or more of the last one.
+    pub(super) fn take(&mut self, id: &DocumentId, key: &[u8], body: &[u8]) -> Option<()> {
+        let (_, name) = key.split_first_chunk::<16>()?;
+        let (replica, rest) = name.split_first_chunk::<16>()?;
+        let (seq, piece) = rest.split_first_chunk::<8>()?;
+        let (replica, seq) = (ReplicaId(*replica), Seq(u64::from_be_bytes(*seq)));
+        if u32::from_be_bytes(piece.try_into().ok()?) == 0 {
+            self.found.push(decode(id, replica, seq, body)?);
+            return Some(());
+        }
+        let last = self.found.last_mut()?;
+        if (last.aside.operation.replica, last.aside.operation.seq) != (replica, seq) {
+            return None;
+        }
+        last.payload.extend_from_slice(body);
+        Some(())
+    }
+
+    /// All of them, if each is whole.
+    pub(super) fn end(self) -> Option<Vec<SetAside>> {
+        self.found.into_iter().map(Reading::end).collect()
     }
 }
 
@@ -159,24 +190,6 @@ impl Reading {
         self.aside.operation.payload = self.payload.into();
         whole.then_some(self.aside)
     }
-}
-
-/// Takes the next row: a new operation or more of the last one.
-fn take(found: &mut Vec<Reading>, id: &DocumentId, key: &[u8], body: &[u8]) -> Option<()> {
-    let (_, name) = key.split_first_chunk::<16>()?;
-    let (replica, rest) = name.split_first_chunk::<16>()?;
-    let (seq, piece) = rest.split_first_chunk::<8>()?;
-    let (replica, seq) = (ReplicaId(*replica), Seq(u64::from_be_bytes(*seq)));
-    if u32::from_be_bytes(piece.try_into().ok()?) == 0 {
-        found.push(decode(id, replica, seq, body)?);
-        return Some(());
-    }
-    let last = found.last_mut()?;
-    if (last.aside.operation.replica, last.aside.operation.seq) != (replica, seq) {
-        return None;
-    }
-    last.payload.extend_from_slice(body);
-    Some(())
 }
 
 fn decode(id: &DocumentId, replica: ReplicaId, seq: Seq, body: &[u8]) -> Option<Reading> {

@@ -14,10 +14,11 @@ use tombolo_core::operation::Operation;
 
 use super::document::{DocumentRecord, place};
 use super::fold::{Fold, Release};
+use super::inspect::Inspection;
 use super::layout::{self, Layout};
 use super::open_shelf::OpenShelf;
 use super::quarantine::SetAside;
-use super::{ShelfError, open};
+use super::{ShelfError, open, seal};
 
 /// Everything stored of a document: the snapshot and the payloads behind it, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +41,12 @@ pub struct Stored {
 }
 
 impl Stored {
+    /// Deletes it; what is known of it stays.
+    pub(crate) fn delete(&mut self, at_ms: u64) {
+        self.record.delete(at_ms);
+        (self.snapshot, self.tail) = (None, Vec::new());
+    }
+
     /// Its content without names.
     #[must_use]
     pub fn into_contents(self) -> Contents {
@@ -164,6 +171,14 @@ impl Shelves {
         self.write(self.index(id), |shelf| shelf.fold(id, fold))
     }
 
+    /// Puts a document here as it is elsewhere; there must be none of that name.
+    ///
+    /// # Errors
+    /// [`ShelfError`] if it cannot be written.
+    pub fn put(&self, id: &DocumentId, stored: &Stored, set_aside: &[SetAside]) -> Result<(), ShelfError> {
+        self.write(self.index(id), |shelf| shelf.put(stored, id, set_aside))
+    }
+
     /// Puts an operation in quarantine back into its document, or gives it up; false if there is none of that name.
     ///
     /// # Errors
@@ -202,6 +217,23 @@ impl Shelves {
         Ok(found)
     }
 
+    /// Number of shelves.
+    #[must_use]
+    pub fn count(&self) -> u16 {
+        self.layout.count
+    }
+
+    /// Looks at every row of a shelf, while others use it.
+    ///
+    /// # Errors
+    /// [`ShelfError`] if it does not open; what is wrong with it is in the result.
+    pub fn inspect(&self, index: u16) -> Result<Inspection, ShelfError> {
+        match self.shelf_if_made(usize::from(index))? {
+            Some(shelf) => Ok(shelf.inspect(&shelf.fault_keys(), &mut || ())),
+            None => Ok(Inspection::default()),
+        }
+    }
+
     /// Bytes of all shelves on the disk.
     #[must_use]
     pub fn size_on_disk(&self) -> u64 {
@@ -218,16 +250,20 @@ impl Shelves {
 
     /// Closes shelves that nobody used for so long.
     pub fn close_idle(&self, idle: Duration) {
-        for slot in &self.slots {
+        for (index, slot) in self.slots.iter().enumerate() {
             let mut state = slot.lock();
             if let State::Open { shelf, used } = &*state
                 && used.elapsed() >= idle
                 && Arc::strong_count(shelf) == 1
             {
-                if let Err(error) = shelf.close() {
-                    tracing::warn!(%error, "a shelf did not close whole; the journal has what it may lack");
-                }
+                let closed = shelf.close();
                 *state = State::Closed;
+                if let Err(error) = closed {
+                    tracing::warn!(%error, "a shelf did not close whole; the journal has what it may lack");
+                    continue;
+                }
+                // Under the slot's lock: whoever opens it next removes the seal first.
+                self.seal(index);
             }
         }
     }
@@ -238,12 +274,25 @@ impl Shelves {
     /// The first thing that the engine says.
     pub fn close(&self) -> Result<(), ShelfError> {
         let mut result = Ok(());
-        for slot in &self.slots {
-            if let State::Open { shelf, .. } = std::mem::replace(&mut *slot.lock(), State::Ended) {
-                result = result.and(shelf.close());
+        for (index, slot) in self.slots.iter().enumerate() {
+            let state = std::mem::replace(&mut *slot.lock(), State::Ended);
+            if let State::Open { shelf, .. } = state {
+                let closed = shelf.close();
+                // Somebody may still be reading; then it stays without a seal.
+                if closed.is_ok() && Arc::into_inner(shelf).map(drop).is_some() {
+                    self.seal(index);
+                }
+                result = result.and(closed);
             }
         }
         result
+    }
+
+    /// Without a seal a shelf is as good as before; only verify can say less of it.
+    fn seal(&self, index: usize) {
+        if let Err(error) = seal::write(&self.path(index)) {
+            tracing::info!(%error, "a closed shelf was not sealed");
+        }
     }
 
     fn index(&self, id: &DocumentId) -> usize {

@@ -16,6 +16,8 @@ use super::{Change, ShelfError, Tree};
 /// Fast, and near the ratio of the slow levels on operation bytes.
 const LEVEL: i32 = 3;
 const KEY: usize = 28;
+/// What bytes that no record vouches for may unpack to.
+const BYTES_MAX: usize = 1024 * 1024 * 1024;
 
 fn key(prefix: &Prefix, generation: u64, piece: u32) -> Vec<u8> {
     [&prefix[..], &generation.to_be_bytes(), &piece.to_be_bytes()].concat()
@@ -28,7 +30,10 @@ pub(super) fn rows(
     generation: u64,
     snapshot: &[u8],
 ) -> Result<(Vec<Change>, u64), ShelfError> {
-    let packed = zstd::bulk::compress(snapshot, LEVEL)?;
+    let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
+    // Rows have checksums of their own; this one says that they belong together.
+    compressor.include_checksum(true)?;
+    let packed = compressor.compress(snapshot)?;
     let changes = (0u32..)
         .zip(packed.chunks(body_bytes_max(KEY)))
         .map(|(piece, body)| rows.put(Tree::Snapshots, key(prefix, generation, piece), body))
@@ -82,6 +87,14 @@ pub(super) fn read(
         return Err(damaged("the snapshot unpacks to another size"));
     }
     Ok(Some(snapshot.into()))
+}
+
+/// Unpacks rows of which no record tells how long they are; none if they are not one snapshot.
+pub(super) fn unpack(packed: &[u8]) -> Option<Bytes> {
+    let len = zstd::zstd_safe::get_frame_content_size(packed).ok()??;
+    let len = usize::try_from(len).ok().filter(|len| *len <= BYTES_MAX)?;
+    let snapshot = zstd::bulk::decompress(packed, len).ok()?;
+    (snapshot.len() == len).then(|| snapshot.into())
 }
 
 /// Removals of every row of these generations.

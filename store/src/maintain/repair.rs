@@ -1,0 +1,169 @@
+//! Repair: everything that is intact, into a new folder beside the damaged one.
+//!
+//! The damaged folder is only read. Documents that are whole are taken as they are; of the others every intact
+//! operation is taken, from the shelf's files and from the journal; what is not is counted and named. The copy has
+//! an incarnation of its own, so that whoever syncs with it sees that it may have gone backwards.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tombolo_core::id::DocumentId;
+use tombolo_core::operation::{Kind, Operation};
+use tombolo_core::update::Update;
+
+use super::{MaintainError, Progress, scratch};
+use crate::disk::FileDisk;
+use crate::identity;
+use crate::journal;
+use crate::shelf::{ClosedShelves, Rescued, Shelves, Stored};
+
+/// What a repair did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Repair {
+    /// Documents taken as they were.
+    pub whole: u64,
+    /// Documents of which something is missing, by name.
+    pub mended: Vec<DocumentId>,
+    /// Documents of which nothing was found, by name.
+    pub lost: Vec<DocumentId>,
+    /// Operations in the copy, those folded into snapshots not counted.
+    pub operations: u64,
+    /// Those of them that only the journal had.
+    pub from_journal: u64,
+    /// Operations that are known to be missing.
+    pub missing: u64,
+}
+
+/// Shelves of a copy if the original does not tell.
+const SHELVES: u16 = 16;
+
+/// Saves what is intact in `folder`, which no process may use, to `to`, which must not exist. Blocking.
+///
+/// # Errors
+/// [`MaintainError`] if the folder cannot be read or the copy not written; `to` is of no use then.
+pub fn repair(
+    folder: &Path,
+    to: &Path,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Repair, MaintainError> {
+    if !folder.is_dir() {
+        return Err(MaintainError::Missing { path: folder.to_owned() });
+    }
+    if to.exists() {
+        return Err(MaintainError::Taken { path: to.to_owned() });
+    }
+    let _lock = identity::lock(folder)?;
+    let mut journaled = journal_of(folder)?;
+    fs::create_dir_all(to)?;
+    let closed = ClosedShelves::open(&folder.join("shelf"))?;
+    let count = closed.as_ref().map_or(SHELVES, ClosedShelves::count);
+    let copy = Shelves::open(&to.join("shelf"), count)?;
+    let mut repair = Repair::default();
+    if let Some(closed) = &closed {
+        let of = (0..count).map(|index| closed.bytes(index)).sum();
+        let mut done = 0;
+        for index in 0..count {
+            closed.salvage(index, &scratch(folder), &mut |rescued| {
+                let operations = journaled.remove(&rescued.id).unwrap_or_default();
+                repair.take(&copy, rescued, operations)
+            })?;
+            done += closed.bytes(index);
+            progress(Progress { done, of });
+        }
+    }
+    for (id, operations) in journaled {
+        let rescued = Rescued { id, stored: Stored::default(), set_aside: Vec::new(), whole: true };
+        repair.take(&copy, rescued, operations)?;
+    }
+    copy.close()?;
+    identity::carry_over(folder, to)?;
+    Ok(repair)
+}
+
+/// Puts a repaired copy in the place of the damaged folder; gives back where that is now.
+///
+/// # Errors
+/// What the system says; if the second of two renames fails the damaged folder keeps its new name.
+pub fn apply(folder: &Path, repaired: &Path) -> Result<PathBuf, MaintainError> {
+    let _lock = identity::lock(folder)?;
+    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let aside = (1u32..).map(|n| folder.with_file_name(format!("{name}.damaged-{n}"))).find(|path| !path.exists());
+    let aside = aside.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::AlreadyExists))?;
+    fs::rename(folder, &aside)?;
+    fs::rename(repaired, folder)?;
+    let parent = std::path::absolute(folder)?;
+    parent.parent().map_or(Ok(()), |parent| fs::File::open(parent)?.sync_all())?;
+    Ok(aside)
+}
+
+/// Every intact operation of the journal by document, in the order of names, each once.
+fn journal_of(folder: &Path) -> Result<BTreeMap<DocumentId, Vec<Operation>>, MaintainError> {
+    let mut found: BTreeMap<DocumentId, Vec<Operation>> = BTreeMap::new();
+    let path = folder.join("journal");
+    if path.is_dir() {
+        journal::salvage(&FileDisk::open(&path)?, &mut |_, operation| {
+            found.entry(operation.document.clone()).or_default().push(operation);
+        })?;
+    }
+    for operations in found.values_mut() {
+        operations.sort_by_key(|operation| (operation.replica, operation.seq));
+        operations.dedup_by_key(|operation| (operation.replica, operation.seq));
+    }
+    Ok(found)
+}
+
+impl Repair {
+    fn take(
+        &mut self,
+        copy: &Shelves,
+        mut rescued: Rescued,
+        journaled: Vec<Operation>,
+    ) -> Result<(), MaintainError> {
+        if !rescued.whole {
+            drop_invalid(&mut rescued.stored);
+        }
+        let missing = self.add_journal(&mut rescued, journaled);
+        let Rescued { id, stored, set_aside, whole } = rescued;
+        let empty = stored.snapshot.is_none() && stored.tail.is_empty() && stored.record.deleted_ms == 0;
+        if empty && !whole {
+            self.lost.push(id);
+            return Ok(());
+        }
+        copy.put(&id, &stored, &set_aside)?;
+        self.operations += stored.tail.len() as u64;
+        self.missing += missing;
+        if whole && missing == 0 { self.whole += 1 } else { self.mended.push(id) }
+        Ok(())
+    }
+
+    /// Adds what the shelf does not have; gives back how many operations neither has.
+    fn add_journal(&mut self, rescued: &mut Rescued, journaled: Vec<Operation>) -> u64 {
+        let stored = &mut rescued.stored;
+        let names: BTreeSet<_> = stored.tail.iter().map(|operation| (operation.replica, operation.seq)).collect();
+        let mut missing = 0;
+        for operation in journaled {
+            let (replica, seq) = (operation.replica, operation.seq);
+            let have = stored.record.version.get(replica);
+            // A whole document has everything below its version; of another one that is not certain.
+            if names.contains(&(replica, seq)) || (rescued.whole && seq <= have) {
+                continue;
+            }
+            missing += seq.0.saturating_sub(have.0).saturating_sub(1);
+            stored.record.version.advance(replica, seq);
+            if operation.kind == Kind::Deletion {
+                stored.delete(operation.stamp.ms());
+            } else if stored.record.deleted_ms == 0 {
+                stored.tail.push(operation);
+                self.from_journal += 1;
+            }
+        }
+        missing
+    }
+}
+
+/// Rows can be intact and not belong together; nothing that no client could have sent is served.
+fn drop_invalid(stored: &mut Stored) {
+    let valid = |kind: Kind, bytes: &bytes::Bytes| kind != Kind::YjsUpdate || Update::parse(bytes.clone()).is_ok();
+    stored.tail.retain(|operation| valid(operation.kind, &operation.payload));
+}

@@ -1,0 +1,246 @@
+//! Everything that is intact of a shelf, for repair.
+//!
+//! Documents that the engine still gives whole are handed over as they are. The others are put together from rows
+//! that are found in the bytes of the shelf's files, whatever the engine makes of them: a row says which key it
+//! belongs to ([`Mark::carve`]). An operation has a name and is applied once, so one too many does no harm.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use tombolo_core::id::{DocumentId, ReplicaId, Seq};
+use tombolo_core::operation::{Kind, Operation};
+
+use super::document::{DocumentRecord, Prefix, place};
+use super::open_shelf::OpenShelf;
+use super::quarantine::{self, SetAside};
+use super::row::{Mark, Row};
+use super::shelves::Stored;
+use super::{Tree, VALUE_BYTES_MAX, snapshot, tail};
+
+/// Bytes of a file that are looked at together.
+const WINDOW: usize = 8 * 1024 * 1024;
+
+/// What is intact of a document.
+#[derive(Clone, Debug)]
+pub struct Rescued {
+    /// Which.
+    pub id: DocumentId,
+    /// Its content.
+    pub stored: Stored,
+    /// What of it is in quarantine.
+    pub set_aside: Vec<SetAside>,
+    /// Whether it is all that was there, as far as rows can tell.
+    pub whole: bool,
+}
+
+/// What could not be handed over through the engine.
+pub(super) enum Rest {
+    /// Documents of these keys.
+    These(BTreeSet<Vec<u8>>),
+    /// Whatever is there, and these at least.
+    Everything(BTreeSet<Vec<u8>>),
+}
+
+impl Rest {
+    /// Whether there is anything to look for.
+    pub(super) fn is_some(&self) -> bool {
+        matches!(self, Self::These(keys) if !keys.is_empty()) || matches!(self, Self::Everything(_))
+    }
+}
+
+impl OpenShelf {
+    /// Hands over what is whole; gives back what is not.
+    pub(super) fn hand_over<E: From<io::Error>>(
+        &self,
+        expected: BTreeSet<Vec<u8>>,
+        take: &mut dyn FnMut(Rescued) -> Result<(), E>,
+    ) -> Result<Rest, E> {
+        let mut keys = expected;
+        let scanned = self.rows.engine.scan(Tree::Documents, &[], None, &mut |key, _| {
+            keys.insert(key.to_vec());
+            ControlFlow::Continue(())
+        });
+        let mut rest = BTreeSet::new();
+        for key in keys {
+            let Ok(id) = DocumentId::from_key(&key) else { continue };
+            let (loaded, set_aside) = (self.load(&id, false), self.set_aside(&id));
+            match (loaded, set_aside) {
+                (Ok(Some(stored)), Ok(set_aside)) => take(Rescued { id, stored, set_aside, whole: true })?,
+                _ => {
+                    rest.insert(key);
+                }
+            }
+        }
+        Ok(if scanned.is_ok() { Rest::These(rest) } else { Rest::Everything(rest) })
+    }
+}
+
+/// Rows of one document, found in the bytes of files. Of one key there may be several, because an engine leaves
+/// older ones behind.
+#[derive(Default)]
+struct Carving {
+    id: Option<DocumentId>,
+    records: Vec<DocumentRecord>,
+    operations: BTreeMap<u64, BTreeMap<u32, Vec<Vec<u8>>>>,
+    snapshots: BTreeMap<u64, BTreeMap<u32, Vec<Vec<u8>>>>,
+    quarantine: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+/// Puts documents together from the bytes of these files.
+pub(super) fn carve<E: From<io::Error>>(
+    files: &[(String, PathBuf)],
+    mark: Mark,
+    rest: &Rest,
+    take: &mut dyn FnMut(Rescued) -> Result<(), E>,
+) -> Result<(), E> {
+    let (Rest::These(keys) | Rest::Everything(keys)) = rest;
+    let only: Option<BTreeSet<Prefix>> = match rest {
+        Rest::These(_) => Some(keys.iter().filter_map(|key| prefix_of(key)).collect()),
+        Rest::Everything(_) => None,
+    };
+    let mut carvings: BTreeMap<Prefix, Carving> = BTreeMap::new();
+    for key in keys {
+        if let Ok(id) = DocumentId::from_key(key) {
+            let prefix = place(&id).0;
+            carvings.entry(prefix).or_default().id = Some(id);
+        }
+    }
+    for (_, path) in files {
+        read_in_windows(File::open(path)?, |bytes| {
+            mark.carve(bytes, |found| {
+                let prefix = match found.tree {
+                    Tree::Documents => prefix_of(found.key),
+                    _ => found.key.first_chunk().copied(),
+                };
+                if let Some(prefix) = prefix.filter(|p| only.as_ref().is_none_or(|only| only.contains(p)))
+                    && let Ok(row) = mark.open(found.tree, found.key, found.row)
+                {
+                    carvings.entry(prefix).or_default().add(found.tree, found.key, row);
+                }
+            });
+        })?;
+    }
+    carvings.into_values().filter_map(Carving::put_together).try_for_each(take)
+}
+
+fn prefix_of(key: &[u8]) -> Option<Prefix> {
+    DocumentId::from_key(key).ok().map(|id| place(&id).0)
+}
+
+/// Calls for windows that overlap by the longest row, so that each row is whole in one.
+fn read_in_windows(mut file: File, mut look: impl FnMut(&[u8])) -> io::Result<()> {
+    let mut window = Vec::with_capacity(WINDOW + VALUE_BYTES_MAX);
+    loop {
+        let read = Read::by_ref(&mut file).take(WINDOW as u64).read_to_end(&mut window)?;
+        look(&window);
+        if read == 0 {
+            return Ok(());
+        }
+        window.drain(..window.len().saturating_sub(VALUE_BYTES_MAX));
+    }
+}
+
+impl Carving {
+    fn add(&mut self, tree: Tree, key: &[u8], row: Row<'_>) {
+        let keep = |found: &mut Vec<Vec<u8>>| {
+            if !found.iter().any(|body| body == row.body)
+            {
+                found.push(row.body.to_vec());
+            }
+        };
+        match tree {
+            Tree::Documents => {
+                self.id = DocumentId::from_key(key).ok();
+                self.records.extend(DocumentRecord::decode(row));
+            }
+            Tree::Tails | Tree::Snapshots => {
+                let Some((_, number, piece)) = tail::place_of(key) else { return };
+                let map = if tree == Tree::Tails { &mut self.operations } else { &mut self.snapshots };
+                keep(map.entry(number).or_default().entry(piece).or_default());
+            }
+            Tree::Quarantine => {
+                // The later one in the file is as good as any.
+                self.quarantine.insert(key.to_vec(), row.body.to_vec());
+            }
+        }
+    }
+
+    fn put_together(mut self) -> Option<Rescued> {
+        let id = self.id.clone()?;
+        // Positions and generations only grow.
+        self.records.sort_by_key(|record| (record.tail_end(), record.generation, record.deleted_ms));
+        let newest = self.records.pop();
+        let deleted = newest.as_ref().filter(|record| record.deleted_ms > 0);
+        if let Some(record) = deleted {
+            let stored = Stored { record: record.clone(), ..Stored::default() };
+            return Some(Rescued { id, stored, set_aside: Vec::new(), whole: true });
+        }
+        let from = newest.as_ref().map_or(0, |record| record.tail_first);
+        let generation = newest.as_ref().map_or(0, |record| record.generation);
+        let (of, snapshot) = self.newest_snapshot();
+        // Without the snapshot of that record, older operations may still be what it was made of.
+        let from = if of == generation { from } else { 0 };
+        let operations = self.operations(&id, from);
+        let set_aside = self.set_aside(&id);
+        let counted = newest.as_ref().map(|record| record.tail_count);
+        let whole = of == generation && counted == Some(operations.len() as u64);
+        let mut record = newest.unwrap_or_default();
+        for operation in &operations {
+            record.version.advance(operation.replica, operation.seq);
+        }
+        let stored = Stored { record, snapshot, tail: operations };
+        Some(Rescued { id, stored, set_aside, whole })
+    }
+
+    /// The newest generation whose pieces are all here, with its number; 0 if there is none.
+    fn newest_snapshot(&self) -> (u64, Option<Bytes>) {
+        for (generation, pieces) in self.snapshots.iter().rev() {
+            // A generation is written once, or again by a fold that was cut off: then its pieces do not fit.
+            let contiguous = pieces.keys().copied().eq(0..u32::try_from(pieces.len()).unwrap_or(u32::MAX));
+            let packed: Vec<u8> =
+                pieces.values().filter_map(|bodies| bodies.last()).flat_map(|body| body.iter().copied()).collect();
+            if contiguous && let Some(snapshot) = snapshot::unpack(&packed) {
+                return (*generation, Some(snapshot));
+            }
+        }
+        (0, None)
+    }
+
+    /// Operations from this position on, by name and in the order of positions.
+    fn operations(&self, id: &DocumentId, from: u64) -> Vec<Operation> {
+        let mut names: BTreeSet<(ReplicaId, Seq)> = BTreeSet::new();
+        let mut operations = Vec::new();
+        for pieces in self.operations.range(from..).map(|(_, pieces)| pieces) {
+            let firsts = pieces.get(&0).into_iter().flatten();
+            for operation in firsts.filter_map(|first| whole_operation(id, first, pieces)) {
+                if operation.kind != Kind::Deletion && names.insert((operation.replica, operation.seq)) {
+                    operations.push(operation);
+                }
+            }
+        }
+        operations
+    }
+
+    fn set_aside(&self, id: &DocumentId) -> Vec<SetAside> {
+        let mut reader = quarantine::Reader::default();
+        let kept = self.quarantine.iter().map(|(key, body)| reader.take(id, key, body)).all(|taken| taken.is_some());
+        if kept { reader.end().unwrap_or_default() } else { Vec::new() }
+    }
+}
+
+/// Puts an operation together from its first piece and whichever of the others fit behind it.
+fn whole_operation(id: &DocumentId, first: &[u8], pieces: &BTreeMap<u32, Vec<Vec<u8>>>) -> Option<Operation> {
+    let mut reading = tail::Reading::default();
+    let mut operation = reading.take(id, first).ok()?;
+    let mut piece = 1;
+    while operation.is_none() {
+        let body = pieces.get(&piece)?.last()?;
+        operation = reading.take(id, body).ok()?;
+        piece += 1;
+    }
+    operation
+}
