@@ -56,6 +56,12 @@ pub enum StoreError {
         /// What the shelf said.
         reason: String,
     },
+    /// The document was deleted.
+    #[error("document {document} was deleted; it can be read and written again only after it is restored")]
+    Deleted {
+        /// The document.
+        document: DocumentId,
+    },
 }
 
 /// Why an operation has no receipt.
@@ -89,6 +95,30 @@ pub enum AppendError {
         bytes: usize,
         /// The limit.
         max: usize,
+    },
+    /// The disk is too full for a document that has nothing stored yet; those that have something go on.
+    #[error(
+        "document {document} is new and was not stored: the disk is {used_percent} % full; make room, then try again"
+    )]
+    NoRoom {
+        /// The document.
+        document: DocumentId,
+        /// How full the disk is.
+        used_percent: u8,
+    },
+    /// The document was deleted.
+    #[error("document {document} was not stored: it was deleted; start another one, or restore it")]
+    Deleted {
+        /// The document.
+        document: DocumentId,
+    },
+    /// The very same operation was set aside before.
+    #[error(
+        "document {document} was not stored: this operation breaks the merge engine and was set aside; make the change in another way"
+    )]
+    Quarantined {
+        /// The document.
+        document: DocumentId,
     },
     /// The journal says no.
     #[error("document {document} was not stored")]

@@ -8,7 +8,13 @@
 pub const CLOSE_BAD_NAME: u16 = 4400;
 /// May not join. Permanent.
 pub const CLOSE_FORBIDDEN: u16 = 4403;
+/// The document was deleted. Permanent.
+pub const CLOSE_DELETED: u16 = 4410;
+/// What this client sent was set aside, and would be again. Permanent.
+pub const CLOSE_QUARANTINED: u16 = 4422;
 /// A frame that no stock client sends. Transient: a client that was hit by somebody's bug comes back.
 pub const CLOSE_BAD_FRAME: u16 = 4500;
+/// The disk is too full for a new document. Transient.
+pub const CLOSE_NO_ROOM: u16 = 4507;
 /// Too much of something. Transient.
 pub const CLOSE_VIOLATION: u16 = 4529;

@@ -1,5 +1,7 @@
 //! What goes into and comes out of the room machine: the closed sets of ids, effects and violations.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use crate::update::{StateVector, Update};
@@ -32,9 +34,55 @@ pub struct Answer {
     pub state_vector: StateVector,
 }
 
-/// The archive could not store or read.
+/// Why the archive did not store or read, by who must act. A dialect tells its client to come back or to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StoreRefused;
+pub enum StoreRefused {
+    /// Something failed or is too busy: the client comes back by itself and may find it working. Transient.
+    Trouble,
+    /// The disk is too full for a new document; the operator makes room, the client comes back. Transient.
+    NoRoom,
+    /// The document was deleted; nobody's client may bring it back by itself. Permanent.
+    Deleted,
+    /// This very operation was set aside because it breaks the merge engine; sent again it would be set aside
+    /// again. Permanent for who sent it.
+    Quarantined,
+}
+
+impl StoreRefused {
+    /// Whether coming back with the same would be refused the same.
+    #[must_use]
+    pub fn is_permanent(self) -> bool {
+        match self {
+            Self::Trouble | Self::NoRoom => false,
+            Self::Deleted | Self::Quarantined => true,
+        }
+    }
+
+    /// A short stable label for metrics.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Trouble => "store",
+            Self::NoRoom => "no_room",
+            Self::Deleted => "deleted",
+            Self::Quarantined => "quarantined",
+        }
+    }
+}
+
+impl fmt::Display for StoreRefused {
+    /// A sentence for the client; at most 123 bytes, which is what a close frame holds.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Trouble => "the document cannot be stored or read now; try again later",
+            Self::NoRoom => "the server's disk is too full for a new document; try again later",
+            Self::Deleted => "the document was deleted",
+            Self::Quarantined => {
+                "a change in this document breaks the server's merge engine and was set aside"
+            }
+        })
+    }
+}
 
 /// How an update came to the room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,10 +138,13 @@ pub enum Effect {
         /// What it has.
         state_vector: StateVector,
     },
-    /// Close a member whose update was not stored, or that could not be served: it comes back and tries again.
+    /// Close a member whose update was not stored, or that could not be served, and tell it why: then it knows
+    /// whether to come back.
     Close {
         /// The member.
         member: MemberId,
+        /// Why.
+        reason: StoreRefused,
     },
 }
 

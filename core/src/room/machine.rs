@@ -120,32 +120,34 @@ impl Room {
     /// The archive answers [`Effect::Store`].
     pub fn stored(&mut self, ticket: Ticket, result: Result<(), StoreRefused>) {
         let Some(id) = self.tickets.remove(&ticket) else { return };
-        if result == Err(StoreRefused) {
+        if result.is_err() {
             // What was not stored must be news when it comes again, also to those who joined since.
             self.coverage.clear();
         }
-        let Some(member) = self.members.get(&id) else { return };
-        if member.counts_acknowledgements {
+        if self.members.get(&id).is_some_and(|member| member.counts_acknowledgements) {
             self.effects.push_back(Effect::Acknowledge { to: id, applied: result.is_ok() });
         }
-        if result == Err(StoreRefused) {
+        if let Err(reason) = result {
             // Stock clients send again what was not taken only after they reconnected.
-            self.effects.push_back(Effect::Close { member: id });
+            self.close(id, reason);
         }
     }
 
     /// The archive answers [`Effect::Read`].
     pub fn answered(&mut self, asker: MemberId, result: Result<Answer, StoreRefused>) {
-        let Some(member) = self.members.get_mut(&asker) else { return };
-        member.reads = member.reads.saturating_sub(1);
+        if let Some(member) = self.members.get_mut(&asker) {
+            member.reads = member.reads.saturating_sub(1);
+            member.caught_up |= result.is_ok();
+        } else if result.is_ok() {
+            return;
+        }
         match result {
             Ok(answer) => {
-                member.caught_up = true;
                 self.coverage.add_state_vector(&answer.state_vector);
                 self.ask_own_content(asker, &answer.state_vector);
                 self.answer(asker, y_protocols::sync_step2(&answer.update));
             }
-            Err(StoreRefused) => self.effects.push_back(Effect::Close { member: asker }),
+            Err(reason) => self.close(asker, reason),
         }
     }
 
@@ -156,6 +158,12 @@ impl Room {
 
     fn has_archive(&self) -> bool {
         self.acknowledgement == Acknowledgement::Durable
+    }
+
+    /// A deleted document is gone for everybody in its room, whoever was told of it.
+    fn close(&mut self, id: MemberId, reason: StoreRefused) {
+        let members = self.members.keys().filter(|member| **member == id || reason == StoreRefused::Deleted);
+        self.effects.extend(members.map(|member| Effect::Close { member: *member, reason }));
     }
 
     fn answer(&mut self, to: MemberId, body: Bytes) {

@@ -14,14 +14,19 @@ use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tombolo_core::id::DocumentId;
 use tombolo_core::operation::Kind;
+use tombolo_core::room::StoreRefused;
 use tombolo_relay::member::{Pairwise, PairwisePeer, PairwisePort, Pressure};
 use tombolo_store::worker::{
     Reply as WorkerReply, Request, SESSION_LANES, Worker, WorkerError, session_lane,
 };
-use tombolo_store::{AppendError, Document, Store};
+use tombolo_store::{AppendError, Document, Store, StoreError};
+
+use super::refusal::refusal;
 
 /// Commands taken in one go before replies are made, so that a burst costs one reply.
 const BATCH: usize = 256;
+/// What a stock client does by itself.
+const STARTED_OVER: &str = "the session was started over, connect again";
 
 type Ports = Arc<Mutex<HashMap<PairwisePeer, Arc<dyn PairwisePort>>>>;
 
@@ -179,8 +184,8 @@ impl Sessions {
             return Ok(()); // Left while its message waited.
         }
         if !self.open.contains_key(id) {
-            let document = self.store.document(id).map_err(|error| Failure::Store(error.to_string()))?;
-            let contents = document.read().map_err(|error| Failure::Store(error.to_string()))?;
+            let document = self.store.document(id)?;
+            let contents = document.read()?;
             let parts = contents.snapshot.into_iter().chain(contents.tail).collect();
             self.worker.call(Request::SessionOpen { document: id.clone(), parts })?;
             let session = OpenSession { document, peers: BTreeSet::new(), asking: BTreeSet::new() };
@@ -261,6 +266,11 @@ impl Sessions {
     fn fail(&mut self, peer: PairwisePeer, id: &DocumentId, failure: &Failure) {
         tracing::warn!(document = %id, %failure, "a sync message was not taken");
         match failure {
+            Failure::Store(StoreError::Deleted { .. }) => {
+                if let Some(port) = port(&self.ports, peer) {
+                    port.unavailable(id);
+                }
+            }
             Failure::Store(_) => {
                 if let Some(port) = port(&self.ports, peer) {
                     port.refuse("the document cannot be read or stored now");
@@ -271,20 +281,41 @@ impl Sessions {
                     port.refuse(reason);
                 }
             }
-            Failure::Refused(error) => self.restart(id, &error.to_string()),
+            Failure::Refused(error) => self.refused(peer, id, error),
             Failure::Worker(error) => self.restart(id, &error.to_string()),
+        }
+    }
+
+    /// A document that is not kept here is unavailable here, and the others on the connection go on: a close would
+    /// only bring the client back every few seconds, with all of them.
+    fn refused(&mut self, sender: PairwisePeer, id: &DocumentId, error: &AppendError) {
+        match refusal(error) {
+            StoreRefused::Trouble => self.restart(id, &error.to_string()),
+            StoreRefused::NoRoom | StoreRefused::Deleted => self.end(id, |_, port| port.unavailable(id)),
+            StoreRefused::Quarantined => {
+                let tell = |peer, port: &dyn PairwisePort| match peer == sender {
+                    true => port.unavailable(id),
+                    false => port.refuse(STARTED_OVER),
+                };
+                self.end(id, tell);
+            }
         }
     }
 
     /// The session is lost: its peers start over with fresh state, from what is stored.
     fn restart(&mut self, id: &DocumentId, reason: &str) {
         tracing::error!(document = %id, reason, "the session of a document is started over");
+        self.end(id, |_, port| port.refuse(STARTED_OVER));
+    }
+
+    /// Ends a session and tells its peers.
+    fn end(&mut self, id: &DocumentId, tell: impl Fn(PairwisePeer, &dyn PairwisePort)) {
         let Some(session) = self.open.remove(id) else { return };
         for peer in session.peers {
             // Ends the worker's side too, if it is still there.
             let _ = self.worker.call(Request::SessionLeave { document: id.clone(), peer: peer.0 });
             if let Some(port) = port(&self.ports, peer) {
-                port.refuse("the session was started over, connect again");
+                tell(peer, &*port);
             }
         }
     }
@@ -322,7 +353,7 @@ fn port(ports: &Ports, peer: PairwisePeer) -> Option<Arc<dyn PairwisePort>> {
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error("store: {0}")]
-    Store(String),
+    Store(#[from] StoreError),
     #[error("refused: {0}")]
     Refused(AppendError),
     #[error("worker: {0}")]

@@ -6,6 +6,7 @@
 mod acknowledge;
 mod automerge;
 mod member;
+mod refusal;
 mod state;
 
 pub use member::StoreArchive;

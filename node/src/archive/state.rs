@@ -13,6 +13,7 @@ use tombolo_relay::member::{Pressure, RoomPort};
 use tombolo_store::{Document, Store, StoreError};
 
 use super::acknowledge::{Settled, Settling};
+use super::refusal::refusal;
 
 /// A request that came before the document was open.
 enum Waiting {
@@ -108,7 +109,7 @@ impl OpenDocument {
                         let parts = read(&document);
                         this.answer(asker, &state_vector, parts.as_deref(), have);
                     },
-                    move || room.answered(asker, Err(StoreRefused)),
+                    move || room.answered(asker, Err(StoreRefused::Trouble)),
                 );
             }
         }
@@ -117,15 +118,15 @@ impl OpenDocument {
     fn start_loading(self: &Arc<Self>, state: &mut State, waiting: Vec<Waiting>) {
         *state = State::Opening(waiting);
         let (this, lost) = (Arc::clone(self), Arc::clone(self));
-        self.common.read_later(move || this.load(), move || lost.not_loaded());
+        self.common.read_later(move || this.load(), move || lost.not_loaded(StoreRefused::Trouble));
     }
 
     fn load(self: &Arc<Self>) {
         match open(&self.common.store, &self.id) {
             Ok(opened) => self.loaded(opened),
             Err(error) => {
-                tracing::error!(document = %self.id, %error, "cannot open the document");
-                self.not_loaded();
+                self.tell_failure(&error, "cannot open the document");
+                self.not_loaded(error.refusal());
             }
         }
     }
@@ -154,12 +155,12 @@ impl OpenDocument {
     }
 
     /// Whoever waits is refused, and comes back later: then it is tried again.
-    fn not_loaded(&self) {
+    fn not_loaded(&self, reason: StoreRefused) {
         let State::Opening(waiting) = std::mem::replace(&mut *self.lock(), State::Closed) else { return };
         for request in waiting {
             match request {
-                Waiting::Store(ticket, update, _) => self.settle(ticket, &update).tell(Err(StoreRefused)),
-                Waiting::Read(asker, _) => self.room.answered(asker, Err(StoreRefused)),
+                Waiting::Store(ticket, update, _) => self.settle(ticket, &update).tell(Err(reason)),
+                Waiting::Read(asker, _) => self.room.answered(asker, Err(reason)),
             }
         }
     }
@@ -181,14 +182,23 @@ impl OpenDocument {
     ) {
         let result = match parts {
             // One asker's answer must not take those of others along.
-            Ok(parts) => catch_unwind(|| answer_for(parts, state_vector)).map_err(|_| StoreRefused),
+            Ok(parts) => catch_unwind(|| answer_for(parts, state_vector)).map_err(|_| StoreRefused::Trouble),
             Err(error) => {
-                tracing::error!(document = %self.id, %error, "cannot read the document");
-                Err(StoreRefused)
+                self.tell_failure(error, "cannot read the document");
+                Err(error.refusal())
             }
         };
         let result = result.map(|update| Answer { update, state_vector: have });
         self.room.answered(asker, result);
+    }
+
+    /// What nobody can help in the house is no error of it.
+    fn tell_failure(&self, error: &ReadError, what: &str) {
+        if error.refusal().is_permanent() {
+            tracing::debug!(document = %self.id, %error, "{what}");
+        } else {
+            tracing::error!(document = %self.id, %error, "{what}");
+        }
     }
 
     fn settle(&self, ticket: Ticket, update: &Update) -> Settle {
@@ -210,7 +220,7 @@ impl OpenDocument {
             if let Err(error) = &result {
                 tracing::error!(document = %id, %error, "an update was not stored");
             }
-            later.tell(result.map(|_| ()).map_err(|_| StoreRefused));
+            later.tell(result.map(|_| ()).map_err(|error| refusal(&error)));
         });
         if update.is_empty() || (arrival == Arrival::Content && coverage.covers(update)) {
             // Nothing new: acknowledged once everything before it is durable.
@@ -224,7 +234,7 @@ impl OpenDocument {
             }
             Err(error) => {
                 tracing::warn!(document = %self.id, %error, "an update was refused");
-                settle.tell(Err(StoreRefused));
+                settle.tell(Err(refusal(&error)));
             }
         }
     }
@@ -270,6 +280,15 @@ pub(super) enum ReadError {
     /// the document would be another one.
     #[error("a stored update does not validate: {0}")]
     Invalid(#[from] InvalidUpdate),
+}
+
+impl ReadError {
+    fn refusal(&self) -> StoreRefused {
+        match self {
+            Self::Store(StoreError::Deleted { .. }) => StoreRefused::Deleted,
+            Self::Store(_) | Self::Invalid(_) => StoreRefused::Trouble,
+        }
+    }
 }
 
 /// All parts of a document. Blocking.

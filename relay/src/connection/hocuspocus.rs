@@ -49,7 +49,9 @@ impl Hocuspocus {
     }
 
     fn authenticate(&mut self, address: Address, token: &str) -> Result<(), Closing> {
-        if let Some(Attachment::Seated(_)) = self.attached.get(&address) {
+        if let Some(Attachment::Seated(seated)) = self.attached.get(&address)
+            && seated.is_seated()
+        {
             // A token sent again on an established document: still who it was.
             return Ok(());
         }

@@ -14,10 +14,11 @@ use tombolo_core::id::DocumentId;
 use tombolo_core::room::{Answer, Effect, MemberId, Room, StoreRefused, Ticket, Violation};
 use tombolo_core::time::Millis;
 
+use super::farewell::{self, Ends};
 use super::registry::Rooms;
 use super::shared_frame::{Framing, Seat, SharedFrame};
 use crate::connection::frame;
-use crate::connection::queue::{Awaited, CLOSE_BEHIND, Queue};
+use crate::connection::queue::Awaited;
 use crate::member::{ArchiveSeat, RoomPort};
 
 struct Inner {
@@ -48,6 +49,11 @@ impl Seated {
     pub(crate) fn handle(&self, message: Message) -> Result<(), Violation> {
         let now = self.room.now();
         self.room.drive(|machine| machine.handle(now, self.id, message))
+    }
+
+    /// Whether it still has its seat: the archive may have refused it, and its connection goes on.
+    pub(crate) fn is_seated(&self) -> bool {
+        self.room.lock().seats.contains_key(&self.id)
     }
 }
 
@@ -155,10 +161,14 @@ impl RoomDriver {
                         archive.read(asker, state_vector);
                     }
                 }
-                Effect::Close { member } => {
+                Effect::Close { member, reason } => {
                     if let Some(seat) = inner.seats.get(&member) {
-                        metrics.refuse("store");
-                        close(&seat.queue);
+                        metrics.refuse(reason.reason());
+                        if farewell::tell(seat, reason) == Ends::Seat {
+                            // First the seat: its goodbyes are for the others.
+                            inner.seats.remove(&member);
+                            inner.machine.leave(rooms.now(), member);
+                        }
                     }
                 }
             }
@@ -205,10 +215,6 @@ impl RoomDriver {
             drop(archive);
         }
     }
-}
-
-fn close(queue: &Queue) {
-    queue.close(CLOSE_BEHIND, "the document cannot be stored or read now; try again later");
 }
 
 /// How an archive reaches the room without keeping it alive.

@@ -1,6 +1,7 @@
 //! Rooms: from a document's name to the connections around it.
 
 mod driver;
+mod farewell;
 mod gossip;
 mod registry;
 mod shared_frame;

@@ -86,8 +86,8 @@ impl Read {
         self.room.answered(self.asker, Ok(answer));
     }
 
-    pub fn refuse(self) {
-        self.room.answered(self.asker, Err(StoreRefused));
+    pub fn refuse(self, reason: StoreRefused) {
+        self.room.answered(self.asker, Err(reason));
     }
 }
 

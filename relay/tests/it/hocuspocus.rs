@@ -81,12 +81,12 @@ async fn what_cannot_be_stored_or_read_is_told_and_its_client_closed() {
     let mut author = attached(&server, "doc").await;
     let mut other = attached(&server, "doc").await;
     author.send(to("doc", &update(&edit(1, 0, "a")))).await;
-    calls.store().await.done(Err(StoreRefused));
+    calls.store().await.done(Err(StoreRefused::Trouble));
     let (frames, code) = author.rest().await;
     assert_eq!((frames, code), (vec![status("doc", false)], 1013));
     assert_eq!(other.next().await, to("doc", &update(&edit(1, 0, "a"))));
     other.send(to("doc", &step1())).await;
-    calls.read().await.refuse();
+    calls.read().await.refuse(StoreRefused::Trouble);
     assert_eq!(other.rest().await, (vec![], 1013));
     // The room goes with its last member, so who comes back finds the archive opened anew.
     server.until("rooms", 0).await;
@@ -276,4 +276,53 @@ async fn pressure_on_the_archive_holds_readers_back() {
     calls.store().await;
     soon("the relay to stop", server.relay.stop(Duration::from_secs(15))).await;
     assert_eq!(author.closed().await, 1012, "told even while it is held back");
+}
+
+/// What a client hears of each refusal that is about one document; the others on its socket go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_is_refused_leaves_the_socket_to_others() {
+    let (server, mut calls) = with_archive().await;
+    let mut witness = attached(&server, "doc").await;
+    for (who, reason) in (1..).zip([StoreRefused::NoRoom, StoreRefused::Quarantined, StoreRefused::Deleted]) {
+        let mut socket = attached(&server, "doc").await;
+        socket.send(auth("other")).await;
+        assert_eq!(socket.next().await, admitted("other"));
+        socket.send(to("doc", &presence(who, 1, Some("{}")))).await;
+        assert_eq!(socket.next().await, to("doc", &presence(who, 1, Some("{}"))));
+        assert_eq!(witness.next().await, to("doc", &presence(who, 1, Some("{}"))));
+        socket.send(to("doc", &update(&edit(1, 0, "a")))).await;
+        assert_eq!(witness.next().await, to("doc", &update(&edit(1, 0, "a"))));
+        calls.store().await.done(Err(reason));
+        assert_eq!(socket.next().await, status("doc", false));
+        let words = reason.to_string();
+        let with = |head: &[u8]| {
+            let len = u8::try_from(words.len()).unwrap();
+            to("doc", &[head, &[len], words.as_bytes()].concat())
+        };
+        if reason.is_permanent() {
+            assert_eq!(socket.next().await, with(b"\x02\x01"), "denied");
+        }
+        assert_eq!(socket.next().await, with(b"\x07"), "closed");
+        if reason == StoreRefused::Deleted {
+            assert_eq!(witness.next().await, with(b"\x02\x01"), "gone for everybody");
+        } else {
+            assert_eq!(witness.next().await, to("doc", &presence(who, 1, None)), "said goodbye for");
+        }
+        // What was on its way is nobody's; the other document goes on, and a new token is a fresh start.
+        socket.send(to("doc", &update(&edit(1, 1, "b")))).await;
+        socket.send(to("other", &update(&edit(1, 0, "a")))).await;
+        calls.store().await.done(Ok(()));
+        assert_eq!(socket.next().await, status("other", true));
+        socket.send(auth("doc")).await;
+        assert_eq!(socket.next().await, admitted("doc"));
+        socket.send(to("doc", &update(&edit(1, 2, "c")))).await;
+        calls.store().await.done(Ok(()));
+        assert_eq!(socket.next().await, status("doc", true));
+        if reason != StoreRefused::Deleted {
+            assert_eq!(witness.next().await, to("doc", &update(&edit(1, 2, "c"))));
+        }
+    }
+    for (reason, count) in [("no_room", 1), ("quarantined", 1), ("deleted", 2)] {
+        assert_eq!(server.metric(&format!("refusals_total{{reason=\"{reason}\"}}")).await, count);
+    }
 }

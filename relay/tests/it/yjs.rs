@@ -2,8 +2,10 @@
 //! nobody else hears of it, presence follows its owner, and a refused client learns the permanent code.
 
 use tombolo_core::dialect::y_protocols::{sync_step2, update};
+use tombolo_core::room::StoreRefused;
 use tombolo_relay::admission::{Admission, Claim, Denied};
 
+use super::archive::stub;
 use super::frames::{edit, nothing, presence, step1};
 use super::world::{Client, Raw, Server, handshake, masked};
 
@@ -177,4 +179,32 @@ async fn a_refused_client_always_learns_the_permanent_code() {
         assert_eq!(server.connect(path).await.closed().await, 4400, "{path}");
     }
     assert_eq!(server.metric("rooms").await, 0);
+}
+
+/// The provider stops for good at 4400 to 4499 and comes back after every other code.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_client_learns_by_the_code_whether_to_come_back() {
+    let (archive, mut calls) = stub();
+    let server = Server::with(|_| {}, Some(archive)).await;
+    let rows = [
+        (StoreRefused::Trouble, 1013),
+        (StoreRefused::NoRoom, 4507),
+        (StoreRefused::Quarantined, 4422),
+        (StoreRefused::Deleted, 4410),
+    ];
+    for (reason, code) in rows {
+        let mut author = server.connect("/yjs/room").await;
+        author.send(update(&edit(1, 0, "a"))).await;
+        calls.store().await.done(Err(reason));
+        assert_eq!(author.rest().await, (vec![], code));
+        let mut reader = server.raw("/yjs/room").await;
+        reader.send(&masked(0x82, &step1())).await;
+        calls.read().await.refuse(reason);
+        let (first, close) = reader.frame().await.unwrap();
+        assert_eq!(
+            (first, &close[..2], &close[2..]),
+            (0x88, &code.to_be_bytes()[..], reason.to_string().as_bytes())
+        );
+        assert_eq!(reason.is_permanent(), (4400..4500).contains(&code));
+    }
 }

@@ -97,12 +97,52 @@ fn a_refused_update_is_told_or_its_sender_closed() {
     room.handle(Millis(0), A, Message::Update(hi())).unwrap();
     room.handle(Millis(0), B, Message::Update(hi())).unwrap();
     effects(&mut room);
-    room.stored(Ticket(1), Err(StoreRefused));
-    room.stored(Ticket(2), Err(StoreRefused));
+    room.stored(Ticket(1), Err(StoreRefused::NoRoom));
+    room.stored(Ticket(2), Err(StoreRefused::Quarantined));
     let told = effects(&mut room);
-    let [first, second, third] = &told[..] else { panic!("{told:?}") };
-    assert!(matches!(first, Effect::Acknowledge { to: A, applied: false }));
-    assert!(matches!((second, third), (Effect::Close { member: A }, Effect::Close { member: B })));
+    assert!(matches!(told[0], Effect::Acknowledge { to: A, applied: false }));
+    assert_eq!(closed(&told), [(A, StoreRefused::NoRoom), (B, StoreRefused::Quarantined)]);
+    assert_eq!(told.len(), 3);
+}
+
+fn closed(effects: &[Effect]) -> Vec<(MemberId, StoreRefused)> {
+    let closed = effects.iter().filter_map(|effect| match effect {
+        Effect::Close { member, reason } => Some((*member, *reason)),
+        _ => None,
+    });
+    closed.collect()
+}
+
+#[test]
+fn a_deleted_document_is_gone_for_everybody_and_other_reasons_for_one() {
+    for reason in
+        [StoreRefused::Trouble, StoreRefused::NoRoom, StoreRefused::Deleted, StoreRefused::Quarantined]
+    {
+        let everybody = reason == StoreRefused::Deleted;
+        let mut room = Room::new(Acknowledgement::Durable);
+        room.join(A, true);
+        room.join(B, false);
+        room.handle(Millis(0), A, step1()).unwrap();
+        room.handle(Millis(0), A, Message::Update(hi())).unwrap();
+        effects(&mut room);
+        let told = if everybody { vec![(A, reason), (B, reason)] } else { vec![(A, reason)] };
+        room.answered(A, Err(reason));
+        assert_eq!(closed(&effects(&mut room)), told);
+        room.stored(Ticket(1), Err(reason));
+        assert_eq!(closed(&effects(&mut room)), told);
+        room.leave(Millis(0), A);
+        room.answered(A, Err(reason));
+        assert_eq!(closed(&effects(&mut room)), if everybody { vec![(B, reason)] } else { vec![] });
+    }
+}
+
+#[test]
+fn words_of_a_refusal_fit_a_close_frame() {
+    for reason in
+        [StoreRefused::Trouble, StoreRefused::NoRoom, StoreRefused::Deleted, StoreRefused::Quarantined]
+    {
+        assert!(reason.to_string().len() <= 123, "{reason}");
+    }
 }
 
 #[test]

@@ -1,0 +1,38 @@
+//! What a client is told of the store's refusals.
+
+use tombolo_core::room::StoreRefused;
+use tombolo_store::AppendError;
+
+/// By who must act.
+pub(super) fn refusal(error: &AppendError) -> StoreRefused {
+    match error {
+        AppendError::NoRoom { .. } => StoreRefused::NoRoom,
+        AppendError::Deleted { .. } => StoreRefused::Deleted,
+        AppendError::Quarantined { .. } => StoreRefused::Quarantined,
+        // Too much at once, a document to be repaired, a failing disk.
+        _ => StoreRefused::Trouble,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tombolo_core::id::DocumentId;
+
+    use super::*;
+
+    #[test]
+    fn each_refusal_says_who_must_act() {
+        let document = || DocumentId::yjs("d").unwrap();
+        let rows = [
+            (AppendError::NoRoom { document: document(), used_percent: 91 }, StoreRefused::NoRoom),
+            (AppendError::Deleted { document: document() }, StoreRefused::Deleted),
+            (AppendError::Quarantined { document: document() }, StoreRefused::Quarantined),
+            (AppendError::Overloaded { document: document(), queued: 1 }, StoreRefused::Trouble),
+            (AppendError::Stuck { document: document(), reason: String::new() }, StoreRefused::Trouble),
+            (AppendError::TooLarge { document: document(), bytes: 2, max: 1 }, StoreRefused::Trouble),
+        ];
+        for (error, told) in rows {
+            assert_eq!(refusal(&error), told, "{error}");
+        }
+    }
+}
