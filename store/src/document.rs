@@ -1,6 +1,6 @@
 //! One open document: gives seqs, knows what the shelf has not taken yet, reads everything in order.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -28,6 +28,11 @@ struct Known {
     pending: VecDeque<Operation>,
     /// Why the shelf cannot take its operations, if so.
     stuck: Option<String>,
+    /// It was deleted: nothing is read or taken any more.
+    deleted: bool,
+    has_content: bool,
+    /// BLAKE3 of payloads that are in quarantine: the same bytes are not taken again.
+    set_aside: BTreeSet<[u8; 32]>,
 }
 
 impl Known {
@@ -76,9 +81,44 @@ impl Entry {
             (known.last_pending(inner.replica), known.starts_anew(inner.replica))
         };
         let record = inner.shelves.record(&self.id, is_new)?.unwrap_or_default();
+        let set_aside = if record.set_aside > 0 { inner.shelves.set_aside(&self.id)? } else { Vec::new() };
         let last = record.version.get(inner.replica).max(pending);
-        self.lock().last.get_or_insert(last);
+        let mut known = self.lock();
+        if known.last.is_none() {
+            let later = |operation: &Operation| operation.seq > record.version.get(operation.replica);
+            let deleted = known.pending.iter().any(|op| op.kind == Kind::Deletion && later(op));
+            known.deleted = deleted || record.deleted_ms > 0;
+            known.has_content = !known.deleted && (record.has_content() || !known.pending.is_empty());
+            known.set_aside = set_aside.iter().map(|aside| aside.hash).collect();
+            known.last = Some(last);
+        }
         Ok(())
+    }
+
+    /// Whether it was deleted, as far as it was loaded.
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.lock().deleted
+    }
+
+    /// Whether there is anything to delete, as far as it was loaded.
+    pub(crate) fn has_content(&self) -> bool {
+        self.lock().has_content
+    }
+
+    /// It may be written again.
+    pub(crate) fn undelete(&self) {
+        let mut known = self.lock();
+        (known.deleted, known.has_content) = (false, false);
+    }
+
+    /// These payloads are in quarantine, or not any more.
+    pub(crate) fn note_set_aside(&self, hash: [u8; 32], is: bool) {
+        let mut known = self.lock();
+        if is {
+            known.set_aside.insert(hash);
+        } else {
+            known.set_aside.remove(&hash);
+        }
     }
 
     /// The shelf has so many more now.
@@ -174,6 +214,14 @@ impl Document {
         if let Some(reason) = known.stuck.clone() {
             return Err(AppendError::Stuck { document: document(), reason });
         }
+        if known.deleted {
+            return Err(AppendError::Deleted { document: document() });
+        }
+        if !known.set_aside.is_empty() && known.set_aside.contains(blake3::hash(&payload).as_bytes()) {
+            return Err(AppendError::Quarantined { document: document() });
+        }
+        known.deleted = kind == Kind::Deletion;
+        known.has_content = !known.deleted;
         let seq = known.last.unwrap_or_default().next();
         let stamp = known.stamp.tick(now_ms());
         let operation = Operation { document: document(), replica: inner.replica, seq, stamp, kind, payload };
@@ -215,6 +263,9 @@ impl Document {
         // First what is pending, then the shelf: an operation leaves the first only when it is in the second.
         let (pending, is_new) = {
             let known = entry.lock();
+            if known.deleted {
+                return Err(StoreError::Deleted { document: entry.id.clone() });
+            }
             (known.pending.clone(), known.starts_anew(inner.replica))
         };
         let stored = inner.shelves.load(&entry.id, is_new)?.unwrap_or_default();
@@ -229,7 +280,11 @@ impl Document {
                 let (document, found) = (entry.id.clone(), operation.seq.0);
                 return Err(ShelfError::Gap { document, have: have.0, found }.into());
             }
-            contents.tail.push(operation.payload);
+            if operation.kind == Kind::Deletion {
+                contents = Contents::default();
+            } else {
+                contents.tail.push(operation.payload);
+            }
         }
         Ok(contents)
     }

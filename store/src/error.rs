@@ -56,6 +56,9 @@ pub enum StoreError {
         /// What the shelf said.
         reason: String,
     },
+    /// An operation was not stored.
+    #[error(transparent)]
+    Append(#[from] AppendError),
     /// The document was deleted.
     #[error("document {document} was deleted; it can be read and written again only after it is restored")]
     Deleted {

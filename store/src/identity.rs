@@ -53,6 +53,18 @@ pub(crate) fn replica(folder: &Path) -> Result<ReplicaId, OpenError> {
     }
 }
 
+/// Whether the file that names the replica is whole; a folder that was never used has none.
+pub(crate) fn check(folder: &Path) -> Result<(), OpenError> {
+    let path = folder.join("replica");
+    match std::fs::read(&path) {
+        Ok(bytes) if decode(&bytes).is_none() => Err(OpenError::Identity { path }),
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(OpenError::NotWritable { path: folder.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
 fn create(folder: &Path, path: &Path) -> io::Result<ReplicaId> {
     let mut id = [0; 16];
     getrandom::fill(&mut id).map_err(|error| io::Error::other(error.to_string()))?;

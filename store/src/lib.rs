@@ -9,6 +9,7 @@
 
 mod compact;
 mod config;
+mod delete;
 pub mod disk;
 mod document;
 mod error;
@@ -25,5 +26,5 @@ pub mod worker;
 pub use config::StoreConfig;
 pub use document::{Document, Done};
 pub use error::{AppendError, OpenError, StoreError};
-pub use shelf::Contents;
+pub use shelf::{Contents, DocumentRecord, Release, SetAside};
 pub use store::{Store, StoreMetrics};

@@ -147,8 +147,16 @@ impl Store {
     /// Opens a document; one that has no operations yet is opened too. Blocking.
     ///
     /// # Errors
-    /// [`StoreError`] if its shelf cannot be read.
+    /// [`StoreError`] if its shelf cannot be read, or it was deleted.
     pub fn document(&self, id: &DocumentId) -> Result<Document, StoreError> {
+        let (document, entry) = self.open_document(id)?;
+        if entry.is_deleted() {
+            return Err(StoreError::Deleted { document: id.clone() });
+        }
+        Ok(document)
+    }
+
+    pub(crate) fn open_document(&self, id: &DocumentId) -> Result<(Document, Arc<Entry>), StoreError> {
         let inner = &self.life.inner;
         let entry = {
             let mut entries = inner.entries();
@@ -159,7 +167,11 @@ impl Store {
         // A handle from here on, so that a failing load gives the entry back.
         let document = Document::new(Arc::clone(inner), Arc::clone(&entry));
         entry.load(inner)?;
-        Ok(document)
+        Ok((document, entry))
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.life.inner
     }
 
     /// Names of documents with at least one operation, in the order of their keys, after `after`. Blocking.

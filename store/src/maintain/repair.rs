@@ -42,11 +42,7 @@ const SHELVES: u16 = 16;
 ///
 /// # Errors
 /// [`MaintainError`] if the folder cannot be read or the copy not written; `to` is of no use then.
-pub fn repair(
-    folder: &Path,
-    to: &Path,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Repair, MaintainError> {
+pub fn repair(folder: &Path, to: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Repair, MaintainError> {
     if !folder.is_dir() {
         return Err(MaintainError::Missing { path: folder.to_owned() });
     }
@@ -77,7 +73,6 @@ pub fn repair(
         repair.take(&copy, rescued, operations)?;
     }
     copy.close()?;
-    identity::carry_over(folder, to)?;
     Ok(repair)
 }
 
@@ -88,7 +83,8 @@ pub fn repair(
 pub fn apply(folder: &Path, repaired: &Path) -> Result<PathBuf, MaintainError> {
     let _lock = identity::lock(folder)?;
     let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let aside = (1u32..).map(|n| folder.with_file_name(format!("{name}.damaged-{n}"))).find(|path| !path.exists());
+    let aside =
+        (1u32..).map(|n| folder.with_file_name(format!("{name}.damaged-{n}"))).find(|path| !path.exists());
     let aside = aside.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::AlreadyExists))?;
     fs::rename(folder, &aside)?;
     fs::rename(repaired, folder)?;
@@ -133,14 +129,19 @@ impl Repair {
         copy.put(&id, &stored, &set_aside)?;
         self.operations += stored.tail.len() as u64;
         self.missing += missing;
-        if whole && missing == 0 { self.whole += 1 } else { self.mended.push(id) }
+        if whole && missing == 0 {
+            self.whole += 1
+        } else {
+            self.mended.push(id)
+        }
         Ok(())
     }
 
     /// Adds what the shelf does not have; gives back how many operations neither has.
     fn add_journal(&mut self, rescued: &mut Rescued, journaled: Vec<Operation>) -> u64 {
         let stored = &mut rescued.stored;
-        let names: BTreeSet<_> = stored.tail.iter().map(|operation| (operation.replica, operation.seq)).collect();
+        let names: BTreeSet<_> =
+            stored.tail.iter().map(|operation| (operation.replica, operation.seq)).collect();
         let mut missing = 0;
         for operation in journaled {
             let (replica, seq) = (operation.replica, operation.seq);
@@ -164,6 +165,7 @@ impl Repair {
 
 /// Rows can be intact and not belong together; nothing that no client could have sent is served.
 fn drop_invalid(stored: &mut Stored) {
-    let valid = |kind: Kind, bytes: &bytes::Bytes| kind != Kind::YjsUpdate || Update::parse(bytes.clone()).is_ok();
+    let valid =
+        |kind: Kind, bytes: &bytes::Bytes| kind != Kind::YjsUpdate || Update::parse(bytes.clone()).is_ok();
     stored.tail.retain(|operation| valid(operation.kind, &operation.payload));
 }

@@ -28,7 +28,7 @@ pub fn verify(folder: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Verif
     }
     if folder.join("journal").is_dir() {
         let disk = FileDisk::open(&folder.join("journal"))?;
-        verification.add_journal(journal::inspect(&disk)?);
+        verification.add_journal(&journal::inspect(&disk)?);
     }
     match ClosedShelves::open(&folder.join("shelf")) {
         Ok(Some(shelves)) => verify_shelves(folder, &shelves, &mut verification, progress)?,
@@ -63,10 +63,7 @@ fn verify_shelves(
 /// Looks at everything of an open store. Blocking.
 pub(crate) fn verify_open(inner: &Inner, progress: &mut dyn FnMut(Progress)) -> Verification {
     let mut verification = Verification::default();
-    match inner.journal.inspect_live() {
-        Ok(inspection) => verification.add_journal(inspection),
-        Err(error) => verification.damage(None, "journal", error.to_string()),
-    }
+    verification.add_journal(&inner.journal.inspect_live());
     let count = inner.shelves.count();
     for index in 0..count {
         match inner.shelves.inspect(index) {
@@ -92,16 +89,16 @@ impl Verification {
         }
     }
 
-    fn add_journal(&mut self, inspection: journal::Inspection) {
+    fn add_journal(&mut self, inspection: &journal::Inspection) {
         self.operations += inspection.operations;
-        for finding in inspection.findings {
-            let severity = if finding.damage { Severity::Damage } else { Severity::Note };
-            let place = format!("journal segment {} at {}", finding.segment, finding.offset);
+        for finding in &inspection.findings {
+            let severity = if finding.is_damage() { Severity::Damage } else { Severity::Note };
+            let place = format!("journal/{:016}.journal", finding.segment.0);
             if finding.documents.is_empty() {
-                self.say(severity, None, &place, finding.found.clone());
+                self.say(severity, None, &place, finding.to_string());
             }
             for document in &finding.documents {
-                self.say(severity, Some(document), &place, finding.found.clone());
+                self.say(severity, Some(document), &place, finding.to_string());
             }
         }
     }

@@ -119,7 +119,8 @@ impl ClosedShelves {
         if !open::is_made(&folder) {
             return Ok(());
         }
-        let expected = census::expected(&folder, &self.layout).map(|expected| expected.keys()).unwrap_or_default();
+        let expected =
+            census::expected(&folder, &self.layout).map(|expected| expected.keys()).unwrap_or_default();
         let shelf = self.open_copy(index, scratch)?.ok();
         let rest = match &shelf {
             Some(shelf) => shelf.hand_over(expected, take)?,
@@ -173,9 +174,7 @@ fn layout_of_census(folder: &Path) -> io::Result<Option<Layout>> {
 
 fn names(folder: &Path) -> io::Result<Vec<String>> {
     match fs::read_dir(folder) {
-        Ok(entries) => entries
-            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-            .collect(),
+        Ok(entries) => entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error),
     }

@@ -113,7 +113,7 @@ impl DocumentRecord {
     }
 
     /// Deletes it: nothing of it counts any more.
-    pub(super) fn delete(&mut self, at_ms: u64) {
+    pub(crate) fn delete(&mut self, at_ms: u64) {
         let (tail_first, version) = (self.tail_end(), std::mem::take(&mut self.version));
         // Positions and generations go on, so that what is left over can never count again.
         *self = Self { tail_first, version, deleted_ms: at_ms.max(1), ..Self::default() };
@@ -125,7 +125,8 @@ impl DocumentRecord {
     }
 
     /// Whether there is anything to serve.
-    pub(super) fn has_content(&self) -> bool {
+    #[must_use]
+    pub fn has_content(&self) -> bool {
         self.generation > 0 || self.tail_count > 0
     }
 }

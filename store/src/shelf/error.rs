@@ -80,6 +80,9 @@ pub enum ShelfError {
     /// The file system said no.
     #[error("the shelf's files cannot be read or written")]
     Io(#[source] Arc<std::io::Error>),
+    /// A copy takes the shelf's place; whoever sees this asks for the shelf again.
+    #[error("the shelf is being replaced by its copy; try again")]
+    Retired,
     /// The shelf was closed.
     #[error("the store is closed")]
     Closed,
@@ -98,7 +101,7 @@ impl ShelfError {
             | Self::Unopenable { .. }
             | Self::Engine(_) => true,
             Self::Io(error) => !is_passing(error),
-            Self::Layout { .. } | Self::Closed => false,
+            Self::Layout { .. } | Self::Retired | Self::Closed => false,
         }
     }
 }

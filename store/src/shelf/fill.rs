@@ -26,7 +26,7 @@ struct Filling<'a> {
 impl OpenShelf {
     /// Takes operations, but for documents that cannot; see [`Shelves::fill`](super::Shelves::fill).
     pub(super) fn fill(&self, operations: &[&Operation], stuck: &mut Stuck) -> Result<(), ShelfError> {
-        let mut dirty = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writing = self.writing()?;
         let mut filling = Filling::default();
         for operation in operations {
             if stuck.contains_key(&operation.document) {
@@ -40,16 +40,16 @@ impl OpenShelf {
                 Err(error) => return Err(error),
             }
         }
-        if filling.records.is_empty() && !dirty.0 {
+        if filling.records.is_empty() && !writing.dirty {
             return Ok(());
         }
         let record = |(id, record): (&&DocumentId, &DocumentRecord)| record.to_row(&self.rows, id);
         let records: Vec<_> = filling.records.iter().map(record).collect::<Result<_, _>>()?;
-        dirty.0 = true;
+        writing.dirty = true;
         self.rows.engine.batch(Tree::Tails, filling.rows)?;
         self.rows.engine.sync()?;
         self.write_records(records)?;
-        dirty.0 = false;
+        writing.dirty = false;
         filling.deleted.into_iter().try_for_each(|id| self.clear(id, filling.records.get(id)))
     }
 

@@ -38,7 +38,7 @@ pub enum Release {
 impl OpenShelf {
     /// See [`Shelves::fold`](super::Shelves::fold).
     pub(super) fn fold(&self, id: &DocumentId, fold: &Fold) -> Result<(), ShelfError> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writing = self.writing()?;
         let Some(mut record) = self.record(id, false)?.filter(|record| record.tail_count >= fold.count)
         else {
             // It was deleted meanwhile.
@@ -86,7 +86,7 @@ impl OpenShelf {
         (replica, seq): (ReplicaId, Seq),
         release: Release,
     ) -> Result<bool, ShelfError> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writing = self.writing()?;
         let (prefix, rows) = (place(id).0, &self.rows);
         let Some(mut record) = self.record(id, false)? else { return Ok(false) };
         let named = |aside: &SetAside| (aside.operation.replica, aside.operation.seq) == (replica, seq);

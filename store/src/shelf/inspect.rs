@@ -129,7 +129,7 @@ impl Inspection {
 }
 
 /// An error with what is behind it.
-pub(super) fn words(error: &dyn std::error::Error) -> String {
+pub(crate) fn words(error: &dyn std::error::Error) -> String {
     let mut words = error.to_string();
     let mut cause = error.source();
     while let Some(why) = cause {

@@ -20,6 +20,7 @@ mod memory; // a model of the trait for the same tests
 mod open; // the opening ladder of sled
 mod open_shelf; // one shelf and what orders its users
 mod quarantine; // operations that are kept and not served
+mod reclaim; // what counts, into a fresh database
 mod row; // version, checksum, key bound in
 mod rows; // an engine with the store's mark
 mod salvage; // what is intact, whatever the engine says

@@ -14,7 +14,7 @@ use super::census;
 use super::error::EngineFault;
 use super::layout::{sync_folder, sync_parent};
 use super::sled::SledShelf;
-use super::{Shelf, ShelfError, Tree};
+use super::{Shelf, ShelfError, Tree, seal};
 
 /// sled gives its lock back on a thread of its own.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
@@ -71,22 +71,65 @@ fn finish_swap(folder: &Path) -> Result<(), ShelfError> {
         fs::rename(&copy, folder)?;
         sync_parent(folder)?;
     }
+    let old = folder.with_extension("old");
+    if folder.exists() && old.exists() {
+        fs::remove_dir_all(old)?;
+    }
     Ok(())
 }
 
 /// A new shelf appears whole or not at all: a kill in between leaves a draft, which is made anew.
 fn make(folder: &Path) -> Result<(), ShelfError> {
-    let draft = folder.with_extension("draft");
+    drop(draft(folder)?);
+    close_draft(folder)?;
+    fs::rename(draft_of(folder), folder)?;
+    sync_parent(folder)?;
+    Ok(())
+}
+
+fn draft_of(folder: &Path) -> PathBuf {
+    folder.with_extension("draft")
+}
+
+/// An empty database to be filled, beside this shelf.
+pub(super) fn draft(folder: &Path) -> Result<SledShelf, ShelfError> {
+    let draft = draft_of(folder);
     if draft.exists() {
         fs::remove_dir_all(&draft)?;
     }
-    drop(SledShelf::open(&draft)?);
+    SledShelf::open(&draft)
+}
+
+fn close_draft(folder: &Path) -> Result<(), ShelfError> {
+    let draft = draft_of(folder);
     // Its lock must be free before its place changes: sled knows its files by path.
     drop(open_patiently(&draft)?);
-    sync_files(&draft)?;
-    fs::rename(&draft, folder)?;
+    seal::wait_for_release(&draft)?;
+    Ok(sync_files(&draft)?)
+}
+
+/// The draft, which was closed, is whole: from now on it may take the shelf's place.
+pub(super) fn finish_draft(folder: &Path) -> Result<(), ShelfError> {
+    close_draft(folder)?;
+    let copy = copy_of(folder);
+    if copy.exists() {
+        fs::remove_dir_all(&copy)?;
+    }
+    fs::rename(draft_of(folder), copy)?;
+    Ok(sync_parent(folder)?)
+}
+
+/// Puts the copy into the place of the shelf, which must be closed, and removes the old one.
+pub(super) fn swap(folder: &Path) -> Result<(), ShelfError> {
+    seal::wait_for_release(folder)?;
+    let old = folder.with_extension("old");
+    if old.exists() {
+        fs::remove_dir_all(&old)?;
+    }
+    fs::rename(folder, &old)?;
+    fs::rename(copy_of(folder), folder)?;
     sync_parent(folder)?;
-    Ok(())
+    Ok(fs::remove_dir_all(&old)?)
 }
 
 fn open_patiently(folder: &Path) -> Result<SledShelf, ShelfError> {

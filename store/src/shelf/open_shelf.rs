@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use tombolo_core::id::DocumentId;
 
@@ -24,16 +24,27 @@ pub(super) struct OpenShelf {
     faults: BTreeMap<Vec<u8>, &'static str>,
     /// Found and expected, if documents are missing that nobody can name.
     nameless: Option<(u64, u64)>,
-    /// One writer at a time. It holds whether something may not be durable yet: at first, and after a failure,
-    /// since what was found here may be what an earlier writer could not sync.
-    pub(super) writing: Mutex<Dirty>,
+    /// One writer at a time.
+    pub(super) writing: Mutex<Writing>,
     /// Held shared while a document is read, so that its old rows do not go meanwhile.
     pub(super) reading: RwLock<()>,
 }
 
-/// Whether something may not be durable yet.
+/// What writers hand on to each other.
 #[derive(Debug)]
-pub(super) struct Dirty(pub(super) bool);
+pub(super) struct Writing {
+    /// Whether something may not be durable yet: at first, and after a failure, since what was found here may be
+    /// what an earlier writer could not sync.
+    pub(super) dirty: bool,
+    /// A copy takes its place.
+    pub(super) retired: bool,
+}
+
+impl Writing {
+    fn new() -> Mutex<Self> {
+        Mutex::new(Self { dirty: true, retired: false })
+    }
+}
 
 impl OpenShelf {
     /// Opens the shelf in this folder, making it if it is missing.
@@ -56,7 +67,7 @@ impl OpenShelf {
             census: Some(census),
             nameless: found.nameless.map(|expected| (found.count, expected)),
             faults: found.faults,
-            writing: Mutex::new(Dirty(true)),
+            writing: Writing::new(),
             reading: RwLock::new(()),
         })
     }
@@ -69,18 +80,24 @@ impl OpenShelf {
             census: None,
             faults: BTreeMap::new(),
             nameless: None,
-            writing: Mutex::new(Dirty(true)),
+            writing: Writing::new(),
             reading: RwLock::new(()),
         }
     }
 
+    /// Lets one writer in at a time.
+    pub(super) fn writing(&self) -> Result<MutexGuard<'_, Writing>, ShelfError> {
+        let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if writing.retired { Err(ShelfError::Retired) } else { Ok(writing) }
+    }
+
     /// Makes everything durable; nothing is written after that.
     pub(super) fn close(&self) -> Result<(), ShelfError> {
-        let dirty = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         self.rows.engine.sync()?;
         match &self.census {
             // After a failure the last group is not done, and the next opening looks at it.
-            Some(census) if !dirty.0 => Ok(census.done()?),
+            Some(census) if !writing.dirty => Ok(census.done()?),
             _ => Ok(()),
         }
     }
@@ -152,9 +169,14 @@ impl OpenShelf {
     }
 
     /// Puts a document here as it is elsewhere, in the place of nothing.
-    pub(super) fn put(&self, stored: &Stored, id: &DocumentId, set_aside: &[SetAside]) -> Result<(), ShelfError> {
-        let mut dirty = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        dirty.0 = true;
+    pub(super) fn put(
+        &self,
+        stored: &Stored,
+        id: &DocumentId,
+        set_aside: &[SetAside],
+    ) -> Result<(), ShelfError> {
+        let mut writing = self.writing()?;
+        writing.dirty = true;
         let (prefix, rows) = (place(id).0, &self.rows);
         let mut record = DocumentRecord {
             generation: u64::from(stored.snapshot.is_some()),
@@ -178,8 +200,41 @@ impl OpenShelf {
         }
         rows.engine.sync()?;
         self.write_records(vec![record.to_row(rows, id)?])?;
-        dirty.0 = false;
+        writing.dirty = false;
         Ok(())
+    }
+
+    /// Takes tombstones away.
+    pub(super) fn purge(&self, ids: &[DocumentId]) -> Result<(), ShelfError> {
+        let _writing = self.writing()?;
+        let mut rows = Vec::new();
+        for id in ids {
+            if let Some(record) = self.record(id, false)?.filter(|record| record.deleted_ms > 0) {
+                // The record stays: operations of before must not count again, whoever brings them.
+                rows.push(DocumentRecord { deleted_ms: 0, ..record }.to_row(&self.rows, id)?);
+            }
+        }
+        self.write_records(rows)
+    }
+
+    /// Visits documents behind `after` with their records, if those are whole.
+    pub(super) fn records(
+        &self,
+        after: Option<&DocumentId>,
+        visit: &mut dyn FnMut(DocumentId, Option<DocumentRecord>) -> ControlFlow<()>,
+    ) -> Result<(), ShelfError> {
+        let from = after.map(DocumentId::to_key).unwrap_or_default();
+        self.rows.engine.scan(Tree::Documents, &from, None, &mut |key, row| {
+            if after.is_some() && key <= from.as_slice() {
+                return ControlFlow::Continue(());
+            }
+            let row = self.rows.mark.open(Tree::Documents, key, row).ok();
+            match DocumentId::from_key(key) {
+                Ok(id) => visit(id, row.and_then(DocumentRecord::decode)),
+                // A key that is no name is damage to that document only.
+                Err(_) => ControlFlow::Continue(()),
+            }
+        })
     }
 
     /// Appends documents behind `after` that have content, at most `limit`, with their records.
@@ -189,19 +244,12 @@ impl OpenShelf {
         limit: usize,
         found: &mut Vec<(DocumentId, DocumentRecord)>,
     ) -> Result<(), ShelfError> {
-        let from = after.map(DocumentId::to_key).unwrap_or_default();
         let mut count = 0;
-        self.rows.engine.scan(Tree::Documents, &from, None, &mut |key, row| {
-            let row = self.rows.mark.open(Tree::Documents, key, row).ok();
-            // A key that is no name, or a row that is none, is damage to that document only; reading it says so.
-            if (after.is_none() || key > from.as_slice())
-                && let Ok(id) = DocumentId::from_key(key)
-            {
-                let record = row.and_then(DocumentRecord::decode);
-                if record.as_ref().is_none_or(DocumentRecord::has_content) {
-                    found.push((id, record.unwrap_or_default()));
-                    count += 1;
-                }
+        self.records(after, &mut |id, record| {
+            // One that is damaged is named; reading it says so.
+            if record.as_ref().is_none_or(DocumentRecord::has_content) {
+                found.push((id, record.unwrap_or_default()));
+                count += 1;
             }
             if count < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })

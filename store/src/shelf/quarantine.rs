@@ -106,7 +106,8 @@ pub(super) fn removals_of_all(rows: &Rows, prefix: &Prefix) -> Result<Vec<Change
     removals_between(rows, &from, &below)
 }
 
-fn bounds(prefix: &Prefix) -> (Vec<u8>, Vec<u8>) {
+/// The least key of a document, and one behind its last.
+pub(super) fn bounds(prefix: &Prefix) -> (Vec<u8>, Vec<u8>) {
     (key(prefix, ReplicaId([0; 16]), Seq(0), 0), key(prefix, ReplicaId([255; 16]), Seq(u64::MAX), u32::MAX))
 }
 

@@ -147,8 +147,7 @@ fn read_in_windows(mut file: File, mut look: impl FnMut(&[u8])) -> io::Result<()
 impl Carving {
     fn add(&mut self, tree: Tree, key: &[u8], row: Row<'_>) {
         let keep = |found: &mut Vec<Vec<u8>>| {
-            if !found.iter().any(|body| body == row.body)
-            {
+            if !found.iter().any(|body| body == row.body) {
                 found.push(row.body.to_vec());
             }
         };
@@ -201,8 +200,11 @@ impl Carving {
         for (generation, pieces) in self.snapshots.iter().rev() {
             // A generation is written once, or again by a fold that was cut off: then its pieces do not fit.
             let contiguous = pieces.keys().copied().eq(0..u32::try_from(pieces.len()).unwrap_or(u32::MAX));
-            let packed: Vec<u8> =
-                pieces.values().filter_map(|bodies| bodies.last()).flat_map(|body| body.iter().copied()).collect();
+            let packed: Vec<u8> = pieces
+                .values()
+                .filter_map(|bodies| bodies.last())
+                .flat_map(|body| body.iter().copied())
+                .collect();
             if contiguous && let Some(snapshot) = snapshot::unpack(&packed) {
                 return (*generation, Some(snapshot));
             }
@@ -227,7 +229,8 @@ impl Carving {
 
     fn set_aside(&self, id: &DocumentId) -> Vec<SetAside> {
         let mut reader = quarantine::Reader::default();
-        let kept = self.quarantine.iter().map(|(key, body)| reader.take(id, key, body)).all(|taken| taken.is_some());
+        let kept =
+            self.quarantine.iter().map(|(key, body)| reader.take(id, key, body)).all(|taken| taken.is_some());
         if kept { reader.end().unwrap_or_default() } else { Vec::new() }
     }
 }

@@ -71,7 +71,9 @@ pub(super) fn check(folder: &Path) -> io::Result<Option<Vec<(String, &'static st
     for (name, was) in &sealed {
         match found.get(name) {
             Some(is) if is == was => {}
-            Some(is) if is.len < was.len => faults.push((name.clone(), "it was cut off after the shelf was closed")),
+            Some(is) if is.len < was.len => {
+                faults.push((name.clone(), "it was cut off after the shelf was closed"))
+            }
             Some(_) => faults.push((name.clone(), "its bytes were changed after the shelf was closed")),
             None => faults.push((name.clone(), "it is missing")),
         }
@@ -120,7 +122,8 @@ fn look(folder: &Path) -> io::Result<Files> {
     Ok(found)
 }
 
-fn wait_for_release(folder: &Path) -> io::Result<()> {
+/// Waits until nobody has the files of the shelf in this folder.
+pub(super) fn wait_for_release(folder: &Path) -> io::Result<()> {
     let start = Instant::now();
     for (_, path) in files(folder)? {
         let file = File::open(path)?;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use super::inspect::Inspection;
 use super::layout::{self, Layout};
 use super::open_shelf::OpenShelf;
 use super::quarantine::SetAside;
-use super::{ShelfError, open, seal};
+use super::{ShelfError, open, reclaim, seal};
 
 /// Everything stored of a document: the snapshot and the payloads behind it, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -217,6 +217,47 @@ impl Shelves {
         Ok(found)
     }
 
+    /// Takes the tombstone of a document away.
+    ///
+    /// # Errors
+    /// [`ShelfError`] if it cannot be read or written.
+    pub fn purge(&self, id: &DocumentId) -> Result<(), ShelfError> {
+        self.write(self.index(id), |shelf| shelf.purge(std::slice::from_ref(id)))
+    }
+
+    /// Deleted documents and when they were deleted, in ms since 1970.
+    ///
+    /// # Errors
+    /// [`ShelfError`] if a shelf cannot be read.
+    pub fn tombstones(&self) -> Result<Vec<(DocumentId, u64)>, ShelfError> {
+        self.select(|record| (record.deleted_ms > 0).then_some(record.deleted_ms))
+    }
+
+    /// Documents that have operations in quarantine, and how many.
+    ///
+    /// # Errors
+    /// [`ShelfError`] if a shelf cannot be read.
+    pub fn quarantined(&self) -> Result<Vec<(DocumentId, u64)>, ShelfError> {
+        self.select(|record| (record.set_aside > 0).then_some(record.set_aside))
+    }
+
+    fn select(
+        &self,
+        choose: impl Fn(&DocumentRecord) -> Option<u64>,
+    ) -> Result<Vec<(DocumentId, u64)>, ShelfError> {
+        let mut found = Vec::new();
+        for index in 0..self.slots.len() {
+            if let Some(shelf) = self.shelf_if_made(index)? {
+                shelf.records(None, &mut |id, record| {
+                    found.extend(record.and_then(|record| choose(&record)).map(|value| (id, value)));
+                    ControlFlow::Continue(())
+                })?;
+            }
+        }
+        found.sort_by_cached_key(|(id, _)| id.to_key());
+        Ok(found)
+    }
+
     /// Number of shelves.
     #[must_use]
     pub fn count(&self) -> u16 {
@@ -237,15 +278,64 @@ impl Shelves {
     /// Bytes of all shelves on the disk.
     #[must_use]
     pub fn size_on_disk(&self) -> u64 {
-        let bytes = |path: PathBuf| {
-            let files = fs::read_dir(path).into_iter().flatten().flatten();
-            files
-                .filter_map(|file| file.metadata().ok())
-                .filter(fs::Metadata::is_file)
-                .map(|file| file.len())
-                .sum::<u64>()
-        };
-        (0..self.slots.len()).map(|index| bytes(self.path(index))).sum()
+        (0..self.slots.len()).map(|index| reclaim::size(&self.path(index))).sum()
+    }
+
+    /// The shelf of a document.
+    #[must_use]
+    pub fn index_of(&self, id: &DocumentId) -> u16 {
+        u16::try_from(self.index(id)).unwrap_or_default()
+    }
+
+    /// Copies a shelf to a fresh database if that gives much space back, or if it is `forced`; gives back the bytes
+    /// on the disk before and after. Reading goes on meanwhile, but for an instant; filling and folding wait.
+    ///
+    /// # Errors
+    /// [`ShelfError`]; the shelf is then as before.
+    pub fn reclaim(&self, index: u16, forced: bool) -> Result<Option<(u64, u64)>, ShelfError> {
+        let index = usize::from(index);
+        let folder = self.path(index);
+        let before = reclaim::size(&folder);
+        if !forced && !reclaim::is_due(before, 0) {
+            return Ok(None);
+        }
+        let Some(shelf) = self.shelf_if_made(index)? else { return Ok(None) };
+        if !forced && !reclaim::is_due(before, shelf.live_bytes()?) {
+            return Ok(None);
+        }
+        let slot = self.slots.get(index).ok_or(ShelfError::Closed)?;
+        let mut locked = None;
+        let retired = shelf.copy_to(&folder, || {
+            let state = slot.lock();
+            let ours = matches!(&*state, State::Open { shelf: open, .. } if Arc::ptr_eq(open, &shelf));
+            locked = Some(state);
+            ours
+        })?;
+        // Whoever comes now waits for the slot, and then opens the copy.
+        let Some(mut state) = locked.filter(|_| retired) else { return Ok(None) };
+        *state = State::Closed;
+        match alone(shelf) {
+            Ok(shelf) => {
+                shelf.close()?;
+                drop(shelf);
+                open::swap(&folder)?;
+            }
+            Err(shelf) => {
+                shelf.unretire();
+                *state = State::Open { shelf, used: Instant::now() };
+                return Ok(None);
+            }
+        }
+        drop(state);
+        Ok(Some((before, reclaim::size(&folder))))
+    }
+
+    /// Bytes of a shelf that count; none if it was never made.
+    ///
+    /// # Errors
+    /// [`ShelfError`] if it cannot be read.
+    pub fn live_bytes(&self, index: u16) -> Result<Option<u64>, ShelfError> {
+        self.shelf_if_made(usize::from(index))?.map(|shelf| shelf.live_bytes()).transpose()
     }
 
     /// Closes shelves that nobody used for so long.
@@ -314,10 +404,15 @@ impl Shelves {
     fn write(
         &self,
         index: usize,
-        change: impl FnOnce(&OpenShelf) -> Result<(), ShelfError>,
+        mut change: impl FnMut(&OpenShelf) -> Result<(), ShelfError>,
     ) -> Result<(), ShelfError> {
-        let shelf = self.shelf(index)?;
-        let changed = change(&shelf);
+        let mut shelf = self.shelf(index)?;
+        let mut changed = change(&shelf);
+        while matches!(changed, Err(ShelfError::Retired)) {
+            drop(shelf);
+            shelf = self.shelf(index)?;
+            changed = change(&shelf);
+        }
         if let (Err(ShelfError::Io(_) | ShelfError::Engine(_)), Some(slot)) =
             (&changed, self.slots.get(index))
         {
@@ -356,6 +451,19 @@ impl Shelves {
     }
 }
 
+/// Waits until the others, who only read, are done with a shelf.
+fn alone(mut shelf: Arc<OpenShelf>) -> Result<OpenShelf, Arc<OpenShelf>> {
+    let start = Instant::now();
+    loop {
+        match Arc::try_unwrap(shelf) {
+            Ok(shelf) => return Ok(shelf),
+            Err(shared) if start.elapsed() > READERS_PATIENCE => return Err(shared),
+            Err(shared) => shelf = shared,
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
 impl Slot {
     fn lock(&self) -> MutexGuard<'_, State> {
         // A state is replaced in one step, so a poisoned one is whole.
@@ -363,5 +471,7 @@ impl Slot {
     }
 }
 
+/// How long the swap of a shelf waits for those who read it.
+const READERS_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a shelf that did not open is not tried again.
 const BROKEN: Duration = Duration::from_secs(60);

@@ -97,6 +97,11 @@ pub(super) fn unpack(packed: &[u8]) -> Option<Bytes> {
     (snapshot.len() == len).then(|| snapshot.into())
 }
 
+/// Keys of the rows of these generations.
+pub(super) fn range(prefix: &Prefix, generations: std::ops::Range<u64>) -> std::ops::Range<Vec<u8>> {
+    key(prefix, generations.start, 0)..key(prefix, generations.end, 0)
+}
+
 /// Removals of every row of these generations.
 pub(super) fn removals(
     rows: &Rows,
@@ -104,8 +109,8 @@ pub(super) fn removals(
     generations: std::ops::Range<u64>,
 ) -> Result<Vec<Change>, ShelfError> {
     let mut changes = Vec::new();
-    let (from, below) = (key(prefix, generations.start, 0), key(prefix, generations.end, 0));
-    rows.engine.scan(Tree::Snapshots, &from, Some(&below), &mut |found, _| {
+    let keys = range(prefix, generations);
+    rows.engine.scan(Tree::Snapshots, &keys.start, Some(&keys.end), &mut |found, _| {
         changes.push((found.to_vec(), None));
         ControlFlow::Continue(())
     })?;

@@ -191,6 +191,11 @@ pub(super) fn any(rows: &Rows, prefix: &Prefix) -> Result<bool, ShelfError> {
     Ok(any)
 }
 
+/// Keys of the rows at these positions.
+pub(super) fn range(prefix: &Prefix, positions: std::ops::Range<u64>) -> std::ops::Range<Vec<u8>> {
+    key(prefix, positions.start, 0)..key(prefix, positions.end, 0)
+}
+
 /// Removals of every row at these positions.
 pub(super) fn removals(
     rows: &Rows,
@@ -198,8 +203,8 @@ pub(super) fn removals(
     positions: std::ops::Range<u64>,
 ) -> Result<Vec<Change>, ShelfError> {
     let mut changes = Vec::new();
-    let (from, below) = (key(prefix, positions.start, 0), key(prefix, positions.end, 0));
-    rows.engine.scan(Tree::Tails, &from, Some(&below), &mut |found, _| {
+    let keys = range(prefix, positions);
+    rows.engine.scan(Tree::Tails, &keys.start, Some(&keys.end), &mut |found, _| {
         changes.push((found.to_vec(), None));
         ControlFlow::Continue(())
     })?;

@@ -1,6 +1,10 @@
 //! The store as its users see it: a folder, receipts, and a process that dies at any instant.
 
 #[cfg(test)]
+mod corruption; // flips and cuts in real folders: verify, repair, serving
+#[cfg(test)]
+mod deletion; // deleted stays deleted
+#[cfg(test)]
 mod golden; // folders that earlier versions wrote
 #[cfg(test)]
 mod kill; // SIGKILL at random instants, on the real disk and the real sled

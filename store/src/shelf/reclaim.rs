@@ -1,0 +1,129 @@
+//! Copy-compaction: sled never gives space back (HAZARDS sled-3), so what counts is copied to a fresh database,
+//! which takes the place of the old one.
+//!
+//! Guarantees: documents are read on meanwhile, from the old one; filling and folding wait. A stop at any instant
+//! leaves the old shelf or the new one, whole. Rows are copied as they are, so the census stays true.
+
+use std::fs;
+use std::ops::{ControlFlow, Range};
+use std::path::Path;
+use std::sync::PoisonError;
+
+use tombolo_core::id::DocumentId;
+
+use super::document::{DocumentRecord, Prefix, place};
+use super::open_shelf::OpenShelf;
+use super::{Change, Shelf, ShelfError, Tree, open, quarantine, snapshot, tail};
+
+/// Rows copied in one batch, in bytes.
+const BATCH_BYTES: usize = 1024 * 1024;
+/// A shelf that is smaller than this is left alone, in bytes.
+const SIZE_MIN: u64 = 16 * 1024 * 1024;
+/// A shelf is copied when it has this many times the bytes that count.
+const RATIO_MAX: u64 = 3;
+
+/// Whether a shelf of this size, of which so much counts, is worth copying.
+pub(super) fn is_due(size: u64, live: u64) -> bool {
+    size >= SIZE_MIN && size > live.saturating_mul(RATIO_MAX)
+}
+
+impl OpenShelf {
+    /// Bytes of keys and rows that count.
+    pub(super) fn live_bytes(&self) -> Result<u64, ShelfError> {
+        let mut live = 0;
+        self.copy_live(&mut |_, changes| {
+            let bytes = |(key, row): &Change| key.len() + row.as_ref().map_or(0, Vec::len);
+            live += changes.iter().map(bytes).sum::<usize>() as u64;
+            Ok(())
+        })?;
+        Ok(live)
+    }
+
+    /// Copies what counts to a new database in the place where [`open::finish_swap`] finds it, durably, and calls
+    /// `retire` before anybody writes again. If that says yes nothing is written here any more.
+    pub(super) fn copy_to(&self, folder: &Path, retire: impl FnOnce() -> bool) -> Result<bool, ShelfError> {
+        let mut writing = self.writing()?;
+        self.rows.engine.sync()?;
+        let draft = open::draft(folder)?;
+        self.copy_live(&mut |tree, changes| draft.batch(tree, changes))?;
+        draft.sync()?;
+        drop(draft);
+        open::finish_draft(folder)?;
+        writing.retired = retire();
+        Ok(writing.retired)
+    }
+
+    /// The copy could not take its place: it is written here again.
+    pub(super) fn unretire(&self) {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner).retired = false;
+    }
+
+    /// Hands over every row that counts, tree by tree and in the order of keys.
+    fn copy_live(
+        &self,
+        put: &mut dyn FnMut(Tree, Vec<Change>) -> Result<(), ShelfError>,
+    ) -> Result<(), ShelfError> {
+        let mut documents: Vec<(Prefix, DocumentRecord)> = Vec::new();
+        let mut out = Batches { put, changes: Vec::new(), bytes: 0 };
+        self.rows.engine.scan(Tree::Documents, &[], None, &mut |key, row| {
+            let record = self.rows.mark.open(Tree::Documents, key, row).ok().and_then(DocumentRecord::decode);
+            // A damaged one is copied, too: it stays what it is.
+            if let (Ok(id), Some(record)) = (DocumentId::from_key(key), record) {
+                documents.push((place(&id).0, record));
+            }
+            out.changes.push((key.to_vec(), Some(row.to_vec())));
+            ControlFlow::Continue(())
+        })?;
+        out.flush(Tree::Documents)?;
+        documents.sort_unstable_by_key(|(prefix, _)| *prefix);
+        for (prefix, record) in &documents {
+            let positions = tail::range(prefix, record.tail_first..record.tail_end());
+            self.copy_range(Tree::Tails, positions, &mut out)?;
+        }
+        out.flush(Tree::Tails)?;
+        for (prefix, record) in documents.iter().filter(|(_, record)| record.generation > 0) {
+            let generation = record.generation..record.generation.saturating_add(1);
+            self.copy_range(Tree::Snapshots, snapshot::range(prefix, generation), &mut out)?;
+        }
+        out.flush(Tree::Snapshots)?;
+        for (prefix, _) in documents.iter().filter(|(_, record)| record.set_aside > 0) {
+            let (from, below) = quarantine::bounds(prefix);
+            self.copy_range(Tree::Quarantine, from..below, &mut out)?;
+        }
+        out.flush(Tree::Quarantine)
+    }
+
+    fn copy_range(&self, tree: Tree, keys: Range<Vec<u8>>, out: &mut Batches<'_>) -> Result<(), ShelfError> {
+        let mut result = Ok(());
+        self.rows.engine.scan(tree, &keys.start, Some(&keys.end), &mut |key, row| {
+            result = out.add(tree, key, row);
+            if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        result
+    }
+}
+
+struct Batches<'a> {
+    put: &'a mut dyn FnMut(Tree, Vec<Change>) -> Result<(), ShelfError>,
+    changes: Vec<Change>,
+    bytes: usize,
+}
+
+impl Batches<'_> {
+    fn add(&mut self, tree: Tree, key: &[u8], row: &[u8]) -> Result<(), ShelfError> {
+        self.changes.push((key.to_vec(), Some(row.to_vec())));
+        self.bytes += key.len() + row.len();
+        if self.bytes < BATCH_BYTES { Ok(()) } else { self.flush(tree) }
+    }
+
+    fn flush(&mut self, tree: Tree) -> Result<(), ShelfError> {
+        self.bytes = 0;
+        (self.put)(tree, std::mem::take(&mut self.changes))
+    }
+}
+
+/// Bytes of the files in this folder.
+pub(super) fn size(folder: &Path) -> u64 {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten();
+    files.filter_map(|file| file.metadata().ok()).filter(fs::Metadata::is_file).map(|file| file.len()).sum()
+}

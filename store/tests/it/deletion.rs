@@ -1,0 +1,83 @@
+//! Deleted stays deleted: through restarts, late appends and old operations, until somebody purges it.
+
+use std::path::Path;
+use std::sync::mpsc::channel;
+
+use tombolo_core::id::DocumentId;
+use tombolo_core::operation::Kind;
+use tombolo_store::worker::ThreadWorker;
+use tombolo_store::{AppendError, Document, Store, StoreConfig, StoreError};
+
+use super::typist::{keystroke, text, typed};
+
+fn open(folder: &Path) -> Store {
+    let config = StoreConfig { takeover_ms: 5, ..StoreConfig::new(folder) };
+    Store::open(config, ThreadWorker::start().unwrap()).unwrap()
+}
+
+fn append(document: &Document, clock: u64) -> Result<(), AppendError> {
+    let (sender, receiver) = channel();
+    let done = Box::new(move |result: Result<_, _>| sender.send(result.map(|_| ())).unwrap());
+    document.append(Kind::YjsUpdate, keystroke(7, clock), done)?;
+    receiver.recv().unwrap()
+}
+
+#[test]
+fn a_deleted_document_is_refused_until_it_is_purged() {
+    let folder = tempfile::tempdir().unwrap();
+    let (id, other) = (DocumentId::yjs("gone").unwrap(), DocumentId::yjs("other").unwrap());
+    let store = open(folder.path());
+    let document = store.document(&id).unwrap();
+    (0..5).for_each(|clock| append(&document, clock).unwrap());
+    append(&store.document(&other).unwrap(), 0).unwrap();
+    assert!(!store.remove(&DocumentId::yjs("never there").unwrap()).unwrap());
+    assert!(store.remove(&id).unwrap());
+    assert!(!store.remove(&id).unwrap());
+    // Who has it open is told, who opens it is told.
+    assert!(matches!(append(&document, 5), Err(AppendError::Deleted { .. })));
+    assert!(matches!(document.read(), Err(StoreError::Deleted { .. })));
+    assert!(matches!(store.document(&id), Err(StoreError::Deleted { .. })));
+    drop((document, store));
+
+    for _ in 0..2 {
+        let store = open(folder.path());
+        assert!(matches!(store.document(&id), Err(StoreError::Deleted { .. })));
+        assert_eq!(store.documents(None, 10).unwrap(), std::slice::from_ref(&other));
+        let tombstones = store.tombstones().unwrap();
+        assert_eq!(tombstones.len(), 1);
+        assert_eq!(tombstones[0].0, id);
+        assert_eq!(text(&store.document(&other).unwrap().read().unwrap()), typed(1));
+    }
+
+    let store = open(folder.path());
+    assert!(store.purge(&id).unwrap());
+    assert!(!store.purge(&id).unwrap());
+    assert!(!store.remove(&id).unwrap(), "there is nothing to delete");
+    let document = store.document(&id).unwrap();
+    assert_eq!(document.read().unwrap().tail.len(), 0);
+    append(&document, 0).unwrap();
+    drop((document, store));
+    let store = open(folder.path());
+    assert_eq!(text(&store.document(&id).unwrap().read().unwrap()), typed(1));
+    assert_eq!(store.tombstones().unwrap(), []);
+    assert_eq!(store.documents(None, 10).unwrap().len(), 2);
+}
+
+/// A process that is killed right after the receipt: the journal alone knows of the deletion.
+#[test]
+fn a_deletion_with_a_receipt_survives_a_kill() {
+    let root = tempfile::tempdir().unwrap();
+    let (folder, copy) = (root.path().join("data"), root.path().join("copy"));
+    let id = DocumentId::yjs("gone").unwrap();
+    let config = StoreConfig { takeover_ms: 3_600_000, ..StoreConfig::new(&folder) };
+    let store = Store::open(config, ThreadWorker::start().unwrap()).unwrap();
+    let document = store.document(&id).unwrap();
+    (0..5).for_each(|clock| append(&document, clock).unwrap());
+    assert!(store.remove(&id).unwrap());
+    super::corruption::copy_folder(&folder, &copy);
+    let store = open(&copy);
+    assert!(matches!(store.document(&id), Err(StoreError::Deleted { .. })));
+    assert_eq!(store.documents(None, 10).unwrap(), []);
+    store.flush().unwrap();
+    assert!(matches!(store.document(&id), Err(StoreError::Deleted { .. })));
+}
