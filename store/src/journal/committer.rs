@@ -189,16 +189,11 @@ impl Shared {
             match self.next(writer.is_marked()) {
                 Next::Batch(batch) => {
                     self.commit(&mut writer, batch);
-                    if Instant::now() >= prepare_at
-                        && let Err(error) = writer.catch_up()
-                    {
-                        tracing::warn!(%error, "no room yet for the next journal segment");
-                        prepare_at = Instant::now() + PREPARE_PAUSE;
-                    }
+                    self.catch_up(&mut writer, &mut prepare_at);
                 }
-                Next::Quiet => self.mark(&mut writer),
+                Next::Quiet => self.last_words(&mut writer, Writer::mark),
                 Next::End => {
-                    self.mark(&mut writer);
+                    self.last_words(&mut writer, Writer::close);
                     return;
                 }
             }
@@ -301,9 +296,24 @@ impl Shared {
         !waited.unwrap_or_else(PoisonError::into_inner).0.closing
     }
 
-    fn mark(&self, writer: &mut Writer) {
+    /// What can wait until receipts are out.
+    fn catch_up(&self, writer: &mut Writer, prepare_at: &mut Instant) {
+        if lock(&self.failed).is_some() || Instant::now() < *prepare_at {
+            return;
+        }
+        match writer.catch_up() {
+            Ok(()) => {}
+            Err(CommitError::NoRoom { source, .. }) => {
+                tracing::warn!(error = %source, "no room yet for the next journal segment");
+                *prepare_at = Instant::now() + PREPARE_PAUSE;
+            }
+            Err(CommitError::Failed(error)) => self.fail(error),
+        }
+    }
+
+    fn last_words(&self, writer: &mut Writer, words: fn(&mut Writer) -> std::io::Result<()>) {
         if lock(&self.failed).is_none()
-            && let Err(error) = writer.mark()
+            && let Err(error) = words(writer)
         {
             self.fail(error);
         }

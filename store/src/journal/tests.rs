@@ -89,7 +89,7 @@ impl Outcome {
                     placed
                         .extend(writer.commit(batch.iter(), |segment, _| live.push(segment)).map_err(ended)?);
                     self.durable = self.tried.len();
-                    writer.catch_up()?;
+                    writer.catch_up().map_err(ended)?;
                 }
                 Step::Mark => writer.mark()?,
                 Step::Reclaim => {
