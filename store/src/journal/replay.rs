@@ -107,8 +107,7 @@ fn segments_of(disk: &dyn Disk) -> Result<Vec<SegmentId>, JournalError> {
     for draft in names.iter().filter(|name| segment::is_draft(name)) {
         disk.remove(draft)?;
     }
-    let mut ids: Vec<_> = names.iter().filter_map(|name| SegmentId::of_file_name(name)).collect();
-    ids.sort_unstable();
+    let ids = segment::ids(&names);
     for pair in ids.windows(2) {
         if let [one, two] = pair
             && one.next() != *two
@@ -123,11 +122,8 @@ fn check_chain(previous: &Tail, chain: &Chain) -> Result<(), JournalError> {
     if previous.hash.finalize().as_bytes() == chain {
         return Ok(());
     }
-    Err(JournalError::Damaged {
-        segment: previous.id,
-        offset: previous.end,
-        found: "what was read up to here is not what the next segment says was written",
-    })
+    let (segment, offset) = (previous.id, previous.end);
+    Err(JournalError::Damaged { segment, offset, found: segment::UNCHAINED })
 }
 
 struct Scanned {

@@ -68,6 +68,13 @@ pub(super) fn is_draft(name: &str) -> bool {
     name == DRAFT
 }
 
+/// The segments among these files, in order.
+pub(super) fn ids(names: &[String]) -> Vec<SegmentId> {
+    let mut ids: Vec<_> = names.iter().filter_map(|name| SegmentId::of_file_name(name)).collect();
+    ids.sort_unstable();
+    ids
+}
+
 /// The hash of a segment's header and records.
 pub(super) type Chain = [u8; 32];
 
@@ -114,14 +121,14 @@ pub(super) fn remove_draft(disk: &dyn Disk) -> std::io::Result<()> {
     disk.remove(DRAFT)
 }
 
-/// Removes a segment, durably before anything else happens: a hole between two segments is damage.
+/// Removes a segment. The folder must be synced before anything else happens: a hole between two segments is
+/// damage.
 pub(super) fn remove(disk: &dyn Disk, id: SegmentId) -> std::io::Result<()> {
     match disk.remove(&id.file_name()) {
-        // Removed by an earlier call whose sync failed.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        removed => removed?,
+        // Somebody else did.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
-    disk.sync_folder()
 }
 
 /// What a header says besides the segment's number.
@@ -146,6 +153,9 @@ impl Head {
 
 /// What is wrong with a file of another length.
 pub(super) const CUT: &str = "the file has not the length that its header says";
+
+/// What is wrong with a segment that another one follows and that ends too early.
+pub(super) const UNCHAINED: &str = "what was read up to here is not what the next segment says was written";
 
 /// The bytes of a header.
 pub(super) fn header(id: SegmentId, head: &Head) -> [u8; HEADER_LEN] {

@@ -71,14 +71,9 @@ impl Writer {
         Self { disk, segment_bytes, tail, buffer: Vec::new(), unhashed: Vec::new(), draft: None }
     }
 
-    /// The segment that is written to, and its length in bytes.
-    pub(super) fn segment(&self) -> (SegmentId, u64) {
-        (self.tail.id, self.tail.len)
-    }
-
-    /// How many bytes of the segment that is written to are durable.
-    pub(super) fn durable(&self) -> u64 {
-        self.tail.end
+    /// The segment that is written to, and how many bytes of it are durable.
+    pub(super) fn durable(&self) -> (SegmentId, u64) {
+        (self.tail.id, self.tail.end)
     }
 
     /// Whether everything written is also known to be durable by what is on the disk.
