@@ -140,6 +140,17 @@ impl Entry {
         !self.lock().pending.is_empty()
     }
 
+    /// Whether the document will have something to serve once the shelf has taken what is pending; none if that
+    /// changes nothing.
+    pub(crate) fn will_be_listed(&self, inner: &Inner) -> Option<bool> {
+        // One that cannot be read is listed: reading it says why.
+        let version = inner.shelves.record(&self.id, true).ok().flatten().unwrap_or_default().version;
+        let known = self.lock();
+        let mut news = known.pending.iter().filter(|op| op.seq > version.get(op.replica)).peekable();
+        news.peek()?;
+        Some(news.all(|operation| operation.kind != Kind::Deletion))
+    }
+
     /// One handle more; only under the registry's lock, so that an entry in use is never forgotten.
     pub(crate) fn hold(&self) {
         self.handles.fetch_add(1, Ordering::AcqRel);

@@ -1,6 +1,6 @@
 //! The store: its folder, its threads and the registry of documents in use.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -180,16 +180,25 @@ impl Store {
     /// [`StoreError`] if a shelf cannot be read.
     pub fn documents(&self, after: Option<&DocumentId>, limit: usize) -> Result<Vec<DocumentId>, StoreError> {
         let inner = &self.life.inner;
-        let stored = inner.shelves.documents(after, limit)?;
-        let mut ids: Vec<_> = stored.into_iter().map(|(id, _)| id).collect();
-        let after = after.map(DocumentId::to_key);
         let pending: Vec<_> =
-            inner.entries().values().filter(|entry| entry.has_pending()).map(|e| e.id.clone()).collect();
-        ids.extend(pending.into_iter().filter(|id| after.as_ref().is_none_or(|after| id.to_key() > *after)));
-        ids.sort_by_key(DocumentId::to_key);
-        ids.dedup();
-        ids.truncate(limit);
-        Ok(ids)
+            inner.entries().values().filter(|entry| entry.has_pending()).map(Arc::clone).collect();
+        // More than asked for, because some of them may be on their way out.
+        let stored = inner.shelves.documents(after, limit.saturating_add(pending.len()))?;
+        let mut ids: BTreeMap<_, _> = stored.into_iter().map(|(id, _)| (id.to_key(), id)).collect();
+        let after = after.map(DocumentId::to_key);
+        for entry in pending {
+            let key = entry.id.to_key();
+            match entry.will_be_listed(inner) {
+                Some(true) if after.as_ref().is_none_or(|after| key > *after) => {
+                    ids.insert(key, entry.id.clone());
+                }
+                Some(false) => {
+                    ids.remove(&key);
+                }
+                _ => {}
+            }
+        }
+        Ok(ids.into_values().take(limit).collect())
     }
 
     /// What it counts.

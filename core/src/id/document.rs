@@ -121,11 +121,15 @@ impl DocumentId {
     /// The key form: the format's tag, then the name's bytes. Injective; the inverse is [`DocumentId::from_key`].
     #[must_use]
     pub fn to_key(&self) -> Vec<u8> {
-        let name = self.name_bytes();
-        let mut key = Vec::with_capacity(1 + name.len());
-        key.push(self.format().tag());
-        key.extend_from_slice(name);
+        let mut key = Vec::with_capacity(self.key_len());
+        self.append_key(&mut key);
         key
+    }
+
+    /// Appends the key form to other bytes.
+    pub fn append_key(&self, out: &mut Vec<u8>) {
+        out.push(self.format().tag());
+        out.extend_from_slice(self.name_bytes());
     }
 
     /// Length of the key form in bytes.

@@ -3,6 +3,10 @@
 //! [`FaultyDisk::cut_after`] lets a number of changing calls pass and fails all later ones;
 //! [`FaultyDisk::image`] then gives one of the disks that the system may find after the cut. Writes tear at
 //! sectors of 512 bytes, each unsynced sector on its own; of the folder's changes a prefix is kept.
+//!
+//! [`FaultyDisk::fail_call`] lets one call or all from it on fail, as the system has it: a write may have been
+//! done in part; what a failed sync was to sync can still be read and is never synced any more, unless it is
+//! written again.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,20 +16,50 @@ use super::{Disk, DiskFile};
 
 const SECTOR: usize = 512;
 
+type Write = (usize, Vec<u8>);
+
 #[derive(Clone, Debug, Default)]
 struct Content {
     durable: Vec<u8>,
+    /// What is read: the system's memory.
+    cached: Vec<u8>,
     /// Unsynced writes, oldest first.
-    writes: Vec<(usize, Vec<u8>)>,
+    writes: Vec<Write>,
+    /// What was to be synced when that failed, and has not been written again.
+    dropped: Vec<Write>,
 }
 
 impl Content {
-    fn current(&self) -> Vec<u8> {
-        let mut bytes = self.durable.clone();
-        for (offset, write) in &self.writes {
-            put(&mut bytes, *offset, write);
+    fn of(durable: Vec<u8>) -> Self {
+        Self { cached: durable.clone(), durable, ..Self::default() }
+    }
+
+    fn write(&mut self, offset: usize, bytes: &[u8]) {
+        put(&mut self.cached, offset, bytes);
+        self.writes.push((offset, bytes.to_vec()));
+    }
+
+    fn sync(&mut self) {
+        for (offset, write) in std::mem::take(&mut self.writes) {
+            put(&mut self.durable, offset, &write);
+            let covered = offset..offset + write.len();
+            let rest = |(start, bytes): &Write| {
+                let end = start + bytes.len();
+                let (left, right) = (covered.start.clamp(*start, end), covered.end.clamp(*start, end));
+                [(*start, bytes[..left - start].to_vec()), (right, bytes[right - start..].to_vec())]
+            };
+            self.dropped =
+                self.dropped.iter().flat_map(rest).filter(|(_, bytes)| !bytes.is_empty()).collect();
         }
-        bytes
+    }
+
+    fn fail_to_sync(&mut self) {
+        self.dropped.append(&mut self.writes);
+    }
+
+    /// Everything that may or may not be there after a cut.
+    fn undecided(&self) -> impl Iterator<Item = &Write> {
+        self.dropped.iter().chain(&self.writes)
     }
 }
 
@@ -46,20 +80,49 @@ struct Inner {
     next: u64,
     /// Changing calls that still succeed; none if all do.
     left: Option<u64>,
+    /// Changing calls before the one that fails, and how it does.
+    fault: Option<(u64, Fault)>,
+    failed: bool,
     failing_syncs: bool,
     full: bool,
+}
+
+/// How a call fails.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fault {
+    /// What the system says.
+    pub(crate) errno: rustix::io::Errno,
+    /// Whether all later calls fail, too.
+    pub(crate) lasts: bool,
 }
 
 impl Inner {
     fn spend(&mut self) -> io::Result<()> {
         match &mut self.left {
-            None => Ok(()),
-            Some(0) => Err(io::Error::other("the power is gone")),
-            Some(left) => {
-                *left -= 1;
+            None => {}
+            Some(0) => return Err(io::Error::other("the power is gone")),
+            Some(left) => *left -= 1,
+        }
+        match &mut self.fault {
+            Some((0, fault)) => {
+                let errno = fault.errno;
+                if !fault.lasts {
+                    self.fault = None;
+                }
+                self.failed = true;
+                Err(errno.into())
+            }
+            Some((before, _)) => {
+                *before -= 1;
                 Ok(())
             }
+            None => Ok(()),
         }
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.spend()?;
+        if self.failing_syncs { Err(rustix::io::Errno::IO.into()) } else { Ok(()) }
     }
 }
 
@@ -80,9 +143,21 @@ impl FaultyDisk {
         self.lock().failing_syncs = true;
     }
 
-    /// From now on syncs succeed again.
+    /// After so many changing calls one fails, or all do.
+    pub(crate) fn fail_call(&self, calls: u64, fault: Fault) {
+        self.lock().fault = Some((calls, fault));
+    }
+
+    /// From now on everything succeeds again.
     pub(crate) fn heal(&self) {
-        self.lock().failing_syncs = false;
+        let mut inner = self.lock();
+        inner.failing_syncs = false;
+        inner.fault = None;
+    }
+
+    /// Whether the call that was to fail has.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.lock().failed
     }
 
     /// Whether there is no room for another file.
@@ -94,7 +169,7 @@ impl FaultyDisk {
     pub(crate) fn undecided(&self) -> usize {
         let inner = self.lock();
         let sectors = |content: &Content| {
-            content.writes.iter().map(|(at, bytes)| sectors(*at, bytes.len()).count()).sum::<usize>()
+            content.undecided().map(|(at, bytes)| sectors(*at, bytes.len()).count()).sum::<usize>()
         };
         inner.files.values().map(sectors).sum::<usize>() + inner.unsynced.len()
     }
@@ -123,14 +198,14 @@ impl FaultyDisk {
         for number in names.values() {
             let content = &inner.files[number];
             let mut bytes = content.durable.clone();
-            for (offset, write) in &content.writes {
+            for (offset, write) in content.undecided() {
                 for (start, end) in sectors(*offset, write.len()) {
                     if fate() {
                         put(&mut bytes, start, &write[start - offset..end - offset]);
                     }
                 }
             }
-            files.insert(*number, Content { durable: bytes, writes: Vec::new() });
+            files.insert(*number, Content::of(bytes));
         }
         let next = inner.next;
         let image = Inner { files, names: names.clone(), durable_names: names, next, ..Inner::default() };
@@ -144,9 +219,16 @@ impl FaultyDisk {
 
     /// Flips bits of one byte of a file.
     pub(crate) fn flip(&self, name: &str, offset: usize, mask: u8) {
+        self.damage(name, |bytes| bytes[offset] ^= mask);
+    }
+
+    /// Changes the durable bytes of a file.
+    pub(crate) fn damage(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
         let mut inner = self.lock();
         let number = inner.names[name];
-        inner.files.get_mut(&number).unwrap().durable[offset] ^= mask;
+        let content = inner.files.get_mut(&number).unwrap();
+        change(&mut content.durable);
+        *content = Content::of(std::mem::take(&mut content.durable));
     }
 
     /// A disk of its own with the same durable content.
@@ -157,7 +239,7 @@ impl FaultyDisk {
     /// The bytes of a file.
     pub(crate) fn bytes(&self, name: &str) -> Vec<u8> {
         let inner = self.lock();
-        inner.files[&inner.names[name]].current()
+        inner.files[&inner.names[name]].cached.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -194,7 +276,7 @@ impl Disk for FaultyDisk {
         let number = inner.next;
         inner.next += 1;
         let zeros = vec![0; usize::try_from(len).unwrap()];
-        inner.files.insert(number, Content { durable: zeros, writes: Vec::new() });
+        inner.files.insert(number, Content::of(zeros));
         inner.names.insert(name.to_owned(), number);
         inner.unsynced.push(FolderChange::Create(name.to_owned(), number));
         drop(inner);
@@ -225,10 +307,7 @@ impl Disk for FaultyDisk {
 
     fn sync_folder(&self) -> io::Result<()> {
         let mut inner = self.lock();
-        inner.spend()?;
-        if inner.failing_syncs {
-            return Err(io::Error::other("the disk does not sync"));
-        }
+        inner.sync()?;
         inner.durable_names = inner.names.clone();
         inner.unsynced.clear();
         Ok(())
@@ -243,11 +322,12 @@ struct FaultyFile {
 
 impl DiskFile for FaultyFile {
     fn size(&self) -> io::Result<u64> {
-        Ok(self.disk.lock().files[&self.number].current().len() as u64)
+        Ok(self.disk.lock().files[&self.number].cached.len() as u64)
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let bytes = self.disk.lock().files[&self.number].current();
+        let inner = self.disk.lock();
+        let bytes = &inner.files[&self.number].cached;
         let offset = usize::try_from(offset).unwrap();
         let found = bytes.get(offset..offset + buffer.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
         buffer.copy_from_slice(found);
@@ -256,21 +336,23 @@ impl DiskFile for FaultyFile {
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut inner = self.disk.lock();
-        inner.spend()?;
-        let content = inner.files.get_mut(&self.number).unwrap();
-        content.writes.push((usize::try_from(offset).unwrap(), bytes.to_vec()));
-        Ok(())
+        let spent = inner.spend();
+        let done = if spent.is_ok() { bytes.len() } else { bytes.len() / 2 };
+        if inner.left != Some(0) || spent.is_ok() {
+            let content = inner.files.get_mut(&self.number).unwrap();
+            content.write(usize::try_from(offset).unwrap(), &bytes[..done]);
+        }
+        spent
     }
 
     fn sync(&self) -> io::Result<()> {
         let mut inner = self.disk.lock();
-        inner.spend()?;
-        if inner.failing_syncs {
-            return Err(io::Error::other("the disk does not sync"));
-        }
+        let synced = inner.sync();
         let content = inner.files.get_mut(&self.number).unwrap();
-        content.durable = content.current();
-        content.writes.clear();
-        Ok(())
+        match synced {
+            Ok(()) => content.sync(),
+            Err(_) => content.fail_to_sync(),
+        }
+        synced
     }
 }

@@ -3,19 +3,15 @@
 //! Nothing waits for a batch to fill: while one sync is under way the next batch gathers by itself.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tombolo_core::operation::Operation;
 
-use super::JournalConfig;
 use super::error::JournalError;
 use super::latency::Latency;
-use super::replay::{self, Replay};
-use super::segment::{self, SegmentId};
+use super::segment::SegmentId;
 use super::writer::{CommitError, Writer};
 use crate::disk::Disk;
 
@@ -34,10 +30,10 @@ pub struct JournalStats {
     pub latency: Latency,
 }
 
-struct Job {
+pub(super) struct Job {
     /// None for a barrier, which only waits for what came before it.
-    operation: Option<Operation>,
-    receipt: Receipt,
+    pub(super) operation: Option<Operation>,
+    pub(super) receipt: Receipt,
 }
 
 #[derive(Default)]
@@ -48,37 +44,24 @@ struct Queue {
     asleep: bool,
 }
 
-struct Shared {
-    disk: Arc<dyn Disk>,
+/// What the journal's handle and its thread share.
+pub(super) struct Shared {
+    pub(super) disk: Arc<dyn Disk>,
     queue: Mutex<Queue>,
     changed: Condvar,
-    queued_bytes: AtomicU64,
-    failed: Mutex<Option<JournalError>>,
-    stalled: Mutex<Option<String>>,
-    stats: Mutex<JournalStats>,
-    segments: Mutex<BTreeMap<SegmentId, u64>>,
+    pub(super) queued_bytes: AtomicU64,
+    pub(super) failed: Mutex<Option<JournalError>>,
+    pub(super) stalled: Mutex<Option<String>>,
+    pub(super) stats: Mutex<JournalStats>,
+    /// Length of each segment's file in bytes.
+    pub(super) segments: Mutex<BTreeMap<SegmentId, u64>>,
+    /// The last segment that something was written to, and how many bytes of it are durable.
+    pub(super) durable: Mutex<(SegmentId, u64)>,
 }
 
-/// An open journal. Ends with [`Journal::close`] or when it is dropped.
-pub struct Journal {
-    shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-impl fmt::Debug for Journal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Journal({:?})", self.shared.disk)
-    }
-}
-
-impl Journal {
-    /// Opens the journal of this disk and starts its thread.
-    ///
-    /// # Errors
-    /// [`JournalError`] if it is damaged, of a later program, or the disk says no.
-    pub fn open(disk: Arc<dyn Disk>, config: JournalConfig) -> Result<(Self, Replay), JournalError> {
-        let opened = replay::open(&disk, config)?;
-        let shared = Arc::new(Shared {
+impl Shared {
+    pub(super) fn new(disk: Arc<dyn Disk>, segments: Vec<(SegmentId, u64)>, writer: &Writer) -> Self {
+        Self {
             disk,
             queue: Mutex::default(),
             changed: Condvar::new(),
@@ -86,88 +69,18 @@ impl Journal {
             failed: Mutex::default(),
             stalled: Mutex::default(),
             stats: Mutex::default(),
-            segments: Mutex::new(opened.segments.into_iter().collect()),
-        });
-        let (committing, writer) = (Arc::clone(&shared), opened.writer);
-        let thread =
-            std::thread::Builder::new().name("journal".into()).spawn(move || committing.run(writer))?;
-        Ok((Self { shared, thread: Mutex::new(Some(thread)) }, opened.replay))
-    }
-
-    /// Appends an operation behind all earlier ones. Never waits.
-    pub fn append(&self, operation: Operation, receipt: Receipt) {
-        self.shared.queued_bytes.fetch_add(cost(&operation), Ordering::Relaxed);
-        self.shared.push(Job { operation: Some(operation), receipt });
-    }
-
-    /// A receipt for everything appended before.
-    pub fn barrier(&self, receipt: Receipt) {
-        self.shared.push(Job { operation: None, receipt });
-    }
-
-    /// Bytes of memory that operations hold which are not durable yet.
-    #[must_use]
-    pub fn queued_bytes(&self) -> u64 {
-        self.shared.queued_bytes.load(Ordering::Relaxed)
-    }
-
-    /// Bytes of all segments on the disk.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        lock(&self.shared.segments).values().sum()
-    }
-
-    /// What it counts.
-    #[must_use]
-    pub fn stats(&self) -> JournalStats {
-        lock(&self.shared.stats).clone()
-    }
-
-    /// Why nothing is taken any more, if so.
-    #[must_use]
-    pub fn read_only(&self) -> Option<JournalError> {
-        lock(&self.shared.failed).clone()
-    }
-
-    /// Why receipts wait although nothing is wrong with what is written, if so: a full disk, no descriptors.
-    #[must_use]
-    pub fn stalled(&self) -> Option<String> {
-        lock(&self.shared.stalled).clone()
-    }
-
-    /// Removes all segments before this one: whoever calls has everything in them elsewhere, durably.
-    ///
-    /// # Errors
-    /// What the disk says; what is left is reclaimed the next time.
-    pub fn reclaim_below(&self, segment: SegmentId) -> Result<(), JournalError> {
-        let mut segments = lock(&self.shared.segments);
-        while let Some(first) = segments.first_entry().filter(|first| *first.key() < segment) {
-            segment::remove(&*self.shared.disk, *first.key())?;
-            first.remove();
-        }
-        Ok(())
-    }
-
-    /// Makes everything appended before durable and ends the thread; later appends are refused.
-    pub fn close(&self) {
-        lock(&self.shared.queue).closing = true;
-        self.shared.changed.notify_all();
-        if let Some(thread) = lock(&self.thread).take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the journal's thread panicked; what it had not acknowledged may be lost");
+            segments: Mutex::new(segments.into_iter().collect()),
+            durable: Mutex::new(writer.durable()),
         }
     }
-}
 
-impl Drop for Journal {
-    fn drop(&mut self) {
-        self.close();
+    /// No job is taken from now on; the thread ends when it has done all that are there.
+    pub(super) fn close(&self) {
+        lock(&self.queue).closing = true;
+        self.changed.notify_all();
     }
-}
 
-impl Shared {
-    fn push(&self, job: Job) {
+    pub(super) fn push(&self, job: Job) {
         let mut queue = lock(&self.queue);
         if queue.closing {
             drop(queue);
@@ -182,23 +95,19 @@ impl Shared {
         }
     }
 
-    fn run(&self, mut writer: Writer) {
+    /// The journal's thread.
+    pub(super) fn run(&self, mut writer: Writer) {
         let _ended = Ended(self);
         let mut prepare_at = Instant::now();
         loop {
             match self.next(writer.is_marked()) {
                 Next::Batch(batch) => {
                     self.commit(&mut writer, batch);
-                    if Instant::now() >= prepare_at
-                        && let Err(error) = writer.catch_up()
-                    {
-                        tracing::warn!(%error, "no room yet for the next journal segment");
-                        prepare_at = Instant::now() + PREPARE_PAUSE;
-                    }
+                    self.catch_up(&mut writer, &mut prepare_at);
                 }
-                Next::Quiet => self.mark(&mut writer),
+                Next::Quiet => self.last_words(&mut writer, Writer::mark),
                 Next::End => {
-                    self.mark(&mut writer);
+                    self.last_words(&mut writer, Writer::close);
                     return;
                 }
             }
@@ -261,15 +170,16 @@ impl Shared {
             });
             match written {
                 Ok(segments) => {
+                    *lock(&self.durable) = writer.durable();
                     *lock(&self.stalled) = None;
                     self.count(segments.len() as u64, start.elapsed());
-                    self.settle(batch, &Ok((segments, writer.segment().0)));
+                    self.settle(batch, &Ok((segments, writer.durable().0)));
                     return;
                 }
                 Err(CommitError::NoRoom { durable, source }) => {
                     self.count(durable.len() as u64, start.elapsed());
                     let settled = take_operations(&mut batch, durable.len());
-                    self.settle(settled, &Ok((durable, writer.segment().0)));
+                    self.settle(settled, &Ok((durable, writer.durable().0)));
                     if !self.wait_for_room(&source) {
                         self.fail(source);
                     }
@@ -301,18 +211,35 @@ impl Shared {
         !waited.unwrap_or_else(PoisonError::into_inner).0.closing
     }
 
-    fn mark(&self, writer: &mut Writer) {
-        if lock(&self.failed).is_none()
-            && let Err(error) = writer.mark()
-        {
-            self.fail(error);
+    /// What can wait until receipts are out.
+    fn catch_up(&self, writer: &mut Writer, prepare_at: &mut Instant) {
+        if lock(&self.failed).is_some() || Instant::now() < *prepare_at {
+            return;
+        }
+        match writer.catch_up() {
+            Ok(()) => {}
+            Err(CommitError::NoRoom { source, .. }) => {
+                tracing::warn!(error = %source, "no room yet for the next journal segment");
+                *prepare_at = Instant::now() + PREPARE_PAUSE;
+            }
+            Err(CommitError::Failed(error)) => drop(self.fail(error)),
+        }
+    }
+
+    fn last_words(&self, writer: &mut Writer, words: fn(&mut Writer) -> std::io::Result<()>) {
+        if lock(&self.failed).is_none() {
+            match words(writer) {
+                Ok(()) => *lock(&self.durable) = writer.durable(),
+                Err(error) => drop(self.fail(error)),
+            }
         }
     }
 
     /// A failed write or sync is never tried again: the system may have dropped the bytes and forgotten it.
-    fn fail(&self, error: std::io::Error) {
+    pub(super) fn fail(&self, error: std::io::Error) -> JournalError {
         tracing::error!(%error, "a write to the journal failed: from now on nothing is stored or acknowledged");
-        *lock(&self.failed) = Some(JournalError::ReadOnly(Arc::new(error)));
+        // The first reason is the one that says what happened.
+        lock(&self.failed).get_or_insert(JournalError::ReadOnly(Arc::new(error))).clone()
     }
 
     fn settle(&self, batch: VecDeque<Job>, result: &Result<(Vec<SegmentId>, SegmentId), JournalError>) {
@@ -391,7 +318,7 @@ fn take_operations(jobs: &mut VecDeque<Job>, operations: usize) -> VecDeque<Job>
     jobs.drain(..count).collect()
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Every change under these locks is a single step, so a poisoned state is whole.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

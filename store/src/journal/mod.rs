@@ -5,22 +5,32 @@
 //! is named with its segment and offset and never skipped in silence; after a failed sync nothing is
 //! acknowledged any more. Start at [`Journal::append`]; bytes on disk are in `store/FORMAT.md`.
 
+mod checksum; // CRC32C, and CRC-32 in version 1
 mod committer; // the one thread that writes and syncs
 mod error; // what can be wrong
+mod finding; // what looking at it finds
+mod handle; // append, barrier, reclaim, close
+mod inspect; // everything that is wrong, without changing it
 mod latency; // how long commits take
 mod record; // one operation as bytes
 mod replay; // reading it back after any kind of stop
+mod salvage; // what can still be read of a damaged one
 mod segment; // a preallocated file of records, chained by hash
 #[cfg(test)]
 mod tests;
+mod walk; // records whatever lies between them
 mod writer; // batches into segments
 
 pub(crate) use committer::cost;
-pub use committer::{Journal, JournalStats, Receipt};
+pub use committer::{JournalStats, Receipt};
 pub use error::JournalError;
+pub use finding::{Finding, Found, Inspection};
+pub use handle::Journal;
+pub use inspect::inspect;
 pub use latency::Latency;
 pub use record::PAYLOAD_BYTES_MAX;
 pub use replay::Replay;
+pub use salvage::{Salvage, salvage};
 pub use segment::SegmentId;
 
 /// Settings of a journal.

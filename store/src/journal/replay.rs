@@ -4,6 +4,9 @@
 //! may anything lie: a torn tail, for which nobody had a receipt. Two things tell a torn tail from damage: a
 //! record further on that says how far the segment was durable when it was written, and the next segment,
 //! whose header hashes this one.
+//!
+//! What was read need not be durable: a program that was killed, or whose sync failed, leaves it in the system's
+//! memory only. So what nothing proves durable is written and synced once more before anybody hears of it.
 
 use std::sync::Arc;
 
@@ -12,8 +15,8 @@ use tombolo_core::operation::Operation;
 use super::JournalConfig;
 use super::error::JournalError;
 use super::record::{ALIGNMENT, Entry, NoRecord, Place, decode};
-use super::segment::{self, Chain, HEADER_LEN, Head, Nonce, SegmentId};
-use super::writer::{self, Tail, Writer};
+use super::segment::{self, Chain, HEADER_LEN, Nonce, SegmentId};
+use super::writer::{self, Last, Tail, Writer};
 use crate::disk::Disk;
 
 /// What a journal held when it was opened.
@@ -36,28 +39,21 @@ pub(super) struct Opened {
 /// Opens the journal of a disk, making the first segment if there is none.
 pub(super) fn open(disk: &Arc<dyn Disk>, config: JournalConfig) -> Result<Opened, JournalError> {
     let ids = segments_of(&**disk)?;
+    // A name that was given just before a kill may be in the system's memory only.
+    disk.sync_folder()?;
     let mut replay = Replay::default();
     let mut segments = Vec::new();
-    let mut last: Option<Tail> = None;
+    let mut last: Option<Read> = None;
     for id in ids {
-        let file = disk.open(&id.file_name())?;
-        let mut bytes = vec![0; usize::try_from(file.size()?).unwrap_or(usize::MAX)];
-        file.read_at(0, &mut bytes)?;
-        let Head { chain, nonce } = segment::read_header(&bytes, id)?;
-        if let Some(last) = &last {
-            check_chain(last, &chain)?;
-        }
-        let scanned = scan(&bytes, id, nonce, &mut replay.operations)?;
-        let mut hash = blake3::Hasher::new();
-        hash.update(bytes.get(..scanned.end).unwrap_or_default());
-        let len = bytes.len() as u64;
-        segments.push((id, len));
-        last = Some(Tail { file, id, nonce, len, end: scanned.end as u64, hash, marked: scanned.marked });
+        let read = read(&**disk, id, last.as_ref(), &mut replay.operations)?;
+        segments.push((id, read.tail.len));
+        last = Some(read);
     }
     let tail = match last {
-        Some(tail) => {
-            replay.cut_bytes = cut(&tail)?;
-            tail
+        Some(read) => {
+            replay.cut_bytes = cut(&read.tail)?;
+            write_again(&read)?;
+            read.tail
         }
         None => {
             let tail = writer::create_first(&**disk, config.segment_bytes)?;
@@ -65,8 +61,44 @@ pub(super) fn open(disk: &Arc<dyn Disk>, config: JournalConfig) -> Result<Opened
             tail
         }
     };
-    let writer = Writer::resume(Arc::clone(disk), config.segment_bytes, tail);
+    let mut writer = Writer::resume(Arc::clone(disk), config.segment_bytes, tail);
+    writer.mark_opened()?;
     Ok(Opened { writer, replay, segments })
+}
+
+/// A segment as read.
+struct Read {
+    tail: Tail,
+    /// Up to where some record says that it is durable.
+    proven: u64,
+    /// Records from there to the end.
+    unproven: Vec<u8>,
+}
+
+fn read(
+    disk: &dyn Disk,
+    id: SegmentId,
+    previous: Option<&Read>,
+    operations: &mut Vec<(SegmentId, Operation)>,
+) -> Result<Read, JournalError> {
+    let file = disk.open(&id.file_name())?;
+    let len = file.size()?;
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
+    file.read_at(0, &mut bytes)?;
+    let head = segment::read_header(&bytes, id)?;
+    if let Some(offset) = head.cut_at(len) {
+        return Err(JournalError::Damaged { segment: id, offset, found: segment::CUT });
+    }
+    if let Some(previous) = previous {
+        check_chain(&previous.tail, &head.chain)?;
+    }
+    let Scanned { end, proven, last } = scan(&bytes, id, head.nonce, operations)?;
+    let mut hash = blake3::Hasher::new();
+    hash.update(bytes.get(..end).unwrap_or_default());
+    let unproven = bytes.get(proven..end).unwrap_or_default().to_vec();
+    let (nonce, version, end) = (head.nonce, head.version(), end as u64);
+    let tail = Tail { file, id, nonce, version, len, end, hash, last };
+    Ok(Read { tail, proven: proven as u64, unproven })
 }
 
 /// The segments in order, none missing; drafts are removed.
@@ -75,8 +107,7 @@ fn segments_of(disk: &dyn Disk) -> Result<Vec<SegmentId>, JournalError> {
     for draft in names.iter().filter(|name| segment::is_draft(name)) {
         disk.remove(draft)?;
     }
-    let mut ids: Vec<_> = names.iter().filter_map(|name| SegmentId::of_file_name(name)).collect();
-    ids.sort_unstable();
+    let ids = segment::ids(&names);
     for pair in ids.windows(2) {
         if let [one, two] = pair
             && one.next() != *two
@@ -91,16 +122,15 @@ fn check_chain(previous: &Tail, chain: &Chain) -> Result<(), JournalError> {
     if previous.hash.finalize().as_bytes() == chain {
         return Ok(());
     }
-    Err(JournalError::Damaged {
-        segment: previous.id,
-        offset: previous.end,
-        found: "what was read up to here is not what the next segment says was written",
-    })
+    let (segment, offset) = (previous.id, previous.end);
+    Err(JournalError::Damaged { segment, offset, found: segment::UNCHAINED })
 }
 
 struct Scanned {
     end: usize,
-    marked: bool,
+    /// Up to where the records say that they are durable; not behind the end.
+    proven: usize,
+    last: Last,
 }
 
 /// Reads records to the first place that has none, and makes sure that nothing durable lies behind it.
@@ -110,17 +140,21 @@ fn scan(
     nonce: Nonce,
     operations: &mut Vec<(SegmentId, Operation)>,
 ) -> Result<Scanned, JournalError> {
-    let (mut end, mut marked) = (HEADER_LEN, true);
+    let (mut end, mut durable, mut last) = (HEADER_LEN, HEADER_LEN as u64, Last::Header);
     let place = |offset: usize| Place { segment: id, nonce, offset: offset as u64 };
     let found = loop {
         let rest = bytes.get(end..).unwrap_or_default();
         match decode(rest, place(end)) {
             Ok(record) => {
                 end += record.len;
-                marked = record.entry == Entry::Mark;
-                if let Entry::Operation(operation) = record.entry {
-                    operations.push((id, operation));
-                }
+                durable = durable.max(record.durable);
+                last = match record.entry {
+                    Entry::Mark(mark) => Last::Mark(mark),
+                    Entry::Operation(operation) => {
+                        operations.push((id, operation));
+                        Last::Operation
+                    }
+                };
             }
             Err(NoRecord::TooNew(version)) => return Err(JournalError::TooNew { segment: id, version }),
             Err(NoRecord::Blank) => break "nothing where a record was",
@@ -136,7 +170,8 @@ fn scan(
             return Err(JournalError::Damaged { segment: id, offset: end as u64, found });
         }
     }
-    Ok(Scanned { end, marked })
+    let proven = usize::try_from(durable).unwrap_or(end).min(end);
+    Ok(Scanned { end, proven, last })
 }
 
 /// Blanks what lies behind the last record, so that no later record can be followed by an old one.
@@ -149,4 +184,13 @@ fn cut(tail: &Tail) -> Result<u64, JournalError> {
     tail.file.write_at(tail.end, &vec![0; torn])?;
     tail.file.sync()?;
     Ok(torn as u64)
+}
+
+/// Makes what was read durable. The same bytes over themselves: a power cut meanwhile changes none of them.
+fn write_again(read: &Read) -> Result<(), JournalError> {
+    if !read.unproven.is_empty() {
+        read.tail.file.write_at(read.proven, &read.unproven)?;
+        read.tail.file.sync()?;
+    }
+    Ok(())
 }

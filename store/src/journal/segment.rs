@@ -3,14 +3,16 @@
 //! | offset | bytes | meaning |
 //! |---|---|---|
 //! | 0 | 8 | magic `TMBLJRNL` |
-//! | 8 | 1 | version: 1 |
+//! | 8 | 1 | version: 2 |
 //! | 9 | 3 | zeros |
 //! | 12 | 4 | nonce: what the records of this segment start with |
 //! | 16 | 8 | number of the segment |
 //! | 24 | 32 | BLAKE3 over the previous segment's bytes from its header to its last record; zeros if it is the first |
-//! | 56 | 4 | CRC-32 of the bytes before |
-//! | 60 | 4 | zeros |
+//! | 56 | 4 | length of the file in units of 8 bytes |
+//! | 60 | 4 | CRC32C of the bytes before; stays there in every later version |
 //! | 64 | | records |
+//!
+//! Version 1 has a CRC-32 at 56 and zeros at 60, and does not say how long it is.
 //!
 //! The nonce is random, so that nobody can write payloads that look like records.
 //!
@@ -20,16 +22,20 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::checksum::Version;
 use super::error::JournalError;
+use super::record::ALIGNMENT;
 use crate::disk::{Disk, DiskFile};
 
 const MAGIC: &[u8; 8] = b"TMBLJRNL";
-const VERSION: u8 = 1;
 const SUFFIX: &str = ".journal";
 const DRAFT: &str = "next.draft";
 
 /// Length of the header in bytes; the first record follows.
 pub(super) const HEADER_LEN: usize = 64;
+
+/// Largest file that a header can tell the length of, in bytes.
+pub(super) const SEGMENT_BYTES_MAX: u64 = u32::MAX as u64 * ALIGNMENT as u64;
 
 /// Number of a segment; each is one more than its predecessor's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,6 +68,13 @@ pub(super) fn is_draft(name: &str) -> bool {
     name == DRAFT
 }
 
+/// The segments among these files, in order.
+pub(super) fn ids(names: &[String]) -> Vec<SegmentId> {
+    let mut ids: Vec<_> = names.iter().filter_map(|name| SegmentId::of_file_name(name)).collect();
+    ids.sort_unstable();
+    ids
+}
+
 /// The hash of a segment's header and records.
 pub(super) type Chain = [u8; 32];
 
@@ -84,6 +97,12 @@ pub(super) fn draft(disk: &dyn Disk, len: u64) -> std::io::Result<Arc<dyn DiskFi
     Ok(file)
 }
 
+/// Whether the system has no descriptor left for a file, which passes by itself.
+pub(super) fn is_without_descriptors(error: &std::io::Error) -> bool {
+    let errno = rustix::io::Errno::from_io_error(error);
+    errno == Some(rustix::io::Errno::MFILE) || errno == Some(rustix::io::Errno::NFILE)
+}
+
 /// Makes the draft a segment, durable with its name.
 pub(super) fn finish(
     disk: &dyn Disk,
@@ -97,14 +116,19 @@ pub(super) fn finish(
     disk.sync_folder()
 }
 
-/// Removes a segment, durably before anything else happens: a hole between two segments is damage.
+/// Gives back a draft that nobody needs.
+pub(super) fn remove_draft(disk: &dyn Disk) -> std::io::Result<()> {
+    disk.remove(DRAFT)
+}
+
+/// Removes a segment. The folder must be synced before anything else happens: a hole between two segments is
+/// damage.
 pub(super) fn remove(disk: &dyn Disk, id: SegmentId) -> std::io::Result<()> {
     match disk.remove(&id.file_name()) {
-        // Removed by an earlier call whose sync failed.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        removed => removed?,
+        // Somebody else did.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
-    disk.sync_folder()
 }
 
 /// What a header says besides the segment's number.
@@ -112,18 +136,43 @@ pub(super) fn remove(disk: &dyn Disk, id: SegmentId) -> std::io::Result<()> {
 pub(super) struct Head {
     pub(super) chain: Chain,
     pub(super) nonce: Nonce,
+    /// Length of the file in bytes, a multiple of 8; none in version 1.
+    pub(super) len: Option<u64>,
 }
+
+impl Head {
+    pub(super) fn version(&self) -> Version {
+        if self.len.is_some() { Version::Two } else { Version::One }
+    }
+
+    /// Where the file of so many bytes has another length than it was made with, if it has.
+    pub(super) fn cut_at(&self, size: u64) -> Option<u64> {
+        self.len.filter(|len| *len != size).map(|len| len.min(size))
+    }
+}
+
+/// What is wrong with a file of another length.
+pub(super) const CUT: &str = "the file has not the length that its header says";
+
+/// What is wrong with a segment that another one follows and that ends too early.
+pub(super) const UNCHAINED: &str = "what was read up to here is not what the next segment says was written";
 
 /// The bytes of a header.
 pub(super) fn header(id: SegmentId, head: &Head) -> [u8; HEADER_LEN] {
+    let version = head.version();
     let mut bytes = Vec::with_capacity(HEADER_LEN);
     bytes.extend_from_slice(MAGIC);
-    bytes.push(VERSION);
+    bytes.push(version.tag());
     bytes.extend_from_slice(&[0; 3]);
     bytes.extend_from_slice(&head.nonce);
     bytes.extend_from_slice(&id.0.to_be_bytes());
     bytes.extend_from_slice(&head.chain);
-    bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
+    if let Some(len) = head.len {
+        // The writer makes no longer ones.
+        let units = u32::try_from(len / ALIGNMENT as u64).unwrap_or(u32::MAX);
+        bytes.extend_from_slice(&units.to_be_bytes());
+    }
+    bytes.extend_from_slice(&version.append(0, &bytes).to_be_bytes());
     bytes.resize(HEADER_LEN, 0);
     bytes.try_into().unwrap_or([0; HEADER_LEN])
 }
@@ -132,65 +181,77 @@ pub(super) fn header(id: SegmentId, head: &Head) -> [u8; HEADER_LEN] {
 pub(super) fn read_header(bytes: &[u8], segment: SegmentId) -> Result<Head, JournalError> {
     let damaged = |found| JournalError::Damaged { segment, offset: 0, found };
     let found = bytes.first_chunk::<HEADER_LEN>().ok_or_else(|| damaged("the header is cut off"))?;
-    let chain = found.get(24..56).and_then(|chain| chain.try_into().ok()).unwrap_or_default();
-    let nonce = found.get(12..16).and_then(|nonce| nonce.try_into().ok()).unwrap_or_default();
-    let head = Head { chain, nonce };
-    let expected = header(segment, &head);
-    if expected == *found && nonce != [0; 4] {
-        return Ok(head);
+    let [version] = field(found, 8);
+    let units = u64::from(u32::from_be_bytes(field(found, 56)));
+    let len = (version != Version::One.tag()).then_some(units * ALIGNMENT as u64);
+    let head = Head { chain: field(found, 24), nonce: field(found, 12), len };
+    if Version::from_tag(version).is_some() {
+        let whole = header(segment, &head) == *found && head.nonce != [0; 4];
+        return whole.then_some(head).ok_or_else(|| damaged("the header is not as it was written"));
     }
-    match found.get(8) {
-        // Only a header that is whole under its own version is of a later program.
-        Some(version) if with_version(expected, *version) == *found && *version != VERSION => {
-            Err(JournalError::TooNew { segment, version: *version })
-        }
-        _ => Err(damaged("the header is not as it was written")),
+    // Only a header that is whole is of a later program.
+    let (before, crc) = found.split_at(HEADER_LEN - 4);
+    if found.starts_with(MAGIC) && Version::LATEST.append(0, before).to_be_bytes() == crc {
+        return Err(JournalError::TooNew { segment, version });
     }
+    Err(damaged("the header is not as it was written"))
 }
 
-fn with_version(mut header: [u8; HEADER_LEN], version: u8) -> [u8; HEADER_LEN] {
-    if let Some(field) = header.get_mut(8) {
-        *field = version;
-    }
-    let crc = crc32fast::hash(header.get(..56).unwrap_or_default()).to_be_bytes();
-    if let Some(field) = header.get_mut(56..60) {
-        field.copy_from_slice(&crc);
-    }
-    header
+/// The nonce that a header says, whatever else is wrong with it.
+pub(super) fn said_nonce(bytes: &[u8]) -> Option<Nonce> {
+    bytes.first_chunk::<HEADER_LEN>().map(|header| field(header, 12))
+}
+
+/// Bytes of a header; every range that is taken lies inside.
+fn field<const N: usize>(header: &[u8; HEADER_LEN], at: usize) -> [u8; N] {
+    header.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; N])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const HEAD: Head = Head { chain: [9; 32], nonce: *b"nonc" };
+    const HEAD_1: Head = Head { chain: [9; 32], nonce: *b"nonc", len: None };
+    const HEAD_2: Head = Head { chain: [9; 32], nonce: *b"nonc", len: Some(0x0100_0000) };
 
     #[test]
     fn golden_bytes_of_a_header() {
-        let bytes = header(SegmentId(1), &HEAD);
+        let bytes = header(SegmentId(1), &HEAD_2);
+        assert_eq!(bytes[..24], *b"TMBLJRNL\x02\0\0\0nonc\0\0\0\0\0\0\0\x01");
+        assert_eq!(bytes[24..56], [9; 32]);
+        assert_eq!(bytes[56..], [0, 0x20, 0, 0, 0x63, 0x2b, 0x83, 0xba]);
+        assert_eq!(read_header(&bytes, SegmentId(1)).unwrap(), HEAD_2);
+    }
+
+    #[test]
+    fn golden_bytes_of_a_header_of_version_1() {
+        let bytes = header(SegmentId(1), &HEAD_1);
         assert_eq!(bytes[..24], *b"TMBLJRNL\x01\0\0\0nonc\0\0\0\0\0\0\0\x01");
         assert_eq!(bytes[24..56], [9; 32]);
         assert_eq!(bytes[56..], [0x9a, 0x49, 0xd8, 0x7b, 0, 0, 0, 0]);
-        assert_eq!(read_header(&bytes, SegmentId(1)).unwrap(), HEAD);
+        assert_eq!(read_header(&bytes, SegmentId(1)).unwrap(), HEAD_1);
     }
 
     #[test]
     fn every_flip_in_a_header_is_seen() {
-        for bit in 0..HEADER_LEN * 8 {
-            let mut bytes = header(SegmentId(5), &HEAD);
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            assert!(
-                matches!(read_header(&bytes, SegmentId(5)), Err(JournalError::Damaged { .. })),
-                "bit {bit}"
-            );
+        for head in [HEAD_1, HEAD_2] {
+            for bit in 0..HEADER_LEN * 8 {
+                let mut bytes = header(SegmentId(5), &head);
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                let read = read_header(&bytes, SegmentId(5));
+                assert!(matches!(read, Err(JournalError::Damaged { .. })), "bit {bit}");
+            }
+            assert!(read_header(&header(SegmentId(5), &head), SegmentId(6)).is_err());
         }
-        assert!(read_header(&header(SegmentId(5), &HEAD), SegmentId(6)).is_err());
     }
 
     #[test]
     fn a_later_format_is_told_from_damage() {
-        let bytes = with_version(header(SegmentId(5), &HEAD), 2);
-        assert!(matches!(read_header(&bytes, SegmentId(5)), Err(JournalError::TooNew { version: 2, .. })));
+        let mut bytes = header(SegmentId(5), &HEAD_2);
+        bytes[8] = 3;
+        let crc = Version::LATEST.append(0, &bytes[..60]);
+        bytes[60..].copy_from_slice(&crc.to_be_bytes());
+        assert!(matches!(read_header(&bytes, SegmentId(5)), Err(JournalError::TooNew { version: 3, .. })));
     }
 
     #[test]

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use tombolo_core::operation::Operation;
 
-use super::record::{MARK_LEN, Place, encode_mark, encode_operation, encoded_len};
-use super::segment::{self, Chain, HEADER_LEN, Head, Nonce, SegmentId};
+use super::checksum::Version;
+use super::record::{ALIGNMENT, MARK_LEN, Mark, Place, encode_mark, encode_operation, encoded_len};
+use super::segment::{self, Chain, HEADER_LEN, Head, Nonce, SEGMENT_BYTES_MAX, SegmentId};
 use crate::disk::{Disk, DiskFile};
 
 /// Where the next record goes.
@@ -29,14 +30,23 @@ pub(super) struct Tail {
     pub(super) file: Arc<dyn DiskFile>,
     pub(super) id: SegmentId,
     pub(super) nonce: Nonce,
+    /// What its header says, and all its records.
+    pub(super) version: Version,
     /// Length of the segment's file.
     pub(super) len: u64,
     /// Where the next record goes.
     pub(super) end: u64,
     /// Header and records so far.
     pub(super) hash: blake3::Hasher,
-    /// Nothing was written since the last mark or the header.
-    pub(super) marked: bool,
+    pub(super) last: Last,
+}
+
+/// What a segment ends in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Last {
+    Header,
+    Mark(Mark),
+    Operation,
 }
 
 struct Draft {
@@ -57,17 +67,18 @@ pub(super) enum CommitError {
 impl Writer {
     /// Goes on behind the last record of the last segment.
     pub(super) fn resume(disk: Arc<dyn Disk>, segment_bytes: u64, tail: Tail) -> Self {
+        let segment_bytes = segment_bytes.min(SEGMENT_BYTES_MAX);
         Self { disk, segment_bytes, tail, buffer: Vec::new(), unhashed: Vec::new(), draft: None }
     }
 
-    /// The segment that is written to, and its length in bytes.
-    pub(super) fn segment(&self) -> (SegmentId, u64) {
-        (self.tail.id, self.tail.len)
+    /// The segment that is written to, and how many bytes of it are durable.
+    pub(super) fn durable(&self) -> (SegmentId, u64) {
+        (self.tail.id, self.tail.end)
     }
 
     /// Whether everything written is also known to be durable by what is on the disk.
     pub(super) fn is_marked(&self) -> bool {
-        self.tail.marked
+        self.tail.last != Last::Operation
     }
 
     /// Makes the operations durable, in order; gives back the segment of each. `rolled` hears of each new
@@ -82,17 +93,17 @@ impl Writer {
     ) -> Result<Vec<SegmentId>, CommitError> {
         let mut segments = Vec::new();
         for operation in operations {
-            let len = (encoded_len(operation) + MARK_LEN) as u64;
+            let len = (encoded_len(operation) + MARKS_LEN) as u64;
             if self.tail.end + self.buffer.len() as u64 + len > self.tail.len {
                 self.write_buffer().map_err(CommitError::Failed)?;
-                if let Err(source) = self.prepare(len) {
-                    return Err(CommitError::NoRoom { durable: segments, source });
+                if let Err(error) = self.prepare(len) {
+                    return Err(error.with(segments));
                 }
                 self.roll().map_err(CommitError::Failed)?;
                 rolled(self.tail.id, self.tail.len);
             }
             let place = self.place(self.buffer.len());
-            encode_operation(&mut self.buffer, place, self.tail.end, operation);
+            encode_operation(&mut self.buffer, self.tail.version, place, self.tail.end, operation);
             segments.push(self.tail.id);
         }
         self.write_buffer().map_err(CommitError::Failed)?;
@@ -104,12 +115,37 @@ impl Writer {
     /// # Errors
     /// What the disk says; the writer must not be used again then.
     pub(super) fn mark(&mut self) -> io::Result<()> {
-        if !self.tail.marked {
-            let place = self.place(0);
-            encode_mark(&mut self.buffer, place, self.tail.end);
-            self.write_buffer()?;
-            self.tail.marked = true;
+        if self.is_marked() { Ok(()) } else { self.write_mark(Mark::Quiet) }
+    }
+
+    /// Leaves word, before anything else, that a journal which has records goes on. Without room for two marks
+    /// there is none for an operation either: nothing will follow, so nothing need be said.
+    ///
+    /// # Errors
+    /// As of [`Writer::mark`].
+    pub(super) fn mark_opened(&mut self) -> io::Result<()> {
+        let fits = self.tail.end + MARKS_LEN as u64 <= self.tail.len;
+        if self.tail.last == Last::Header || !fits { Ok(()) } else { self.write_mark(Mark::Opened) }
+    }
+
+    /// Leaves word that the journal was closed whole, and gives back the room that was made ahead.
+    ///
+    /// # Errors
+    /// As of [`Writer::mark`].
+    pub(super) fn close(&mut self) -> io::Result<()> {
+        // Only where version 0.1 ended a segment is there no room for it.
+        let fits = self.tail.end + MARK_LEN as u64 <= self.tail.len;
+        if self.tail.last != Last::Mark(Mark::Closed) && fits {
+            self.write_mark(Mark::Closed)?;
         }
+        if self.draft.take().is_some() { segment::remove_draft(&*self.disk) } else { Ok(()) }
+    }
+
+    fn write_mark(&mut self, mark: Mark) -> io::Result<()> {
+        let place = self.place(0);
+        encode_mark(&mut self.buffer, self.tail.version, place, self.tail.end, mark);
+        self.write_buffer()?;
+        self.tail.last = Last::Mark(mark);
         Ok(())
     }
 
@@ -117,8 +153,8 @@ impl Writer {
     /// once half of this one is used.
     ///
     /// # Errors
-    /// What the disk says to more room; nothing is lost, and it is tried again when the room is needed.
-    pub(super) fn catch_up(&mut self) -> io::Result<()> {
+    /// [`CommitError`]: without room nothing is lost, and it is tried again when the room is needed.
+    pub(super) fn catch_up(&mut self) -> Result<(), CommitError> {
         self.hash_written();
         if self.tail.end > self.tail.len / 2 { self.prepare(0) } else { Ok(()) }
     }
@@ -135,7 +171,7 @@ impl Writer {
         self.tail.file.write_at(self.tail.end, &self.buffer)?;
         self.tail.file.sync()?;
         self.tail.end += self.buffer.len() as u64;
-        self.tail.marked = false;
+        self.tail.last = Last::Operation;
         std::mem::swap(&mut self.buffer, &mut self.unhashed);
         Ok(())
     }
@@ -147,8 +183,8 @@ impl Writer {
     }
 
     /// Makes sure that a draft has room for at least `len` bytes of records.
-    fn prepare(&mut self, len: u64) -> io::Result<()> {
-        let len = self.segment_bytes.max(HEADER_LEN as u64 + len);
+    fn prepare(&mut self, len: u64) -> Result<(), CommitError> {
+        let len = self.segment_bytes.max(HEADER_LEN as u64 + len).next_multiple_of(ALIGNMENT as u64);
         if self.draft.as_ref().is_none_or(|draft| draft.len < len) {
             self.draft = None;
             self.draft = Some(Draft { file: segment::draft(&*self.disk, len)?, len });
@@ -168,18 +204,43 @@ impl Writer {
 
 /// Makes the first segment of a journal.
 pub(super) fn create_first(disk: &dyn Disk, len: u64) -> io::Result<Tail> {
+    let len = len.clamp(HEADER_LEN as u64, SEGMENT_BYTES_MAX).next_multiple_of(ALIGNMENT as u64);
     let draft = Draft { file: segment::draft(disk, len)?, len };
     finish(disk, draft, SegmentId(1), [0; 32])
 }
 
 fn finish(disk: &dyn Disk, draft: Draft, id: SegmentId, chain: Chain) -> io::Result<Tail> {
-    let head = Head { chain, nonce: segment::nonce()? };
-    segment::finish(disk, &*draft.file, id, &head)?;
+    let Draft { file, len } = draft;
+    let head = Head { chain, nonce: segment::nonce()?, len: Some(len) };
+    segment::finish(disk, &*file, id, &head)?;
     let mut hash = blake3::Hasher::new();
     hash.update(&segment::header(id, &head));
-    let (file, len) = (draft.file, draft.len);
-    Ok(Tail { file, id, nonce: head.nonce, len, end: HEADER_LEN as u64, hash, marked: true })
+    let (nonce, version, end) = (head.nonce, head.version(), HEADER_LEN as u64);
+    Ok(Tail { file, id, nonce, version, len, end, hash, last: Last::Header })
 }
+
+impl CommitError {
+    /// The same, behind operations that are durable.
+    fn with(self, segments: Vec<SegmentId>) -> Self {
+        match self {
+            Self::NoRoom { source, .. } => Self::NoRoom { durable: segments, source },
+            Self::Failed(error) => Self::Failed(error),
+        }
+    }
+}
+
+/// Of making room ahead: only what passes by itself may be tried again. A sync that failed is not.
+impl From<io::Error> for CommitError {
+    fn from(source: io::Error) -> Self {
+        use io::ErrorKind::{OutOfMemory, QuotaExceeded, StorageFull};
+        let passes = matches!(source.kind(), StorageFull | QuotaExceeded | OutOfMemory)
+            || segment::is_without_descriptors(&source);
+        if passes { Self::NoRoom { durable: Vec::new(), source } } else { Self::Failed(source) }
+    }
+}
+
+/// What stays free behind each operation: room for the mark of a quiet time and for that of the end.
+const MARKS_LEN: usize = 2 * MARK_LEN;
 
 /// A batch of large operations may grow the buffers; more than this is given back.
 const BUFFER_KEPT: usize = 1024 * 1024;

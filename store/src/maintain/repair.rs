@@ -130,9 +130,9 @@ impl Repair {
         self.operations += stored.tail.len() as u64;
         self.missing += missing;
         if whole && missing == 0 {
-            self.whole += 1
+            self.whole += 1;
         } else {
-            self.mended.push(id)
+            self.mended.push(id);
         }
         Ok(())
     }

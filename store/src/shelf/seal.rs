@@ -72,7 +72,7 @@ pub(super) fn check(folder: &Path) -> io::Result<Option<Vec<(String, &'static st
         match found.get(name) {
             Some(is) if is == was => {}
             Some(is) if is.len < was.len => {
-                faults.push((name.clone(), "it was cut off after the shelf was closed"))
+                faults.push((name.clone(), "it was cut off after the shelf was closed"));
             }
             Some(_) => faults.push((name.clone(), "its bytes were changed after the shelf was closed")),
             None => faults.push((name.clone(), "it is missing")),

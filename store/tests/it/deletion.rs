@@ -31,8 +31,10 @@ fn a_deleted_document_is_refused_until_it_is_purged() {
     (0..5).for_each(|clock| append(&document, clock).unwrap());
     append(&store.document(&other).unwrap(), 0).unwrap();
     assert!(!store.remove(&DocumentId::yjs("never there").unwrap()).unwrap());
+    store.flush().unwrap();
     assert!(store.remove(&id).unwrap());
     assert!(!store.remove(&id).unwrap());
+    assert_eq!(store.documents(None, 10).unwrap(), std::slice::from_ref(&other));
     // Who has it open is told, who opens it is told.
     assert!(matches!(append(&document, 5), Err(AppendError::Deleted { .. })));
     assert!(matches!(document.read(), Err(StoreError::Deleted { .. })));
