@@ -194,7 +194,7 @@ fn serve(folder: &Path, lengths: &[u64], damaged: bool, what: &str) {
     for (n, length) in (0..).zip(lengths) {
         match store.document(&id(n)).and_then(|document| document.read()) {
             Ok(contents) => {
-                assert_eq!(text(&contents), typed(*length), "{what}: document {n} is served wrong")
+                assert_eq!(text(&contents), typed(*length), "{what}: document {n} is served wrong");
             }
             Err(error) => assert!(damaged, "{what}: not seen, and {error}"),
         }
@@ -209,9 +209,9 @@ fn run(rounds: u64, cut: bool, killed: bool) -> Tally {
     let root = tempfile::tempdir().unwrap();
     let golden = root.path().join("golden");
     if killed {
-        build_and_kill(&golden)
+        build_and_kill(&golden);
     } else {
-        build(&golden)
+        build(&golden);
     }
     assert!(!maintain::verify(&golden, &mut |_| ()).unwrap().is_damaged());
     let more = if killed { 3 } else { 0 };
