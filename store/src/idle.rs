@@ -1,4 +1,5 @@
-//! Closes shelves that nobody uses, so that memory follows what is open and not what is stored.
+//! Closes shelves that nobody uses, so that memory follows what is open and not what is stored, and copies those
+//! that have grown far beyond what counts of them.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -26,6 +27,7 @@ impl Idle {
             closing = self.changed.wait_timeout(closing, idle / 2).unwrap_or_else(PoisonError::into_inner).0;
             if !*closing {
                 drop(closing);
+                shelves.reclaim_where_due();
                 shelves.close_idle(idle);
                 closing = self.lock();
             }

@@ -246,6 +246,22 @@ impl Store {
         inner.takeover.flush().map_err(|reason| StoreError::Takeover { reason })
     }
 
+    /// Gives back all the space that it can: every shelf that was ever made is copied to a fresh database. Gives back
+    /// the bytes of the shelves before and after. Blocking; documents are served on meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError`] if a shelf cannot be read or written; it stays as it was.
+    pub fn compact(&self, progress: &mut dyn FnMut(Progress)) -> Result<(u64, u64), StoreError> {
+        self.flush()?;
+        let shelves = &self.life.inner.shelves;
+        let before = shelves.size_on_disk();
+        for index in 0..shelves.count() {
+            shelves.reclaim(index, true)?;
+            progress(Progress { done: u64::from(index) + 1, of: u64::from(shelves.count()) });
+        }
+        Ok((before, shelves.size_on_disk()))
+    }
+
     /// Looks at everything that is stored while the store is in use. Blocking.
     pub fn verify(&self, progress: &mut dyn FnMut(Progress)) -> Verification {
         maintain::verify_open(&self.life.inner, progress)

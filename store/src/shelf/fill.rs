@@ -12,15 +12,18 @@ use tombolo_core::operation::{Kind, Operation};
 use super::document::{DocumentRecord, place};
 use super::open_shelf::OpenShelf;
 use super::shelves::Stuck;
-use super::{Change, ShelfError, Tree, quarantine, snapshot, tail};
+use super::{ShelfError, Tree, quarantine, snapshot, tail};
 
 /// What a fill is going to write.
-#[derive(Default)]
-struct Filling<'a> {
-    records: BTreeMap<&'a DocumentId, DocumentRecord>,
-    rows: Vec<Change>,
-    /// Documents that are deleted by it.
-    deleted: Vec<&'a DocumentId>,
+type Filling<'a> = BTreeMap<&'a DocumentId, Filled<'a>>;
+
+/// What it is going to write of one document.
+struct Filled<'a> {
+    record: DocumentRecord,
+    /// Where its operations go.
+    position: u64,
+    operations: Vec<&'a Operation>,
+    deleted: bool,
 }
 
 impl OpenShelf {
@@ -40,55 +43,75 @@ impl OpenShelf {
                 Err(error) => return Err(error),
             }
         }
-        if filling.records.is_empty() && !writing.dirty {
+        if filling.is_empty() && !writing.dirty {
             return Ok(());
         }
-        let record = |(id, record): (&&DocumentId, &DocumentRecord)| record.to_row(&self.rows, id);
-        let records: Vec<_> = filling.records.iter().map(record).collect::<Result<_, _>>()?;
+        let (mut tails, mut records) = (Vec::new(), Vec::new());
+        for (id, filled) in &filling {
+            records.push(filled.record.to_row(&self.rows, id)?);
+            let prefix = place(id).0;
+            // Where the next operation goes something may lie that was stopped before it counted.
+            tails.append(&mut tail::removals(&self.rows, &prefix, filled.position..u64::MAX)?);
+            tails.append(&mut tail::rows(
+                &self.rows,
+                &prefix,
+                filled.position,
+                filled.operations.iter().copied(),
+            ));
+        }
         writing.dirty = true;
-        self.rows.engine.batch(Tree::Tails, filling.rows)?;
+        self.rows.engine.batch(Tree::Tails, tails)?;
         self.rows.engine.sync()?;
         self.write_records(records)?;
         writing.dirty = false;
-        filling.deleted.into_iter().try_for_each(|id| self.clear(id, filling.records.get(id)))
+        let mut deleted = filling.iter().filter(|(_, filled)| filled.deleted);
+        deleted.try_for_each(|(id, filled)| self.clear(id, &filled.record))
     }
 
-    /// Counts an operation in its document's record and adds its rows, unless it is here already.
+    /// Counts an operation in its document's record, unless it is here already.
     fn add<'a>(&self, filling: &mut Filling<'a>, operation: &'a Operation) -> Result<(), ShelfError> {
         let id = &operation.document;
-        let prefix = place(id).0;
-        let (mut record, known) = match filling.records.get(id) {
-            Some(record) => (record.clone(), true),
-            None => (self.record(id, operation.seq == Seq(1))?.unwrap_or_default(), false),
+        let (replica, seq) = (operation.replica, operation.seq);
+        let known = filling.get(id).map(|filled| filled.record.clone());
+        let mut record = match known {
+            Some(record) => record,
+            None => self.record(id, seq == Seq(1))?.unwrap_or_default(),
         };
-        let have = record.version.get(operation.replica);
-        if operation.seq <= have {
+        let have = record.version.get(replica);
+        if seq <= have {
             return Ok(());
         }
-        if !record.version.observe(operation.replica, operation.seq) {
-            return Err(ShelfError::Gap { document: id.clone(), have: have.0, found: operation.seq.0 });
+        if !record.version.observe(replica, seq) {
+            return Err(ShelfError::Gap { document: id.clone(), have: have.0, found: seq.0 });
         }
-        if operation.kind == Kind::Deletion {
+        let position = record.tail_end();
+        let deleted = operation.kind == Kind::Deletion;
+        let taken = !deleted && record.deleted_ms == 0;
+        if deleted {
             record.delete(operation.stamp.ms());
-            filling.deleted.push(id);
-        } else if record.deleted_ms == 0 {
-            let position = record.tail_end();
+        } else if taken {
             record.tail_count += 1;
             record.tail_bytes += operation.payload.len() as u64;
-            record.to_row(&self.rows, id)?; // One that is too large is refused here, before any of its rows is written.
-            if !known {
-                // Where the next operation goes something may lie that was stopped before it counted.
-                filling.rows.append(&mut tail::removals(&self.rows, &prefix, position..u64::MAX)?);
-            }
-            filling.rows.append(&mut tail::rows(&self.rows, &prefix, position, operation));
         }
-        filling.records.insert(id, record);
+        record.to_row(&self.rows, id)?; // One that is too large is refused here, before anything is written.
+        let filled = filling.entry(id).or_insert_with(|| Filled {
+            record: DocumentRecord::default(),
+            position,
+            operations: Vec::new(),
+            deleted: false,
+        });
+        filled.record = record;
+        if deleted {
+            filled.operations.clear();
+            filled.deleted = true;
+        } else if taken {
+            filled.operations.push(operation);
+        }
         Ok(())
     }
 
     /// Removes everything that the record does not count any more.
-    fn clear(&self, id: &DocumentId, record: Option<&DocumentRecord>) -> Result<(), ShelfError> {
-        let Some(record) = record else { return Ok(()) };
+    fn clear(&self, id: &DocumentId, record: &DocumentRecord) -> Result<(), ShelfError> {
         let prefix = place(id).0;
         let _nobody_reads = self.reading.write().unwrap_or_else(PoisonError::into_inner);
         let rows = &self.rows;

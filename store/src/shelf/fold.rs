@@ -45,17 +45,27 @@ impl OpenShelf {
             return Ok(());
         };
         let (prefix, rows) = (place(id).0, &self.rows);
-        let gone = tail::bytes_of_first(rows, id, &prefix, &record, fold.count)?;
-        let kept: u64 = fold.keep.iter().map(|operation| operation.payload.len() as u64).sum();
+        let tail = tail::read(rows, id, &prefix, &record)?;
+        let Some((folded, rest)) =
+            usize::try_from(fold.count).ok().and_then(|count| tail.split_at_checked(count))
+        else {
+            return Ok(());
+        };
+        let bytes =
+            |operations: &[Operation]| operations.iter().map(|op| op.payload.len() as u64).sum::<u64>();
+        let (gone, kept) = (bytes(folded), bytes(&fold.keep));
         let mut tails = tail::removals(rows, &prefix, record.tail_end()..u64::MAX)?;
-        for (position, operation) in (record.tail_end()..).zip(&fold.keep) {
-            tails.append(&mut tail::rows(rows, &prefix, position, operation));
+        let first = record.tail_first.saturating_add(fold.count);
+        if !rest.is_empty() && !tail::begins_at(rows, &prefix, first)? {
+            // The fold ends amid a row; what is behind gets rows of its own.
+            tails.append(&mut tail::rows(rows, &prefix, first, rest));
         }
+        tails.append(&mut tail::rows(rows, &prefix, record.tail_end(), &fold.keep));
         let mut aside = Vec::new();
         for operation in &fold.set_aside {
             aside.append(&mut quarantine::rows(rows, &prefix, operation)?);
         }
-        record.tail_first = record.tail_first.saturating_add(fold.count);
+        record.tail_first = first;
         record.tail_count = record.tail_count - fold.count + fold.keep.len() as u64;
         record.tail_bytes = (record.tail_bytes + kept).saturating_sub(gone);
         record.set_aside += fold.set_aside.len() as u64;
@@ -106,7 +116,7 @@ impl OpenShelf {
             Release::Retry => {
                 let position = record.tail_end();
                 let mut changes = tail::removals(rows, &prefix, position..u64::MAX)?;
-                changes.append(&mut tail::rows(rows, &prefix, position, &aside.operation));
+                changes.append(&mut tail::rows(rows, &prefix, position, [&aside.operation]));
                 rows.engine.batch(Tree::Tails, changes)?;
                 rows.engine.sync()?;
                 record.tail_count += 1;

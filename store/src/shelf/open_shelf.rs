@@ -190,11 +190,7 @@ impl OpenShelf {
             (record.snapshot_bytes, record.snapshot_stored) = (snapshot.len() as u64, packed);
             rows.engine.batch(Tree::Snapshots, changes)?;
         }
-        let mut changes = Vec::new();
-        for (position, operation) in (record.tail_first..).zip(&stored.tail) {
-            changes.append(&mut tail::rows(rows, &prefix, position, operation));
-        }
-        rows.engine.batch(Tree::Tails, changes)?;
+        rows.engine.batch(Tree::Tails, tail::rows(rows, &prefix, record.tail_first, &stored.tail))?;
         for aside in set_aside {
             rows.engine.batch(Tree::Quarantine, quarantine::rows(rows, &prefix, aside)?)?;
         }

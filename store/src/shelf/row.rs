@@ -17,7 +17,8 @@
 
 use super::{Tree, VALUE_BYTES_MAX};
 
-const VERSION: u8 = 2;
+/// What is written now.
+pub(super) const VERSION: u8 = 2;
 const HEAD: usize = 14;
 /// Version and checksum of version 1.
 const HEAD_1: usize = 5;

@@ -17,7 +17,7 @@ use tombolo_core::operation::{Kind, Operation};
 use super::document::{DocumentRecord, Prefix, place};
 use super::open_shelf::OpenShelf;
 use super::quarantine::{self, SetAside};
-use super::row::{Mark, Row};
+use super::row::{self, Mark, Row};
 use super::shelves::Stored;
 use super::{Tree, VALUE_BYTES_MAX, snapshot, tail};
 
@@ -218,7 +218,7 @@ impl Carving {
         let mut operations = Vec::new();
         for pieces in self.operations.range(from..).map(|(_, pieces)| pieces) {
             let firsts = pieces.get(&0).into_iter().flatten();
-            for operation in firsts.filter_map(|first| whole_operation(id, first, pieces)) {
+            for operation in firsts.flat_map(|first| whole_operations(id, first, pieces)) {
                 if operation.kind != Kind::Deletion && names.insert((operation.replica, operation.seq)) {
                     operations.push(operation);
                 }
@@ -235,15 +235,18 @@ impl Carving {
     }
 }
 
-/// Puts an operation together from its first piece and whichever of the others fit behind it.
-fn whole_operation(id: &DocumentId, first: &[u8], pieces: &BTreeMap<u32, Vec<Vec<u8>>>) -> Option<Operation> {
-    let mut reading = tail::Reading::default();
-    let mut operation = reading.take(id, first).ok()?;
-    let mut piece = 1;
-    while operation.is_none() {
-        let body = pieces.get(&piece)?.last()?;
-        operation = reading.take(id, body).ok()?;
+/// Puts operations together from their first piece and whichever of the others fit behind it.
+fn whole_operations(id: &DocumentId, first: &[u8], pieces: &BTreeMap<u32, Vec<Vec<u8>>>) -> Vec<Operation> {
+    let mut reading = tail::Reading::new(id);
+    let mut bodies =
+        std::iter::once(first).chain((1..).map_while(|piece| Some(pieces.get(&piece)?.last()?.as_slice())));
+    let mut piece = 0;
+    // Rows that can be carved are of the present version.
+    while (piece == 0 || reading.is_amid(piece))
+        && let Some(body) = bodies.next()
+        && reading.take(piece, Row { version: row::VERSION, body }).is_ok()
+    {
         piece += 1;
     }
-    operation
+    reading.operations
 }

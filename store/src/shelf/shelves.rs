@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -74,6 +75,8 @@ impl fmt::Debug for Shelves {
 #[derive(Default)]
 struct Slot {
     state: Mutex<State>,
+    /// Bytes that the shelf had when it was last looked at whether copying it is worth while.
+    looked_at: AtomicU64,
 }
 
 #[derive(Default)]
@@ -287,6 +290,17 @@ impl Shelves {
         u16::try_from(self.index(id)).unwrap_or_default()
     }
 
+    /// Gives space back where that is worth while, of shelves that are open.
+    pub fn reclaim_where_due(&self) {
+        for index in 0..self.count() {
+            match self.reclaim(index, false) {
+                Ok(Some((before, after))) => tracing::info!(index, before, after, "a shelf was copied"),
+                Ok(None) => {}
+                Err(error) => tracing::warn!(index, %error, "a shelf could not be copied; it stays as it is"),
+            }
+        }
+    }
+
     /// Copies a shelf to a fresh database if that gives much space back, or if it is `forced`; gives back the bytes
     /// on the disk before and after. Reading goes on meanwhile, but for an instant; filling and folding wait.
     ///
@@ -295,15 +309,16 @@ impl Shelves {
     pub fn reclaim(&self, index: u16, forced: bool) -> Result<Option<(u64, u64)>, ShelfError> {
         let index = usize::from(index);
         let folder = self.path(index);
+        let slot = self.slots.get(index).ok_or(ShelfError::Closed)?;
         let before = reclaim::size(&folder);
-        if !forced && !reclaim::is_due(before, 0) {
+        if !forced && !slot.has_grown(before) {
             return Ok(None);
         }
         let Some(shelf) = self.shelf_if_made(index)? else { return Ok(None) };
+        slot.looked_at.store(before, Ordering::Relaxed);
         if !forced && !reclaim::is_due(before, shelf.live_bytes()?) {
             return Ok(None);
         }
-        let slot = self.slots.get(index).ok_or(ShelfError::Closed)?;
         let mut locked = None;
         let retired = shelf.copy_to(&folder, || {
             let state = slot.lock();
@@ -327,7 +342,9 @@ impl Shelves {
             }
         }
         drop(state);
-        Ok(Some((before, reclaim::size(&folder))))
+        let after = reclaim::size(&folder);
+        slot.looked_at.store(after, Ordering::Relaxed);
+        Ok(Some((before, after)))
     }
 
     /// Bytes of a shelf that count; none if it was never made.
@@ -465,6 +482,12 @@ fn alone(mut shelf: Arc<OpenShelf>) -> Result<OpenShelf, Arc<OpenShelf>> {
 }
 
 impl Slot {
+    /// Whether the shelf is open and has grown to this size by a quarter since it was last looked at.
+    fn has_grown(&self, size: u64) -> bool {
+        let before = self.looked_at.load(Ordering::Relaxed);
+        reclaim::is_due(size, 0) && size / 5 > before / 4 && matches!(&*self.lock(), State::Open { .. })
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // A state is replaced in one step, so a poisoned one is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -5,6 +5,8 @@ mod corruption; // flips and cuts in real folders: verify, repair, serving
 #[cfg(test)]
 mod deletion; // deleted stays deleted
 #[cfg(test)]
+mod footprint; // bytes on the disk for a byte of a document
+#[cfg(test)]
 mod golden; // folders that earlier versions wrote
 #[cfg(test)]
 mod kill; // SIGKILL at random instants, on the real disk and the real sled
