@@ -1,6 +1,7 @@
 //! The one thread that writes and syncs: drain the queue, write, one fdatasync, receipts for all.
 //!
-//! Nothing waits for a batch to fill: while one sync is under way the next batch gathers by itself.
+//! Nothing waits for a group to fill: while one is synced the next gathers by itself, and what is appended while
+//! the first of a group is encoded still goes with it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,16 +33,37 @@ pub struct JournalStats {
 
 pub(super) struct Job {
     /// None for a barrier, which only waits for what came before it.
-    pub(super) operation: Option<Operation>,
-    pub(super) receipt: Receipt,
+    operation: Option<Operation>,
+    /// None once it was given.
+    receipt: Option<Receipt>,
+}
+
+impl Job {
+    pub(super) fn new(operation: Option<Operation>, receipt: Receipt) -> Self {
+        Self { operation, receipt: Some(receipt) }
+    }
+
+    fn payload_len(&self) -> usize {
+        self.operation.as_ref().map_or(0, |operation| operation.payload.len())
+    }
 }
 
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
+    payload_bytes: usize,
     closing: bool,
     /// The committer sleeps: only then need it be woken, which costs a system call.
     asleep: bool,
+}
+
+/// What is committed at once; kept between commits for its memory.
+#[derive(Default)]
+struct Group {
+    jobs: VecDeque<Job>,
+    payload_bytes: usize,
+    /// Of the operations so far that are written or encoded.
+    segments: Vec<SegmentId>,
 }
 
 /// What the journal's handle and its thread share.
@@ -84,9 +106,10 @@ impl Shared {
         let mut queue = lock(&self.queue);
         if queue.closing {
             drop(queue);
-            self.settle([job].into(), &Err(JournalError::Closed));
+            self.refuse(&mut [job].into(), &JournalError::Closed);
             return;
         }
+        queue.payload_bytes += job.payload_len();
         queue.jobs.push_back(job);
         let asleep = std::mem::replace(&mut queue.asleep, false);
         drop(queue);
@@ -98,11 +121,12 @@ impl Shared {
     /// The journal's thread.
     pub(super) fn run(&self, mut writer: Writer) {
         let _ended = Ended(self);
+        let mut group = Group::default();
         let mut prepare_at = Instant::now();
         loop {
-            match self.next(writer.is_marked()) {
-                Next::Batch(batch) => {
-                    self.commit(&mut writer, batch);
+            match self.next(&mut group, writer.is_marked()) {
+                Next::Group => {
+                    self.commit(&mut writer, &mut group);
                     self.catch_up(&mut writer, &mut prepare_at);
                 }
                 Next::Quiet => self.last_words(&mut writer, Writer::mark),
@@ -114,21 +138,16 @@ impl Shared {
         }
     }
 
-    fn next(&self, marked: bool) -> Next {
+    fn next(&self, group: &mut Group, marked: bool) -> Next {
         let mut queue = lock(&self.queue);
-        let mut woken = false;
         loop {
             queue.asleep = false;
-            if !queue.jobs.is_empty() {
-                if woken {
-                    queue = self.gather(queue);
-                }
-                return Next::Batch(take(&mut queue.jobs));
+            if queue.take_into(group) {
+                return Next::Group;
             }
             if queue.closing {
                 return Next::End;
             }
-            woken = true;
             queue.asleep = true;
             if marked {
                 queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
@@ -142,51 +161,52 @@ impl Shared {
         }
     }
 
-    /// Woken by the first of a group, the rest of it is being appended right now: lets it come as long as each
-    /// look finds more, without any clock.
-    fn gather<'a>(&'a self, mut queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
-        for _ in 0..GATHER_LOOKS {
-            let before = queue.jobs.len();
-            drop(queue);
-            std::thread::yield_now();
-            queue = lock(&self.queue);
-            if queue.jobs.len() == before {
-                break;
-            }
-        }
-        queue
-    }
-
-    fn commit(&self, writer: &mut Writer, mut batch: VecDeque<Job>) {
+    /// Makes all of a group durable and gives its receipts, whatever they say.
+    fn commit(&self, writer: &mut Writer, group: &mut Group) {
         let start = Instant::now();
         loop {
             if let Some(failed) = lock(&self.failed).clone() {
-                self.settle(batch, &Err(failed));
-                return;
+                self.refuse(&mut group.jobs, &failed);
+                break;
             }
-            let operations = batch.iter().filter_map(|job| job.operation.as_ref());
-            let written = writer.commit(operations, |segment, len| {
-                lock(&self.segments).insert(segment, len);
-            });
-            match written {
-                Ok(segments) => {
+            match self.write(writer, group) {
+                Ok(()) => {
                     *lock(&self.durable) = writer.durable();
                     *lock(&self.stalled) = None;
-                    self.count(segments.len() as u64, start.elapsed());
-                    self.settle(batch, &Ok((segments, writer.durable().0)));
-                    return;
+                    self.count(group.segments.len() as u64, start.elapsed());
+                    self.acknowledge(group, group.jobs.len(), writer.durable().0);
+                    break;
                 }
-                Err(CommitError::NoRoom { durable, source }) => {
-                    self.count(durable.len() as u64, start.elapsed());
-                    let settled = take_operations(&mut batch, durable.len());
-                    self.settle(settled, &Ok((durable, writer.durable().0)));
+                Err(CommitError::NoRoom(source)) => {
+                    *lock(&self.durable) = writer.durable();
+                    self.count(group.segments.len() as u64, start.elapsed());
+                    self.acknowledge(group, group.jobs_of(group.segments.len()), writer.durable().0);
                     if !self.wait_for_room(&source) {
                         self.fail(source);
                     }
                 }
-                Err(CommitError::Failed(error)) => {
-                    self.fail(error);
-                }
+                Err(CommitError::Failed(error)) => drop(self.fail(error)),
+            }
+        }
+        group.end();
+    }
+
+    /// Writes a group and what joins it meanwhile, and syncs.
+    fn write(&self, writer: &mut Writer, group: &mut Group) -> Result<(), CommitError> {
+        let mut encoded = 0;
+        loop {
+            let operations = group.jobs.range(encoded..).filter_map(|job| job.operation.as_ref());
+            encoded = group.jobs.len();
+            writer.encode(operations, &mut group.segments, |segment, len| {
+                lock(&self.segments).insert(segment, len);
+            })?;
+            // Long enough for somebody who is appending a group to append the next of it, and nothing beside a
+            // sync.
+            for _ in 0..SPINS {
+                std::hint::spin_loop();
+            }
+            if !lock(&self.queue).take_into(group) {
+                return writer.sync();
             }
         }
     }
@@ -218,7 +238,7 @@ impl Shared {
         }
         match writer.catch_up() {
             Ok(()) => {}
-            Err(CommitError::NoRoom { source, .. }) => {
+            Err(CommitError::NoRoom(source)) => {
                 tracing::warn!(error = %source, "no room yet for the next journal segment");
                 *prepare_at = Instant::now() + PREPARE_PAUSE;
             }
@@ -242,21 +262,81 @@ impl Shared {
         lock(&self.failed).get_or_insert(JournalError::ReadOnly(Arc::new(error))).clone()
     }
 
-    fn settle(&self, batch: VecDeque<Job>, result: &Result<(Vec<SegmentId>, SegmentId), JournalError>) {
-        let (mut segments, last) = match result {
-            Ok((segments, last)) => (segments.iter(), *last),
-            Err(_) => ([].iter(), SegmentId::default()),
-        };
-        for job in batch {
-            if let Some(operation) = &job.operation {
-                self.queued_bytes.fetch_sub(cost(operation), Ordering::Relaxed);
+    /// Gives the receipts of the first jobs of a group, which are durable.
+    fn acknowledge(&self, group: &mut Group, jobs: usize, last: SegmentId) {
+        let mut segments = group.segments.iter();
+        self.settle(&mut group.jobs, jobs, |is_operation| {
+            let segment = if is_operation { segments.next() } else { None };
+            Ok(segment.copied().unwrap_or(last))
+        });
+        group.segments.clear();
+    }
+
+    fn refuse(&self, jobs: &mut VecDeque<Job>, error: &JournalError) {
+        self.settle(jobs, jobs.len(), |_| Err(error.clone()));
+    }
+
+    /// Answers the first jobs. Operations are freed behind all receipts: whoever waits need not wait for that.
+    fn settle(
+        &self,
+        jobs: &mut VecDeque<Job>,
+        count: usize,
+        mut answer: impl FnMut(bool) -> Result<SegmentId, JournalError>,
+    ) {
+        let operations = jobs.range(..count).filter_map(|job| job.operation.as_ref());
+        self.queued_bytes.fetch_sub(operations.map(cost).sum(), Ordering::Relaxed);
+        for job in jobs.range_mut(..count) {
+            let answer = answer(job.operation.is_some());
+            if let Some(receipt) = job.receipt.take() {
+                receipt(answer);
             }
-            (job.receipt)(match result {
-                Ok(_) if job.operation.is_some() => Ok(segments.next().copied().unwrap_or(last)),
-                Ok(_) => Ok(last),
-                Err(error) => Err(error.clone()),
-            });
         }
+        jobs.drain(..count);
+    }
+}
+
+impl Queue {
+    /// Moves jobs off the front to the group's end, as many as fit; false if there are none or no room is left.
+    fn take_into(&mut self, group: &mut Group) -> bool {
+        let before = group.jobs.len();
+        if group.payload_bytes + self.payload_bytes <= GROUP_BYTES {
+            group.payload_bytes += std::mem::take(&mut self.payload_bytes);
+            if before == 0 {
+                std::mem::swap(&mut group.jobs, &mut self.jobs);
+            } else {
+                group.jobs.append(&mut self.jobs);
+            }
+        } else {
+            while group.payload_bytes < GROUP_BYTES
+                && let Some(job) = self.jobs.pop_front()
+            {
+                self.payload_bytes -= job.payload_len();
+                group.payload_bytes += job.payload_len();
+                group.jobs.push_back(job);
+            }
+        }
+        group.jobs.len() > before
+    }
+}
+
+impl Group {
+    /// How many jobs these operations off the front are, with the barriers among and right behind them.
+    fn jobs_of(&self, operations: usize) -> usize {
+        let mut left = operations;
+        let settled = self.jobs.iter().take_while(|job| {
+            let taken = job.operation.is_none() || left > 0;
+            left = left.saturating_sub(usize::from(job.operation.is_some()));
+            taken
+        });
+        settled.count()
+    }
+
+    /// All jobs were settled.
+    fn end(&mut self) {
+        self.payload_bytes = 0;
+        self.segments.clear();
+        self.jobs.shrink_to(JOBS_KEPT);
+        self.segments.shrink_to(JOBS_KEPT);
     }
 }
 
@@ -268,12 +348,12 @@ impl Drop for Ended<'_> {
         if std::thread::panicking() {
             self.0.fail(std::io::Error::other("the journal's thread panicked"));
         }
-        let left = {
+        let mut left = {
             let mut queue = lock(&self.0.queue);
             queue.closing = true;
             std::mem::take(&mut queue.jobs)
         };
-        self.0.settle(left, &Err(JournalError::Closed));
+        self.0.refuse(&mut left, &JournalError::Closed);
     }
 }
 
@@ -285,37 +365,11 @@ pub(crate) fn cost(operation: &Operation) -> u64 {
 }
 
 enum Next {
-    Batch(VecDeque<Job>),
+    /// There is something to commit.
+    Group,
     /// Nothing came for a while.
     Quiet,
     End,
-}
-
-/// Up to [`BATCH_BYTES`] off the front, and always at least one.
-fn take(jobs: &mut VecDeque<Job>) -> VecDeque<Job> {
-    let mut bytes = 0;
-    let fitting = jobs.iter().take_while(|job| {
-        let fits = bytes < BATCH_BYTES;
-        bytes += job.operation.as_ref().map_or(0, |operation| operation.payload.len());
-        fits
-    });
-    let count = fitting.count();
-    if count == jobs.len() {
-        return std::mem::take(jobs);
-    }
-    jobs.drain(..count).collect()
-}
-
-/// Jobs off the front with this many operations, and the barriers among and right behind them.
-fn take_operations(jobs: &mut VecDeque<Job>, operations: usize) -> VecDeque<Job> {
-    let mut left = operations;
-    let settled = jobs.iter().take_while(|job| {
-        let taken = job.operation.is_none() || left > 0;
-        left = left.saturating_sub(usize::from(job.operation.is_some()));
-        taken
-    });
-    let count = settled.count();
-    jobs.drain(..count).collect()
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -324,9 +378,11 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Most payload bytes of one group commit, so that the first of a flood does not wait for the last.
-const BATCH_BYTES: usize = 8 * 1024 * 1024;
-/// Most looks at a queue that grows before its first operation is written.
-const GATHER_LOOKS: u32 = 64;
+const GROUP_BYTES: usize = 8 * 1024 * 1024;
+/// Pauses of the processor, some 20 ns each, before it is looked once more who joins a group.
+const SPINS: u32 = 32;
+/// Jobs that the memory of a group is kept for.
+const JOBS_KEPT: usize = 1024;
 /// Pause before it is asked again whether there is room for a segment.
 const ROOM_PAUSE: Duration = Duration::from_millis(500);
 /// Pause after there was no room ahead of need: writing zeros to a full disk is not for every commit.

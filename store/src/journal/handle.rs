@@ -43,12 +43,12 @@ impl Journal {
     /// Appends an operation behind all earlier ones. Never waits.
     pub fn append(&self, operation: Operation, receipt: Receipt) {
         self.shared.queued_bytes.fetch_add(cost(&operation), Ordering::Relaxed);
-        self.shared.push(Job { operation: Some(operation), receipt });
+        self.shared.push(Job::new(Some(operation), receipt));
     }
 
     /// A receipt for everything appended before.
     pub fn barrier(&self, receipt: Receipt) {
-        self.shared.push(Job { operation: None, receipt });
+        self.shared.push(Job::new(None, receipt));
     }
 
     /// Bytes of memory that operations hold which are not durable yet.

@@ -54,12 +54,12 @@ struct Draft {
     len: u64,
 }
 
-/// Why not all of a batch is durable.
+/// Why not all of a group is durable.
 #[derive(Debug)]
 pub(super) enum CommitError {
-    /// There is no room for another segment now. The first operations, as many as there are segments here, are
-    /// durable, nothing is known to be wrong, and the rest may be committed again.
-    NoRoom { durable: Vec<SegmentId>, source: io::Error },
+    /// There is no room for another segment now. Everything encoded before is durable, nothing is known to be
+    /// wrong, and the rest may be tried again.
+    NoRoom(io::Error),
     /// A write or a sync failed. What is durable is unknown: the writer must not be used again.
     Failed(io::Error),
 }
@@ -81,24 +81,22 @@ impl Writer {
         self.tail.last != Last::Operation
     }
 
-    /// Makes the operations durable, in order; gives back the segment of each. `rolled` hears of each new
-    /// segment.
+    /// Encodes operations, in order, and notes the segment of each. `rolled` hears of each new segment; what
+    /// was encoded before one is durable then.
     ///
     /// # Errors
     /// [`CommitError`], by whether the writer can go on.
-    pub(super) fn commit<'a>(
+    pub(super) fn encode<'a>(
         &mut self,
         operations: impl Iterator<Item = &'a Operation>,
+        segments: &mut Vec<SegmentId>,
         mut rolled: impl FnMut(SegmentId, u64),
-    ) -> Result<Vec<SegmentId>, CommitError> {
-        let mut segments = Vec::new();
+    ) -> Result<(), CommitError> {
         for operation in operations {
             let len = (encoded_len(operation) + MARKS_LEN) as u64;
             if self.tail.end + self.buffer.len() as u64 + len > self.tail.len {
-                self.write_buffer().map_err(CommitError::Failed)?;
-                if let Err(error) = self.prepare(len) {
-                    return Err(error.with(segments));
-                }
+                self.sync()?;
+                self.prepare(len)?;
                 self.roll().map_err(CommitError::Failed)?;
                 rolled(self.tail.id, self.tail.len);
             }
@@ -106,8 +104,15 @@ impl Writer {
             encode_operation(&mut self.buffer, self.tail.version, place, self.tail.end, operation);
             segments.push(self.tail.id);
         }
-        self.write_buffer().map_err(CommitError::Failed)?;
-        Ok(segments)
+        Ok(())
+    }
+
+    /// Makes everything encoded durable.
+    ///
+    /// # Errors
+    /// [`CommitError::Failed`].
+    pub(super) fn sync(&mut self) -> Result<(), CommitError> {
+        self.write_buffer().map_err(CommitError::Failed)
     }
 
     /// Leaves word that everything so far is durable. There is always room for that.
@@ -219,23 +224,13 @@ fn finish(disk: &dyn Disk, draft: Draft, id: SegmentId, chain: Chain) -> io::Res
     Ok(Tail { file, id, nonce, version, len, end, hash, last: Last::Header })
 }
 
-impl CommitError {
-    /// The same, behind operations that are durable.
-    fn with(self, segments: Vec<SegmentId>) -> Self {
-        match self {
-            Self::NoRoom { source, .. } => Self::NoRoom { durable: segments, source },
-            Self::Failed(error) => Self::Failed(error),
-        }
-    }
-}
-
 /// Of making room ahead: only what passes by itself may be tried again. A sync that failed is not.
 impl From<io::Error> for CommitError {
     fn from(source: io::Error) -> Self {
         use io::ErrorKind::{OutOfMemory, QuotaExceeded, StorageFull};
         let passes = matches!(source.kind(), StorageFull | QuotaExceeded | OutOfMemory)
             || segment::is_without_descriptors(&source);
-        if passes { Self::NoRoom { durable: Vec::new(), source } } else { Self::Failed(source) }
+        if passes { Self::NoRoom(source) } else { Self::Failed(source) }
     }
 }
 

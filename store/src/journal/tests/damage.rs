@@ -9,7 +9,7 @@ use super::super::record::{Entry, MARK_LEN, Mark};
 use super::super::segment::{self, SegmentId};
 use super::super::{Finding, Found, JournalError, inspect, salvage, walk};
 use super::script::{Outcome, Step, script};
-use super::{Dice, closed_journal, images_wanted, operation, replayed};
+use super::{Dice, closed_journal, commit, images_wanted, operation, replayed};
 use crate::disk::Disk;
 use crate::disk::faulty::FaultyDisk;
 
@@ -172,7 +172,7 @@ fn a_gap_in_a_document_names_it() {
     let document = DocumentId::yjs("one").unwrap();
     for seq in 1..=3 {
         let operation = Operation { document: document.clone(), ..operation(seq, 40) };
-        writer.commit([&operation].into_iter(), |_, _| ()).unwrap();
+        commit(&mut writer, &operation);
     }
     writer.close().unwrap();
     let (id, offset, len, _) = places(&disk).swap_remove(1);

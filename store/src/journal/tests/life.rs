@@ -7,7 +7,7 @@ use tombolo_core::operation::Operation;
 
 use super::super::segment::SegmentId;
 use super::super::{Journal, JournalConfig, JournalError, replay};
-use super::{SMALL, closed_journal, operation};
+use super::{SMALL, closed_journal, commit, operation};
 use crate::disk::Disk;
 use crate::disk::faulty::{Fault, FaultyDisk};
 
@@ -195,7 +195,7 @@ fn a_payload_cannot_pretend_to_be_records() {
         payload.extend_from_slice(&[0xff; 40]);
     }
     let crafted = Operation { payload: payload.into(), ..operation(1, 0) };
-    writer.commit([&crafted].into_iter(), |_, _| ()).unwrap();
+    commit(&mut writer, &crafted);
     let file = disk.open(&SegmentId(1).file_name()).unwrap();
     file.write_at(100, &[0xee; 4]).unwrap();
     let opened = replay::open(&disk, large).unwrap();

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tombolo_core::id::{DocumentId, ReplicaId, Seq};
 use tombolo_core::operation::{Kind, Operation, Stamp};
 
+use super::writer::Writer;
 use super::{JournalConfig, JournalError, replay};
 use crate::disk::Disk;
 use crate::disk::faulty::FaultyDisk;
@@ -58,6 +59,11 @@ fn replayed(disk: &FaultyDisk) -> Result<Vec<Operation>, JournalError> {
     Ok(open(disk)?.replay.operations.into_iter().map(|(_, operation)| operation).collect())
 }
 
+fn commit(writer: &mut Writer, operation: &Operation) {
+    writer.encode(std::iter::once(operation), &mut Vec::new(), |_, _| ()).unwrap();
+    writer.sync().unwrap();
+}
+
 /// A closed journal with several segments, its disk and what it holds.
 fn closed_journal() -> (FaultyDisk, Vec<Operation>) {
     let disk = FaultyDisk::default();
@@ -65,7 +71,7 @@ fn closed_journal() -> (FaultyDisk, Vec<Operation>) {
     let opened = replay::open(&(Arc::new(disk.clone()) as Arc<dyn Disk>), SMALL).unwrap();
     let mut writer = opened.writer;
     for operation in &operations {
-        writer.commit([operation].into_iter(), |_, _| ()).unwrap();
+        commit(&mut writer, operation);
     }
     writer.close().unwrap();
     assert!(disk.list().unwrap().len() > 2);

@@ -89,20 +89,20 @@ impl Outcome {
         placed: &mut Vec<SegmentId>,
         live: &mut Vec<SegmentId>,
     ) -> Result<(), JournalError> {
-        let mut rolled = |segment, _| live.push(segment);
-        let rest = match writer.commit(batch.iter(), &mut rolled) {
-            Ok(segments) => {
-                placed.extend(segments);
-                &[]
-            }
-            Err(CommitError::NoRoom { durable, .. }) => {
-                self.durable += durable.len();
-                placed.extend(&durable);
-                &batch[durable.len()..]
-            }
-            Err(failed) => return Err(ended(failed)),
+        let mut segments = Vec::new();
+        let mut encode = |segments: &mut Vec<_>| {
+            let rest = batch[segments.len()..].iter();
+            writer.encode(rest, segments, |segment, _| live.push(segment))
         };
-        placed.extend(writer.commit(rest.iter(), &mut rolled).map_err(ended)?);
+        match encode(&mut segments) {
+            Err(CommitError::NoRoom(_)) => {
+                self.durable += segments.len();
+                encode(&mut segments).map_err(ended)?;
+            }
+            encoded => encoded.map_err(ended)?,
+        }
+        writer.sync().map_err(ended)?;
+        placed.extend(segments);
         self.durable = self.tried.len();
         Ok(())
     }
@@ -122,6 +122,6 @@ impl Outcome {
 /// The power is gone, whatever it was that failed.
 fn ended(error: CommitError) -> JournalError {
     match error {
-        CommitError::NoRoom { source, .. } | CommitError::Failed(source) => source.into(),
+        CommitError::NoRoom(source) | CommitError::Failed(source) => source.into(),
     }
 }

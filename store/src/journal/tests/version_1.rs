@@ -6,7 +6,7 @@ use super::super::checksum::Version;
 use super::super::inspect;
 use super::super::record::{Mark, Place, encode_mark, encode_operation};
 use super::super::segment::{self, SegmentId};
-use super::{open, operation, replayed};
+use super::{commit, open, operation, replayed};
 use crate::disk::Disk;
 use crate::disk::faulty::FaultyDisk;
 
@@ -42,7 +42,7 @@ fn it_is_gone_on_with_and_followed_by_the_latest() {
         for seq in 4..=20 {
             operations.push(operation(seq, 200));
             let mut writer = open(&disk).unwrap().writer;
-            writer.commit(operations.last().into_iter(), |_, _| ()).unwrap();
+            commit(&mut writer, operations.last().unwrap());
             if seq % 2 == 0 {
                 writer.close().unwrap();
             }
