@@ -26,6 +26,8 @@ struct Known {
     stamp: Stamp,
     /// Appended and not yet on the shelf, in order.
     pending: VecDeque<Operation>,
+    /// It has operations, of whatever replica.
+    begun: bool,
     /// Why the shelf cannot take its operations, if so.
     stuck: Option<String>,
 }
@@ -60,7 +62,9 @@ impl Entry {
 
     /// An operation that the journal still had at open; each once, and in the order of seqs.
     pub(crate) fn replay(&self, operation: Operation) {
-        self.lock().pending.push_back(operation);
+        let mut known = self.lock();
+        known.begun = true;
+        known.pending.push_back(operation);
     }
 
     /// Learns the last seq from the shelf, once.
@@ -77,7 +81,9 @@ impl Entry {
         };
         let record = inner.shelves.record(&self.id, is_new)?.unwrap_or_default();
         let last = record.version.get(inner.replica).max(pending);
-        self.lock().last.get_or_insert(last);
+        let mut known = self.lock();
+        known.begun |= record.version.iter().next().is_some();
+        known.last.get_or_insert(last);
         Ok(())
     }
 
@@ -174,6 +180,12 @@ impl Document {
         if let Some(reason) = known.stuck.clone() {
             return Err(AppendError::Stuck { document: document(), reason });
         }
+        if !known.begun
+            && let Some(used_percent) = inner.space.refuses_new()
+        {
+            return Err(AppendError::NoRoom { document: document(), used_percent });
+        }
+        known.begun = true;
         let seq = known.last.unwrap_or_default().next();
         let stamp = known.stamp.tick(now_ms());
         let operation = Operation { document: document(), replica: inner.replica, seq, stamp, kind, payload };
