@@ -14,6 +14,7 @@ use tombolo_core::operation::Kind;
 use tombolo_core::update::Update;
 
 use crate::shelf::{DocumentRecord, Fold, Shelves};
+use crate::space::Space;
 use crate::worker::{Reply, Request, Worker};
 
 const TAIL_BYTES_MIN: u64 = 64 * 1024;
@@ -60,7 +61,7 @@ impl Compactor {
     }
 
     /// The compaction thread.
-    pub(crate) fn run(&self, shelves: &Shelves, worker: &dyn Worker) {
+    pub(crate) fn run(&self, shelves: &Shelves, worker: &dyn Worker, space: &Space) {
         let mut refused: HashMap<DocumentId, u64> = HashMap::new();
         while let Some((id, left)) = self.next() {
             let record = match shelves.record(&id, true) {
@@ -72,6 +73,10 @@ impl Compactor {
                 }
             };
             if refused.get(&id).is_some_and(|tail| record.tail_count < tail.saturating_mul(2)) {
+                continue;
+            }
+            if space.admits(record.snapshot_bytes + record.tail_bytes).is_err() {
+                // It is looked at again when its tail grows or it is left the next time.
                 continue;
             }
             match fold(&id, shelves, worker) {

@@ -17,6 +17,13 @@ pub struct StoreConfig {
     pub queue_bytes_max: u64,
     /// Most bytes of memory of durable operations that wait for the shelf; past it appends are refused.
     pub takeover_bytes_max: u64,
+    /// From this percentage of the disk on it is warned.
+    pub disk_warn_percent: u8,
+    /// From this percentage of the disk on new documents are refused.
+    pub disk_refuse_new_percent: u8,
+    /// Length in bytes of the file that is given back when the disk is full; at most a sixteenth of the
+    /// disk, and at most a segment.
+    pub ballast_bytes: u64,
     /// Longest time that a durable operation waits for others before the shelf takes it, in ms.
     pub takeover_ms: u64,
 }
@@ -31,6 +38,9 @@ impl StoreConfig {
             shelf_idle_ms: 60_000,
             queue_bytes_max: 256 * 1024 * 1024,
             takeover_bytes_max: 256 * 1024 * 1024,
+            disk_warn_percent: 80,
+            disk_refuse_new_percent: 90,
+            ballast_bytes: 16 * 1024 * 1024,
             takeover_ms: 500,
         }
     }

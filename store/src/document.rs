@@ -26,6 +26,8 @@ struct Known {
     stamp: Stamp,
     /// Appended and not yet on the shelf, in order.
     pending: VecDeque<Operation>,
+    /// It has operations, of whatever replica.
+    begun: bool,
     /// Why the shelf cannot take its operations, if so.
     stuck: Option<String>,
     /// It was deleted: nothing is read or taken any more.
@@ -65,7 +67,9 @@ impl Entry {
 
     /// An operation that the journal still had at open; each once, and in the order of seqs.
     pub(crate) fn replay(&self, operation: Operation) {
-        self.lock().pending.push_back(operation);
+        let mut known = self.lock();
+        known.begun = true;
+        known.pending.push_back(operation);
     }
 
     /// Learns the last seq from the shelf, once.
@@ -90,6 +94,7 @@ impl Entry {
             known.deleted = deleted || record.deleted_ms > 0;
             known.has_content = !known.deleted && (record.has_content() || !known.pending.is_empty());
             known.set_aside = set_aside.iter().map(|aside| aside.hash).collect();
+            known.begun |= record.version.iter().next().is_some();
             known.last = Some(last);
         }
         Ok(())
@@ -231,6 +236,12 @@ impl Document {
         if !known.set_aside.is_empty() && known.set_aside.contains(blake3::hash(&payload).as_bytes()) {
             return Err(AppendError::Quarantined { document: document() });
         }
+        if !known.begun
+            && let Some(used_percent) = inner.space.refuses_new()
+        {
+            return Err(AppendError::NoRoom { document: document(), used_percent });
+        }
+        known.begun = true;
         known.deleted = kind == Kind::Deletion;
         known.has_content = !known.deleted;
         let seq = known.last.unwrap_or_default().next();

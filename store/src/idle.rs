@@ -1,10 +1,11 @@
-//! Closes shelves that nobody uses, so that memory follows what is open and not what is stored, and copies those
-//! that have grown far beyond what counts of them.
+//! What is done from time to time: shelves that nobody uses are closed, so that memory follows what is open and not
+//! what is stored, those that have grown far beyond what counts of them are copied, and the disk is looked at.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::shelf::Shelves;
+use crate::space::{LOOK, Space};
 
 /// The end of the idle thread, when it is asked for.
 #[derive(Debug, Default)]
@@ -21,14 +22,19 @@ impl Idle {
     }
 
     /// The idle thread.
-    pub(crate) fn run(&self, shelves: &Shelves, idle: Duration) {
+    pub(crate) fn run(&self, shelves: &Shelves, idle: Duration, space: &Space) {
         let mut closing = self.lock();
         while !*closing {
-            closing = self.changed.wait_timeout(closing, idle / 2).unwrap_or_else(PoisonError::into_inner).0;
+            closing = self
+                .changed
+                .wait_timeout(closing, LOOK.min(idle / 2))
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
             if !*closing {
                 drop(closing);
                 shelves.reclaim_where_due();
                 shelves.close_idle(idle);
+                space.tick();
                 closing = self.lock();
             }
         }

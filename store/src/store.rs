@@ -18,6 +18,7 @@ use crate::idle::Idle;
 use crate::journal::{Journal, JournalConfig, Latency, Replay};
 use crate::maintain::{self, Progress, Verification};
 use crate::shelf::Shelves;
+use crate::space::{Space, SpaceMetrics};
 use crate::takeover::Takeover;
 use crate::worker::Worker;
 
@@ -42,6 +43,8 @@ pub struct StoreMetrics {
     pub read_only: Option<String>,
     /// Why acknowledgements wait although nothing is lost, if so: a full disk.
     pub stalled: Option<String>,
+    /// How full the disk is.
+    pub space: SpaceMetrics,
 }
 
 /// What the threads and handles of a store share.
@@ -51,6 +54,7 @@ pub(crate) struct Inner {
     pub(crate) shelves: Shelves,
     pub(crate) takeover: Takeover,
     pub(crate) compactor: Compactor,
+    pub(crate) space: Space,
     idle: Idle,
     config: StoreConfig,
     entries: Mutex<HashMap<DocumentId, Arc<Entry>>>,
@@ -115,6 +119,7 @@ impl Store {
     /// [`OpenError`] if the folder is in use, cannot be written or is damaged.
     pub fn open(config: StoreConfig, worker: Arc<dyn Worker>) -> Result<Self, OpenError> {
         let lock = identity::lock(&config.path)?;
+        let space = Space::open(&config);
         let replica = identity::replica(&config.path)?;
         let not_writable = |source| OpenError::NotWritable { path: config.path.clone(), source };
         let disk = FileDisk::open(&config.path.join("journal")).map_err(not_writable)?;
@@ -127,6 +132,7 @@ impl Store {
             shelves,
             takeover: Takeover::default(),
             compactor: Compactor::default(),
+            space,
             idle: Idle::default(),
             config,
             entries: Mutex::default(),
@@ -215,6 +221,7 @@ impl Store {
             pending_bytes: inner.journal.queued_bytes(),
             open_documents: inner.entries().len() as u64,
             stalled: inner.journal.stalled(),
+            space: inner.space.metrics(),
             read_only: inner.journal.read_only().map(|reason| reason.to_string()),
         }
     }
@@ -224,9 +231,9 @@ impl Store {
     /// # Errors
     /// Why not, in a sentence.
     pub fn ready(&self) -> Result<(), String> {
-        let journal = &self.life.inner.journal;
-        let reason = journal.read_only().map(|reason| reason.to_string()).or_else(|| journal.stalled());
-        reason.or_else(|| self.life.inner.takeover.failing()).map_or(Ok(()), Err)
+        let Inner { journal, takeover, space, .. } = &*self.life.inner;
+        let reason = journal.read_only().map(|reason| reason.to_string()).or_else(|| space.full());
+        reason.or_else(|| journal.stalled()).or_else(|| takeover.failing()).map_or(Ok(()), Err)
     }
 
     /// Waits until everything appended before is on the shelf. Blocking.
@@ -342,8 +349,9 @@ fn start_threads(inner: &Arc<Inner>, worker: Arc<dyn Worker>) -> std::io::Result
     let patience = Duration::from_millis(inner.config.takeover_ms);
     let takeover = named("takeover").spawn(move || taking.takeover.run(&taking, patience))?;
     let folding = Arc::clone(inner);
-    let compaction = named("compaction").spawn(move || folding.compactor.run(&folding.shelves, &*worker))?;
+    let compaction = named("compaction")
+        .spawn(move || folding.compactor.run(&folding.shelves, &*worker, &folding.space))?;
     let (closing, idle) = (Arc::clone(inner), Duration::from_millis(inner.config.shelf_idle_ms));
-    let idle = named("shelf-idle").spawn(move || closing.idle.run(&closing.shelves, idle))?;
+    let idle = named("shelf-idle").spawn(move || closing.idle.run(&closing.shelves, idle, &closing.space))?;
     Ok(vec![takeover, compaction, idle])
 }

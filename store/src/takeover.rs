@@ -147,10 +147,7 @@ impl Takeover {
     /// Puts a piece on the shelf, but for documents that cannot take theirs.
     fn take(&self, inner: &Inner, piece: &[Item]) -> Result<(), String> {
         let operations: Vec<_> = piece.iter().map(|(_, operation, _)| operation.clone()).collect();
-        let stuck = inner.shelves.fill(&operations).map_err(|error| {
-            std::error::Error::source(&error)
-                .map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
-        })?;
+        let stuck = inner.space.fill(&inner.shelves, &operations)?;
         let mut shelved: HashMap<*const Entry, (&Arc<Entry>, usize)> = HashMap::new();
         for item in piece {
             let (entry, ..) = item;

@@ -26,6 +26,16 @@ pub(super) fn text(metrics: &StoreMetrics) -> String {
         "1 after a failed write: nothing is acknowledged any more",
         u64::from(metrics.read_only.is_some()),
     );
+    let space = &metrics.space;
+    line("gauge", "disk_used_percent", "How full the disk is, as df counts", space.used_percent.into());
+    line(
+        "gauge",
+        "disk_level",
+        "0 fine, 1 warned, 2 no new documents, 3 on the reserve, 4 full",
+        space.level as u64,
+    );
+    line("gauge", "disk_available_bytes", "Bytes that may still be written", space.available_bytes);
+    line("gauge", "ballast", "1 while the file is there that a full disk gets back", space.ballast.into());
     latency(&mut out, metrics);
     out
 }

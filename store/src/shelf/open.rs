@@ -100,6 +100,12 @@ pub(super) fn draft(folder: &Path) -> Result<SledShelf, ShelfError> {
     SledShelf::open(&draft)
 }
 
+/// Removes what there is of a draft; what stays is removed before the next one.
+pub(super) fn drop_draft(folder: &Path) {
+    // There need not be any.
+    let _ = fs::remove_dir_all(draft_of(folder));
+}
+
 fn close_draft(folder: &Path) -> Result<(), ShelfError> {
     let draft = draft_of(folder);
     // Its lock must be free before its place changes: sled knows its files by path.

@@ -44,13 +44,18 @@ impl OpenShelf {
     pub(super) fn copy_to(&self, folder: &Path, retire: impl FnOnce() -> bool) -> Result<bool, ShelfError> {
         let mut writing = self.writing()?;
         self.rows.engine.sync()?;
+        // Half a copy is of no use to anybody, and its room may be.
+        self.copy_rows(folder).inspect_err(|_| open::drop_draft(folder))?;
+        writing.retired = retire();
+        Ok(writing.retired)
+    }
+
+    fn copy_rows(&self, folder: &Path) -> Result<(), ShelfError> {
         let draft = open::draft(folder)?;
         self.copy_live(&mut |tree, changes| draft.batch(tree, changes))?;
         draft.sync()?;
         drop(draft);
-        open::finish_draft(folder)?;
-        writing.retired = retire();
-        Ok(writing.retired)
+        open::finish_draft(folder)
     }
 
     /// The copy could not take its place: it is written here again.

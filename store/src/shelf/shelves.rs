@@ -310,6 +310,9 @@ impl Shelves {
         let index = usize::from(index);
         let folder = self.path(index);
         let slot = self.slots.get(index).ok_or(ShelfError::Closed)?;
+        if !forced && !slot.is_open() {
+            return Ok(None);
+        }
         let before = reclaim::size(&folder);
         if !forced && !slot.has_grown(before) {
             return Ok(None);
@@ -482,10 +485,13 @@ fn alone(mut shelf: Arc<OpenShelf>) -> Result<OpenShelf, Arc<OpenShelf>> {
 }
 
 impl Slot {
-    /// Whether the shelf is open and has grown to this size by a quarter since it was last looked at.
+    fn is_open(&self) -> bool {
+        matches!(&*self.lock(), State::Open { .. })
+    }
+
+    /// Whether the shelf has grown to this size by a quarter since it was last looked at.
     fn has_grown(&self, size: u64) -> bool {
-        let before = self.looked_at.load(Ordering::Relaxed);
-        reclaim::is_due(size, 0) && size / 5 > before / 4 && matches!(&*self.lock(), State::Open { .. })
+        reclaim::is_due(size, 0) && size / 5 > self.looked_at.load(Ordering::Relaxed) / 4
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -10,6 +10,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use rustix::fs::{FlockOperation, flock};
+
 use super::error::EngineFault;
 use super::{Change, Shelf, ShelfError, Tree, VALUE_BYTES_MAX, Visit};
 
@@ -30,10 +32,27 @@ pub(super) struct SledShelf {
     file: Mutex<File>,
 }
 
+/// A stop while sled makes its snapshot, as a full disk brings about, leaves half of one, and sled 0.34.7 takes that
+/// for its newest and refuses to open (HAZARDS sled-5). The whole ones before it are enough.
+fn drop_half_snapshots(folder: &Path) -> Result<(), ShelfError> {
+    let Ok(file) = File::open(folder.join("db")) else { return Ok(()) }; // It is about to be made.
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Ok(()); // Still open: what is being made is not half of anything.
+    }
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().ends_with(".generating") {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 impl SledShelf {
     /// Opens or makes the database in this folder. May take long or fail on damage: see `open`.
     pub(super) fn open(folder: &Path) -> Result<Self, ShelfError> {
         guarded(|| {
+            drop_half_snapshots(folder)?;
             let database = ::sled::Config::new()
                 .path(folder)
                 .cache_capacity(CACHE_BYTES)

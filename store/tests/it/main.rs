@@ -13,4 +13,8 @@ mod kill; // SIGKILL at random instants, on the real disk and the real sled
 #[cfg(test)]
 mod life; // opening, appending, folding, forgetting
 #[cfg(test)]
+mod mount; // small real file systems
+#[cfg(test)]
+mod space; // a disk that fills up
+#[cfg(test)]
 mod typist; // updates of a client that types

@@ -21,6 +21,11 @@ fn letter(clock: u64) -> u8 {
 
 /// The update that types the letter at `clock` of this client at the end of the text "t".
 pub fn keystroke(client: u64, clock: u64) -> Bytes {
+    paste(client, clock, 1)
+}
+
+/// The same with so many letters in one go.
+pub fn paste(client: u64, clock: u64, letters: u64) -> Bytes {
     let mut bytes = vec![1, 1];
     var_uint(&mut bytes, client);
     var_uint(&mut bytes, clock);
@@ -31,7 +36,9 @@ pub fn keystroke(client: u64, clock: u64) -> Bytes {
         var_uint(&mut bytes, client);
         var_uint(&mut bytes, clock - 1);
     }
-    bytes.extend([1, letter(clock), 0]);
+    var_uint(&mut bytes, letters);
+    bytes.extend((clock..clock + letters).map(letter));
+    bytes.push(0);
     bytes.into()
 }
 
