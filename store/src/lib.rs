@@ -26,5 +26,5 @@ pub mod worker;
 pub use config::StoreConfig;
 pub use document::{Document, Done};
 pub use error::{AppendError, OpenError, StoreError};
-pub use shelf::{Contents, DocumentRecord, Release, SetAside};
+pub use shelf::{Contents, DocumentRecord, Engine, Release, SetAside};
 pub use store::{Store, StoreMetrics};

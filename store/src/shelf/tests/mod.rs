@@ -224,7 +224,7 @@ fn a_changed_or_missing_row_is_named_and_harms_its_document_only() {
 #[test]
 fn documents_spread_over_shelves_close_and_come_back() {
     let folder = tempfile::tempdir().unwrap();
-    let shelves = Shelves::open(folder.path(), 4).unwrap();
+    let shelves = Shelves::open(folder.path(), 4, None).unwrap();
     assert_eq!(shelves.load(&document(0), false).unwrap(), None);
     assert_eq!(shelves.size_on_disk(), 0, "reading makes no shelf");
     let operations: Vec<_> = (0..40).map(|n| operation(document(n), 1, payload(n, 10))).collect();
@@ -241,7 +241,7 @@ fn documents_spread_over_shelves_close_and_come_back() {
     shelves.close().unwrap();
     assert!(matches!(shelves.load(&document(0), false), Err(ShelfError::Closed)));
     drop(shelves);
-    let shelves = Shelves::open(folder.path(), 99).unwrap();
+    let shelves = Shelves::open(folder.path(), 99, None).unwrap();
     for operation in &operations {
         let stored = shelves.load(&operation.document, false).unwrap().unwrap();
         assert_eq!(stored.tail, std::slice::from_ref(operation));
@@ -278,14 +278,14 @@ fn noise(len: usize) -> Vec<u8> {
 /// Damages the files of a closed shelf that had ten documents; then each of them is whole, or refused by name.
 fn after_damage(damage: impl Fn(&std::path::Path)) -> (usize, usize) {
     let folder = tempfile::tempdir().unwrap();
-    let shelves = Shelves::open(folder.path(), 1).unwrap();
+    let shelves = Shelves::open(folder.path(), 1, None).unwrap();
     for n in 0..10 {
         assert!(shelves.fill(&ten(&document(n))).unwrap().is_empty());
     }
     shelves.close().unwrap();
     drop(shelves);
     damage(folder.path());
-    let shelves = Shelves::open(folder.path(), 1).unwrap();
+    let shelves = Shelves::open(folder.path(), 1, None).unwrap();
     let (mut whole, mut refused) = (0, 0);
     for n in 0..10 {
         match shelves.load(&document(n), false) {
