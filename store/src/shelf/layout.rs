@@ -17,9 +17,9 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
+use super::ShelfError;
 use super::engine::Engine;
 use super::row::Mark;
-use super::ShelfError;
 
 const MAGIC: &[u8; 8] = b"TMBLSHF2";
 const MAGIC_1: &[u8; 8] = b"TMBLSHF1";
@@ -39,7 +39,8 @@ pub(super) struct Layout {
 impl Layout {
     /// Its bytes under this magic.
     pub(super) fn encode(&self, magic: [u8; 8]) -> [u8; LAYOUT_LEN] {
-        let mut bytes = [&magic[..], &self.mark.0, &self.count.to_be_bytes(), &[self.engine.tag(), 0]].concat();
+        let mut bytes =
+            [&magic[..], &self.mark.0, &self.count.to_be_bytes(), &[self.engine.tag(), 0]].concat();
         bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_be_bytes());
         bytes.try_into().unwrap_or([0; LAYOUT_LEN])
     }
@@ -151,7 +152,7 @@ mod tests {
     fn golden_bytes_of_a_layout() {
         let goldens = [
             (Engine::Sled, *b"TMBLSHF2\xd4ROWmark\0\x10\x01\0\x3a\x48\x27\xbd"),
-            (Engine::Redb, *b"TMBLSHF2\xd4ROWmark\0\x10\x02\0\0\0\0\0"),
+            (Engine::Redb, *b"TMBLSHF2\xd4ROWmark\0\x10\x02\0\x0e\xaf\x8f\x24"),
         ];
         for (engine, golden) in goldens {
             let layout = Layout { count: 16, mark: Mark(*b"\xd4ROWmark"), engine };

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::engine::Engine;
 use super::super::memory::MemoryShelf;
 use super::super::row::Mark;
 use super::*;

@@ -151,7 +151,8 @@ fn fault(error: impl Into<::redb::Error>) -> ShelfError {
             return error.into();
         }
         ::redb::Error::DatabaseAlreadyOpen => {
-            return io::Error::new(io::ErrorKind::WouldBlock, "could not acquire lock on the database").into();
+            return io::Error::new(io::ErrorKind::WouldBlock, "could not acquire lock on the database")
+                .into();
         }
         other => other.to_string(),
     };
