@@ -234,34 +234,22 @@ fn run(engine: Engine, rounds: u64, cut: bool, killed: bool) -> Tally {
     tally
 }
 
-fn flip(engine: Engine, rounds: u64, killed: bool) {
-    let tally = run(engine, number("TOMBOLO_TEST_FLIPS", rounds), false, killed);
+on_each_engine! {
+    every_flip_is_seen_and_nothing_else_is_lost,
+    flips_after_a_kill_are_seen_or_without_effect,
+    every_cut_is_seen_and_nothing_wrong_is_served,
+}
+
+fn every_flip_is_seen_and_nothing_else_is_lost(engine: Engine) {
+    let tally = run(engine, number("TOMBOLO_TEST_FLIPS", 70), false, false);
     assert!(tally.recovered * 100 >= tally.stored * 99, "{} of {}", tally.recovered, tally.stored);
 }
 
-#[test]
-fn every_flip_is_seen_and_nothing_else_is_lost() {
-    flip(Engine::Sled, 70, false);
+fn flips_after_a_kill_are_seen_or_without_effect(engine: Engine) {
+    let tally = run(engine, number("TOMBOLO_TEST_FLIPS", 50), false, true);
+    assert!(tally.recovered * 100 >= tally.stored * 99, "{} of {}", tally.recovered, tally.stored);
 }
 
-#[test]
-fn every_flip_on_redb_is_seen_and_nothing_else_is_lost() {
-    flip(Engine::Redb, 70, false);
-}
-
-#[test]
-fn flips_after_a_kill_are_seen_or_without_effect() {
-    flip(Engine::Sled, 50, true);
-}
-
-#[test]
-fn flips_on_redb_after_a_kill_are_seen_or_without_effect() {
-    flip(Engine::Redb, 50, true);
-}
-
-#[test]
-fn every_cut_is_seen_and_nothing_wrong_is_served() {
-    for engine in Engine::ALL {
-        run(engine, number("TOMBOLO_TEST_CUTS", 25), true, false);
-    }
+fn every_cut_is_seen_and_nothing_wrong_is_served(engine: Engine) {
+    run(engine, number("TOMBOLO_TEST_CUTS", 25), true, false);
 }
