@@ -12,11 +12,13 @@ import { until } from './wait.mjs';
 
 const STOP_PATIENCE_MS = 30_000;
 
-/** Starts `tombolo serve` on a new data folder. It must stop cleanly when the test ends. */
+/** Starts `tombolo serve` on a new data folder, with the engine that TOMBOLO_DATA_ENGINE names. It must stop cleanly
+ * when the test ends. */
 export async function serve(t) {
   const data = await mkdtemp(join(tmpdir(), 'tombolo-interop-'));
   atEnd(t, () => rm(data, { recursive: true, force: true }));
-  return Server.start(t, ['serve', '--data', data]);
+  const engine = process.env.TOMBOLO_DATA_ENGINE;
+  return Server.start(t, ['serve', '--data', engine ? `${engine}:${data}` : data]);
 }
 
 /** Starts `tombolo relay`, which keeps nothing. */

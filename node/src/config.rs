@@ -1,9 +1,12 @@
 //! Settings: flag over environment over file over default, checked once.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use tombolo_store::Engine;
 
 use crate::error::Error;
 
@@ -20,7 +23,7 @@ pub const LOG: &str = "warn";
 pub struct File {
     /// `listen = "127.0.0.1:8484"`
     pub listen: Option<String>,
-    /// `data = "tombolo-data"`
+    /// `data = "tombolo-data"`, or with an engine before it: `"redb:tombolo-data"`
     pub data: Option<PathBuf>,
     /// `log = "warn"`
     pub log: Option<String>,
@@ -50,6 +53,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// The data folder.
     pub data: PathBuf,
+    /// What keeps documents in it; none for whatever is there.
+    pub engine: Option<Engine>,
     /// The log filter.
     pub log: String,
     /// Whether a relay without an archive acknowledges what it forwarded.
@@ -65,13 +70,15 @@ impl Settings {
         let file = given.config.as_deref().map(read).transpose()?.unwrap_or_default();
         let listen = given.listen.or(file.listen).unwrap_or_else(|| LISTEN.to_owned());
         let ack = given.ack.or(file.ack).unwrap_or_else(|| "never".to_owned());
+        let (engine, data) = data(given.data.or(file.data).unwrap_or_else(|| DATA.into()))?;
         Ok(Self {
             listen: listen.parse().map_err(|_| Error::Setting {
                 name: "listen",
                 value: listen,
                 expected: "give an address and a port, such as 127.0.0.1:8484",
             })?,
-            data: given.data.or(file.data).unwrap_or_else(|| DATA.into()),
+            data,
+            engine,
             log: given.log.or(file.log).unwrap_or_else(|| LOG.to_owned()),
             acknowledge_forwarded: match ack.as_str() {
                 "never" => false,
@@ -86,6 +93,25 @@ impl Settings {
             },
         })
     }
+}
+
+/// An engine and a folder, of `sled:DIR`, `redb:DIR` or `DIR`. A folder that has such a name is still named by `./sled:x`.
+fn data(given: PathBuf) -> Result<(Option<Engine>, PathBuf), Error> {
+    for engine in Engine::ALL {
+        let rest = given.as_os_str().as_bytes().strip_prefix(engine.name().as_bytes());
+        match rest.and_then(|rest| rest.strip_prefix(b":")) {
+            Some(b"") => {
+                return Err(Error::Setting {
+                    name: "data",
+                    value: format!("{engine}:"),
+                    expected: "give a folder behind the colon, such as redb:tombolo-data",
+                });
+            }
+            Some(folder) => return Ok((Some(engine), OsStr::from_bytes(folder).into())),
+            None => {}
+        }
+    }
+    Ok((None, given))
 }
 
 fn read(path: &Path) -> Result<File, Error> {
@@ -109,6 +135,30 @@ mod tests {
         assert_eq!(settings.listen, "127.0.0.1:2".parse().unwrap());
         assert_eq!(settings.data, Path::new("from-file"));
         assert_eq!(settings.log, LOG);
+    }
+
+    #[test]
+    fn an_engine_may_stand_before_the_folder() {
+        let resolved = |data: &OsStr| {
+            let settings = Settings::resolve(Given { data: Some(data.into()), ..Given::default() });
+            settings.map(|settings| (settings.engine, settings.data))
+        };
+        for (given, engine, folder) in [
+            ("redb:data", Some(Engine::Redb), "data"),
+            ("sled:/var/data", Some(Engine::Sled), "/var/data"),
+            ("sled:redb:x", Some(Engine::Sled), "redb:x"),
+            ("./sled:x", None, "./sled:x"),
+            ("Redb:x", None, "Redb:x"),
+            ("redb", None, "redb"),
+            ("C:x", None, "C:x"),
+            (":x", None, ":x"),
+        ] {
+            assert_eq!(resolved(given.as_ref()).unwrap(), (engine, folder.into()), "{given}");
+        }
+        let odd = OsStr::from_bytes(b"redb:\xff");
+        assert_eq!(resolved(odd).unwrap(), (Some(Engine::Redb), OsStr::from_bytes(b"\xff").into()));
+        assert!(matches!(resolved("sled:".as_ref()), Err(Error::Setting { name: "data", .. })));
+        assert_eq!(Settings::resolve(Given::default()).unwrap().engine, None);
     }
 
     #[test]

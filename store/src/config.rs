@@ -2,14 +2,18 @@
 
 use std::path::PathBuf;
 
+use crate::shelf::Engine;
+
 /// Settings of a store. [`StoreConfig::new`] gives the defaults.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
     /// The folder; made if missing.
     pub path: PathBuf,
+    /// What keeps the shelves: none for whatever is there, and sled if the folder is new. Fixed at creation.
+    pub engine: Option<Engine>,
     /// Preallocated size of a journal segment in bytes.
     pub segment_bytes: u64,
-    /// Number of shelves: one sled database's open time and memory grow with what it holds. Fixed at creation.
+    /// Number of shelves: one database's open time and memory grow with what it holds. Fixed at creation.
     pub shelf_count: u16,
     /// A shelf that nobody used for this long is closed, in ms.
     pub shelf_idle_ms: u64,
@@ -33,6 +37,7 @@ impl StoreConfig {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
+            engine: None,
             segment_bytes: 16 * 1024 * 1024,
             shelf_count: 16,
             shelf_idle_ms: 60_000,

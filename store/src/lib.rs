@@ -27,6 +27,6 @@ pub mod worker;
 pub use config::StoreConfig;
 pub use document::{Document, Done};
 pub use error::{AppendError, OpenError, StoreError};
-pub use shelf::{Contents, DocumentRecord, Release, SetAside};
+pub use shelf::{Contents, DocumentRecord, Engine, Release, SetAside};
 pub use space::{Level, SpaceMetrics};
 pub use store::{Store, StoreMetrics};

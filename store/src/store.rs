@@ -123,7 +123,7 @@ impl Store {
         let replica = identity::replica(&config.path)?;
         let not_writable = |source| OpenError::NotWritable { path: config.path.clone(), source };
         let disk = FileDisk::open(&config.path.join("journal")).map_err(not_writable)?;
-        let shelves = Shelves::open(&config.path.join("shelf"), config.shelf_count)?;
+        let shelves = Shelves::open(&config.path.join("shelf"), config.shelf_count, config.engine)?;
         let settings = JournalConfig { segment_bytes: config.segment_bytes };
         let (journal, replay) = Journal::open(Arc::new(disk), settings)?;
         let inner = Arc::new(Inner {

@@ -45,8 +45,9 @@ pub(super) struct Common {
 pub(super) struct Serve {
     #[command(flatten)]
     common: Common,
-    /// The folder that keeps the documents; made if missing [default: tombolo-data]
-    #[arg(long, env = "TOMBOLO_DATA", value_name = "DIR")]
+    /// The folder that keeps the documents; made if missing. With sled: or redb: before it, the engine of a new one;
+    /// without, whatever is there, and sled if it is new [default: tombolo-data]
+    #[arg(long, env = "TOMBOLO_DATA", value_name = "[sled:|redb:]DIR")]
     data: Option<PathBuf>,
 }
 

@@ -19,7 +19,8 @@ use crate::http::NodeRoutes;
 pub(super) async fn run(settings: &Settings) -> Result<(), Error> {
     let mut ends = Ends::install()?;
     let worker: Arc<dyn Worker> = ProcessWorker::start(merge_process()?)?;
-    let store = Store::open(StoreConfig::new(&settings.data), Arc::clone(&worker))?;
+    let config = StoreConfig { engine: settings.engine, ..StoreConfig::new(&settings.data) };
+    let store = Store::open(config, Arc::clone(&worker))?;
     let served = start(settings, &store, worker).await;
     let ended = match served {
         Ok(relay) => {

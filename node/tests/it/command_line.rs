@@ -129,8 +129,15 @@ fn what_cannot_be_is_said_in_one_sentence() {
     assert!(stderr(&second).contains("another process uses the data folder"), "{}", stderr(&second));
     assert_eq!(server.end("TERM"), Some(0));
 
+    let other =
+        run(tombolo(&["serve", "--listen", "127.0.0.1:0", "--data"]).arg(with_engine("redb:", &data)));
+    assert_eq!(other.status.code(), Some(4));
+    let right = format!("start with --data sled:{}", data.display());
+    assert!(stderr(&other).contains(&right), "{}", stderr(&other));
+
     for wrong in [
-        &["serve", "--listen", "here"][..],
+        &["serve", "--data", "redb:"][..],
+        &["serve", "--listen", "here"],
         &["serve", "--log", "=,="],
         &["relay", "--ack", "maybe"],
         &["sing"],
@@ -139,6 +146,23 @@ fn what_cannot_be_is_said_in_one_sentence() {
         let output = run(&mut tombolo(wrong));
         assert_eq!(output.status.code(), Some(2), "{wrong:?}");
         assert!(!stderr(&output).is_empty());
+    }
+}
+
+fn with_engine(engine: &str, data: &Path) -> String {
+    format!("{engine}{}", data.display())
+}
+
+#[test]
+fn an_engine_is_chosen_once_and_found_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    for given in [with_engine("redb:", &data), with_engine("", &data), with_engine("redb:", &data)] {
+        let server = Running::serve(Path::new(&given), &[]);
+        assert!(server.get("/readyz").ends_with("ready\n"));
+        assert_eq!(server.end("TERM"), Some(0));
+        let layout = std::fs::read(data.join("shelf/layout")).unwrap();
+        assert_eq!(layout[18], 2, "{given} has engine {}", layout[18]);
     }
 }
 

@@ -60,7 +60,8 @@ fn every_cited_hazard_is_in_the_list() {
     let mut cited = 0;
     for path in rust_files() {
         for word in read(&path).split(|c: char| !c.is_alphanumeric() && c != '-') {
-            let number = ["sled-", "yrs-", "am-"].iter().find_map(|engine| word.strip_prefix(engine));
+            let number =
+                ["sled-", "redb-", "yrs-", "am-"].iter().find_map(|engine| word.strip_prefix(engine));
             if number.is_some_and(|number| number.parse::<u8>().is_ok()) {
                 assert!(
                     listed.contains(word),
@@ -90,12 +91,12 @@ fn tree(package: &str, more: &[&str]) -> BTreeSet<String> {
 fn layers_point_down_only() {
     let relay = tree("tombolo-relay", &[]);
     assert!(relay.contains("tokio"));
-    for absent in ["yrs", "automerge", "sled", "tombolo-store", "tombolo"] {
+    for absent in ["yrs", "automerge", "sled", "redb", "tombolo-store", "tombolo"] {
         assert!(!relay.contains(absent), "the relay must not depend on {absent}");
     }
     let core = tree("tombolo-core", &["--features", "engines"]);
     assert!(core.contains("yrs"));
-    for absent in ["tokio", "mio", "sled", "tombolo-store", "tombolo-relay"] {
+    for absent in ["tokio", "mio", "sled", "redb", "tombolo-store", "tombolo-relay"] {
         assert!(!core.contains(absent), "core must not depend on {absent}");
     }
     let store = tree("tombolo-store", &[]);

@@ -54,7 +54,8 @@ pub fn repair(folder: &Path, to: &Path, progress: &mut dyn FnMut(Progress)) -> R
     fs::create_dir_all(to)?;
     let closed = ClosedShelves::open(&folder.join("shelf"))?;
     let count = closed.as_ref().map_or(SHELVES, ClosedShelves::count);
-    let copy = Shelves::open(&to.join("shelf"), count)?;
+    let engine = closed.as_ref().map(ClosedShelves::engine);
+    let copy = Shelves::open(&to.join("shelf"), count, engine)?;
     let mut repair = Repair::default();
     if let Some(closed) = &closed {
         let of = (0..count).map(|index| closed.bytes(index)).sum();

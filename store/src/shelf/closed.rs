@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tombolo_core::id::DocumentId;
 
+use super::engine::Engine;
 use super::inspect::{Inspection, words};
 use super::layout::{self, Layout};
 use super::open_shelf::OpenShelf;
@@ -53,6 +54,12 @@ impl ClosedShelves {
     #[must_use]
     pub fn count(&self) -> u16 {
         self.layout.count
+    }
+
+    /// What keeps its rows.
+    #[must_use]
+    pub fn engine(&self) -> Engine {
+        self.layout.engine
     }
 
     /// Bytes of a shelf on the disk.

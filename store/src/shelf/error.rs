@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use tombolo_core::id::DocumentId;
 
+use super::engine::Engine;
+
 /// Why the shelf did not do it.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -74,6 +76,16 @@ pub enum ShelfError {
         /// The file.
         path: PathBuf,
     },
+    /// The folder was made with another engine than the one that is asked for.
+    #[error("the folder {path} keeps its documents with {is}, not with {wanted}; start with --data {is}:{path}", path = path.display())]
+    OtherEngine {
+        /// The data folder.
+        path: PathBuf,
+        /// What keeps them.
+        is: Engine,
+        /// What was asked for.
+        wanted: Engine,
+    },
     /// The engine said no.
     #[error("the shelf's engine failed")]
     Engine(#[source] EngineFault),
@@ -101,7 +113,7 @@ impl ShelfError {
             | Self::Unopenable { .. }
             | Self::Engine(_) => true,
             Self::Io(error) => !is_passing(error),
-            Self::Layout { .. } | Self::Retired | Self::Closed => false,
+            Self::Layout { .. } | Self::OtherEngine { .. } | Self::Retired | Self::Closed => false,
         }
     }
 }

@@ -5,7 +5,7 @@
 //! | 0 | 8 | magic and version `TMBLSHF2` |
 //! | 8 | 8 | mark: random, what each row starts with |
 //! | 16 | 2 | number of shelves |
-//! | 18 | 1 | engine: 1 sled |
+//! | 18 | 1 | engine: 1 sled, 2 redb |
 //! | 19 | 1 | zero |
 //! | 20 | 4 | CRC-32C of the bytes before |
 //!
@@ -18,13 +18,13 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::ShelfError;
+use super::engine::Engine;
 use super::row::Mark;
 
 const MAGIC: &[u8; 8] = b"TMBLSHF2";
 const MAGIC_1: &[u8; 8] = b"TMBLSHF1";
 /// Length of the file and of a census's beginning.
 pub(super) const LAYOUT_LEN: usize = 24;
-const SLED: u8 = 1;
 
 /// What all shelves of a store have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,12 +32,15 @@ pub(super) struct Layout {
     /// Number of shelves; at least one.
     pub(super) count: u16,
     pub(super) mark: Mark,
+    /// Version 1 knew sled only.
+    pub(super) engine: Engine,
 }
 
 impl Layout {
     /// Its bytes under this magic.
     pub(super) fn encode(&self, magic: [u8; 8]) -> [u8; LAYOUT_LEN] {
-        let mut bytes = [&magic[..], &self.mark.0, &self.count.to_be_bytes(), &[SLED, 0]].concat();
+        let mut bytes =
+            [&magic[..], &self.mark.0, &self.count.to_be_bytes(), &[self.engine.tag(), 0]].concat();
         bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_be_bytes());
         bytes.try_into().unwrap_or([0; LAYOUT_LEN])
     }
@@ -46,23 +49,33 @@ impl Layout {
     pub(super) fn decode(bytes: &[u8], magic: [u8; 8]) -> Option<Self> {
         let mark = Mark(bytes.get(8..16)?.try_into().ok()?);
         let count = u16::from_be_bytes(bytes.get(16..18)?.try_into().ok()?);
-        let layout = Self { count, mark };
+        let engine = Engine::of_tag(*bytes.get(18)?)?;
+        let layout = Self { count, mark, engine };
         (bytes == layout.encode(magic) && count > 0).then_some(layout)
     }
 }
 
-/// The layout of this folder; a new one for `wanted` shelves if it has none.
-pub(super) fn open(folder: &Path, wanted: u16) -> Result<Layout, ShelfError> {
+/// The layout of this folder; a new one for `wanted` shelves if it has none. An engine that is asked for must be
+/// the one that is there.
+pub(super) fn open(folder: &Path, wanted: u16, engine: Option<Engine>) -> Result<Layout, ShelfError> {
     fs::create_dir_all(folder)?;
-    if let Some(layout) = read(folder)? {
+    let path = folder.join("layout");
+    let (layout, is_written) = match (read(folder)?, read_1(folder)?) {
+        (Some(layout), _) => (layout, true),
+        (None, Some(layout)) => (layout, false),
+        (None, None) if path.exists() => return Err(ShelfError::Layout { path }),
+        (None, None) => {
+            let engine = engine.unwrap_or_default();
+            (Layout { count: wanted.max(1), mark: Mark::random()?, engine }, false)
+        }
+    };
+    if let Some(wanted) = engine.filter(|engine| *engine != layout.engine) {
+        let path = folder.parent().unwrap_or(folder).to_owned();
+        return Err(ShelfError::OtherEngine { path, is: layout.engine, wanted });
+    }
+    if is_written {
         return Ok(layout);
     }
-    let path = folder.join("layout");
-    let layout = match read_1(folder)? {
-        Some(layout) => layout,
-        None if path.exists() => return Err(ShelfError::Layout { path }),
-        None => Layout { count: wanted.max(1), mark: Mark::random()? },
-    };
     write(&path, &layout.encode(*MAGIC))?;
     sync_folder(folder)?;
     Ok(layout)
@@ -81,7 +94,7 @@ pub(super) fn read(folder: &Path) -> Result<Option<Layout>, ShelfError> {
 pub(super) fn read_1(folder: &Path) -> Result<Option<Layout>, ShelfError> {
     match fs::read(folder.join("layout")) {
         Ok(bytes) => match decode_1(&bytes) {
-            Some(count) => Ok(Some(Layout { count, mark: Mark::random()? })),
+            Some(count) => Ok(Some(Layout { count, mark: Mark::random()?, engine: Engine::Sled })),
             None => Ok(None),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -122,25 +135,30 @@ mod tests {
     #[test]
     fn the_layout_stays_and_damage_is_seen() {
         let folder = tempfile::tempdir().unwrap();
-        let first = open(folder.path(), 16).unwrap();
+        let first = open(folder.path(), 16, None).unwrap();
         assert_eq!(first.count, 16);
-        assert_eq!(open(folder.path(), 64).unwrap(), first);
+        assert_eq!(open(folder.path(), 64, None).unwrap(), first);
         let path = folder.path().join("layout");
         let bytes = fs::read(&path).unwrap();
         for at in 0..bytes.len() {
             let mut bytes = bytes.clone();
             bytes[at] ^= 1;
             fs::write(&path, bytes).unwrap();
-            assert!(matches!(open(folder.path(), 16), Err(ShelfError::Layout { .. })), "byte {at}");
+            assert!(matches!(open(folder.path(), 16, None), Err(ShelfError::Layout { .. })), "byte {at}");
         }
     }
 
     #[test]
     fn golden_bytes_of_a_layout() {
-        let layout = Layout { count: 16, mark: Mark(*b"\xd4ROWmark") };
-        let golden = *b"TMBLSHF2\xd4ROWmark\0\x10\x01\0\x3a\x48\x27\xbd";
-        assert_eq!(layout.encode(*MAGIC), golden);
-        assert_eq!(Layout::decode(&golden, *MAGIC), Some(layout));
+        let goldens = [
+            (Engine::Sled, *b"TMBLSHF2\xd4ROWmark\0\x10\x01\0\x3a\x48\x27\xbd"),
+            (Engine::Redb, *b"TMBLSHF2\xd4ROWmark\0\x10\x02\0\x0e\xaf\x8f\x24"),
+        ];
+        for (engine, golden) in goldens {
+            let layout = Layout { count: 16, mark: Mark(*b"\xd4ROWmark"), engine };
+            assert_eq!(layout.encode(*MAGIC), golden);
+            assert_eq!(Layout::decode(&golden, *MAGIC), Some(layout));
+        }
     }
 
     #[test]
@@ -149,8 +167,21 @@ mod tests {
         let mut golden = b"TMBLSHF1\0\x10".to_vec();
         golden.extend([0xf0, 0x43, 0x81, 0x7a]);
         fs::write(folder.path().join("layout"), golden).unwrap();
-        let layout = open(folder.path(), 3).unwrap();
-        assert_eq!(layout.count, 16);
-        assert_eq!(open(folder.path(), 3).unwrap(), layout);
+        let layout = open(folder.path(), 3, None).unwrap();
+        assert_eq!((layout.count, layout.engine), (16, Engine::Sled));
+        assert_eq!(open(folder.path(), 3, Some(Engine::Sled)).unwrap(), layout);
+    }
+
+    #[test]
+    fn another_engine_than_the_one_that_is_there_is_refused() {
+        for (is, wanted) in [(Engine::Sled, Engine::Redb), (Engine::Redb, Engine::Sled)] {
+            let folder = tempfile::tempdir().unwrap();
+            let shelf = folder.path().join("shelf");
+            let layout = open(&shelf, 3, Some(is)).unwrap();
+            let refused = open(&shelf, 3, Some(wanted)).unwrap_err().to_string();
+            let right = format!("--data {is}:{}", folder.path().display());
+            assert!(refused.contains(&right), "{refused}");
+            assert_eq!(open(&shelf, 3, None).unwrap(), layout);
+        }
     }
 }

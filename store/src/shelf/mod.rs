@@ -10,6 +10,7 @@
 mod census; // how many documents a shelf has, kept outside it
 mod closed; // shelves that nobody has open, for verify and repair
 mod document; // the record of one document
+mod engine; // sled or redb
 mod error; // what can be wrong
 mod fill; // operations into a shelf
 mod fold; // a tail into a snapshot, operations in and out of quarantine
@@ -17,10 +18,11 @@ mod inspect; // every row, and what is wrong with it
 mod layout; // how documents are spread, and the store's mark
 #[cfg(test)]
 mod memory; // a model of the trait for the same tests
-mod open; // the opening ladder of sled
+mod open; // the opening ladder
 mod open_shelf; // one shelf and what orders its users
 mod quarantine; // operations that are kept and not served
 mod reclaim; // what counts, into a fresh database
+mod redb; // redb 4.6: commits in two phases
 mod row; // version, checksum, key bound in
 mod rows; // an engine with the store's mark
 mod salvage; // what is intact, whatever the engine says
@@ -37,6 +39,7 @@ use std::ops::ControlFlow;
 
 pub use closed::ClosedShelves;
 pub use document::DocumentRecord;
+pub use engine::Engine;
 pub use error::ShelfError;
 pub use fold::{Fold, Release};
 pub(crate) use inspect::words;

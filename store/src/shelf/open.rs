@@ -1,8 +1,10 @@
-//! Opening: the ladder for a sled that does not open.
+//! Opening: the ladder for a database that does not open.
 //!
-//! The ladder: open; if sled finds damage, drop its `snap.*` from a *copy* and open that (HAZARDS sled-5); if it
-//! opens and has as many documents as there should be, it takes the place of the original, which is kept beside
-//! it. Never is an empty shelf made where there was one.
+//! The ladder: open, which after a kill includes the engine's own repair; if the engine finds damage, let it make
+//! anew in a *copy* what it can derive (of sled its `snap.*`, HAZARDS sled-5; of redb what says where there is
+//! room) and open that; if it opens and has as many documents as there should be, it takes the place of the
+//! original, which is kept beside it. The last rung is [`super::salvage`], by hand. Never is an empty shelf made
+//! where there was one.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,9 +13,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::census;
+use super::engine::Engine;
 use super::error::EngineFault;
 use super::layout::{sync_folder, sync_parent};
-use super::sled::SledShelf;
 use super::{Shelf, ShelfError, Tree, seal};
 
 /// sled gives its lock back on a thread of its own.
@@ -25,21 +27,21 @@ pub(super) fn is_made(folder: &Path) -> bool {
 }
 
 /// Opens the shelf in this folder, which should have so many documents; makes it if there never was one.
-pub(super) fn open(folder: &Path, expected: u64) -> Result<SledShelf, ShelfError> {
+pub(super) fn open(folder: &Path, expected: u64, engine: Engine) -> Result<Box<dyn Shelf>, ShelfError> {
     finish_swap(folder)?;
     if !folder.exists() {
         if expected > 0 {
             return Err(unopenable(folder, format!("it had {expected} documents and its folder is missing")));
         }
-        make(folder)?;
+        make(folder, engine)?;
     }
-    match open_patiently(folder) {
+    match open_patiently(folder, engine) {
         Err(ShelfError::Engine(fault)) => {
-            tracing::error!(folder = %folder.display(), %fault, "a shelf does not open; trying a copy without sled's snapshot");
-            let kept = salvage(folder, expected)
+            tracing::error!(folder = %folder.display(), %fault, "a shelf does not open; trying a copy");
+            let kept = salvage(folder, expected, engine)
                 .map_err(|error| unopenable(folder, format!("{fault}; and a copy: {error}")))?;
             tracing::warn!(kept = %kept.display(), "the copy opened; the original is kept");
-            open_patiently(folder)
+            open_patiently(folder, engine)
         }
         // What is wrong otherwise is not damage: a full disk, no descriptors, a lock that is still held.
         opened => opened,
@@ -55,7 +57,7 @@ fn unopenable(folder: &Path, words: String) -> ShelfError {
     ShelfError::Unopenable { path: folder.to_owned(), source: EngineFault { words } }
 }
 
-fn count(shelf: &SledShelf) -> Result<u64, ShelfError> {
+fn count(shelf: &dyn Shelf) -> Result<u64, ShelfError> {
     let mut count = 0;
     shelf.scan(Tree::Documents, &[], None, &mut |_, _| {
         count += 1;
@@ -79,9 +81,9 @@ fn finish_swap(folder: &Path) -> Result<(), ShelfError> {
 }
 
 /// A new shelf appears whole or not at all: a kill in between leaves a draft, which is made anew.
-fn make(folder: &Path) -> Result<(), ShelfError> {
-    drop(draft(folder)?);
-    close_draft(folder)?;
+fn make(folder: &Path, engine: Engine) -> Result<(), ShelfError> {
+    drop(draft(folder, engine)?);
+    close_draft(folder, engine)?;
     fs::rename(draft_of(folder), folder)?;
     sync_parent(folder)?;
     Ok(())
@@ -92,12 +94,12 @@ fn draft_of(folder: &Path) -> PathBuf {
 }
 
 /// An empty database to be filled, beside this shelf.
-pub(super) fn draft(folder: &Path) -> Result<SledShelf, ShelfError> {
+pub(super) fn draft(folder: &Path, engine: Engine) -> Result<Box<dyn Shelf>, ShelfError> {
     let draft = draft_of(folder);
     if draft.exists() {
         fs::remove_dir_all(&draft)?;
     }
-    SledShelf::open(&draft)
+    engine.create(&draft)
 }
 
 /// Removes what there is of a draft; what stays is removed before the next one.
@@ -106,17 +108,17 @@ pub(super) fn drop_draft(folder: &Path) {
     let _ = fs::remove_dir_all(draft_of(folder));
 }
 
-fn close_draft(folder: &Path) -> Result<(), ShelfError> {
+fn close_draft(folder: &Path, engine: Engine) -> Result<(), ShelfError> {
     let draft = draft_of(folder);
     // Its lock must be free before its place changes: sled knows its files by path.
-    drop(open_patiently(&draft)?);
+    drop(open_patiently(&draft, engine)?);
     seal::wait_for_release(&draft)?;
     Ok(sync_files(&draft)?)
 }
 
 /// The draft, which was closed, is whole: from now on it may take the shelf's place.
-pub(super) fn finish_draft(folder: &Path) -> Result<(), ShelfError> {
-    close_draft(folder)?;
+pub(super) fn finish_draft(folder: &Path, engine: Engine) -> Result<(), ShelfError> {
+    close_draft(folder, engine)?;
     let copy = copy_of(folder);
     if copy.exists() {
         fs::remove_dir_all(&copy)?;
@@ -138,11 +140,11 @@ pub(super) fn swap(folder: &Path) -> Result<(), ShelfError> {
     Ok(fs::remove_dir_all(&old)?)
 }
 
-fn open_patiently(folder: &Path) -> Result<SledShelf, ShelfError> {
+fn open_patiently(folder: &Path, engine: Engine) -> Result<Box<dyn Shelf>, ShelfError> {
     let start = Instant::now();
     loop {
-        match SledShelf::open(folder) {
-            // sled says so in words only.
+        match engine.open(folder) {
+            // sled says so in words only; redb says it in these words, too.
             Err(ShelfError::Io(error))
                 if error.to_string().contains("acquire lock") && start.elapsed() < LOCK_PATIENCE =>
             {
@@ -153,9 +155,9 @@ fn open_patiently(folder: &Path) -> Result<SledShelf, ShelfError> {
     }
 }
 
-/// Puts a copy without `snap.*` in the place of the original, if it has as many documents as there should be;
-/// gives back where the original is now.
-fn salvage(folder: &Path, expected: u64) -> Result<PathBuf, ShelfError> {
+/// Puts a mended copy in the place of the original, if it has as many documents as there should be; gives back
+/// where the original is now.
+fn salvage(folder: &Path, expected: u64, engine: Engine) -> Result<PathBuf, ShelfError> {
     let copy = copy_of(folder);
     if copy.exists() {
         fs::remove_dir_all(&copy)?;
@@ -164,12 +166,12 @@ fn salvage(folder: &Path, expected: u64) -> Result<PathBuf, ShelfError> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name();
-        if entry.file_type()?.is_file() && !name.to_string_lossy().starts_with("snap.") {
+        if entry.file_type()?.is_file() && !engine.is_derived(&name.to_string_lossy()) {
             fs::copy(entry.path(), copy.join(name))?;
         }
     }
-    let found = count(&SledShelf::open(&copy)?)?;
-    drop(open_patiently(&copy)?);
+    let found = count(&*engine.open_mended(&copy)?)?;
+    drop(open_patiently(&copy, engine)?);
     if found < expected {
         fs::remove_dir_all(&copy)?;
         return Err(unopenable(folder, format!("it has {found} of {expected} documents")));

@@ -54,8 +54,8 @@ impl OpenShelf {
             tracing::error!(folder = %folder.display(), fault, "the census of a shelf is damaged; run tombolo verify");
         }
         seal::remove(folder)?;
-        let engine = open::open(folder, expected.count())?;
-        let rows = Rows { engine: Box::new(engine), mark: layout.mark };
+        let engine = open::open(folder, expected.count(), layout.engine)?;
+        let rows = Rows { engine, mark: layout.mark };
         let (found, digests) = census::check(&rows, &expected)?;
         for (key, fault) in &found.faults {
             let document = DocumentId::from_key(key).map_or_else(|_| "?".to_owned(), |id| id.to_string());

@@ -12,8 +12,9 @@ use std::sync::PoisonError;
 use tombolo_core::id::DocumentId;
 
 use super::document::{DocumentRecord, Prefix, place};
+use super::engine::Engine;
 use super::open_shelf::OpenShelf;
-use super::{Change, Shelf, ShelfError, Tree, open, quarantine, snapshot, tail};
+use super::{Change, ShelfError, Tree, open, quarantine, snapshot, tail};
 
 /// Rows copied in one batch, in bytes.
 const BATCH_BYTES: usize = 1024 * 1024;
@@ -41,21 +42,26 @@ impl OpenShelf {
 
     /// Copies what counts to a new database in the place where [`open::finish_swap`] finds it, durably, and calls
     /// `retire` before anybody writes again. If that says yes nothing is written here any more.
-    pub(super) fn copy_to(&self, folder: &Path, retire: impl FnOnce() -> bool) -> Result<bool, ShelfError> {
+    pub(super) fn copy_to(
+        &self,
+        folder: &Path,
+        engine: Engine,
+        retire: impl FnOnce() -> bool,
+    ) -> Result<bool, ShelfError> {
         let mut writing = self.writing()?;
         self.rows.engine.sync()?;
         // Half a copy is of no use to anybody, and its room may be.
-        self.copy_rows(folder).inspect_err(|_| open::drop_draft(folder))?;
+        self.copy_rows(folder, engine).inspect_err(|_| open::drop_draft(folder))?;
         writing.retired = retire();
         Ok(writing.retired)
     }
 
-    fn copy_rows(&self, folder: &Path) -> Result<(), ShelfError> {
-        let draft = open::draft(folder)?;
+    fn copy_rows(&self, folder: &Path, engine: Engine) -> Result<(), ShelfError> {
+        let draft = open::draft(folder, engine)?;
         self.copy_live(&mut |tree, changes| draft.batch(tree, changes))?;
         draft.sync()?;
         drop(draft);
-        open::finish_draft(folder)
+        open::finish_draft(folder, engine)
     }
 
     /// The copy could not take its place: it is written here again.

@@ -14,6 +14,7 @@ use tombolo_core::id::{DocumentId, ReplicaId, Seq};
 use tombolo_core::operation::Operation;
 
 use super::document::{DocumentRecord, place};
+use super::engine::Engine;
 use super::fold::{Fold, Release};
 use super::inspect::Inspection;
 use super::layout::{self, Layout};
@@ -97,12 +98,14 @@ enum State {
 }
 
 impl Shelves {
-    /// Uses this folder; `count` shelves if it is new. No shelf is opened yet.
+    /// Uses this folder; `count` shelves if it is new. An engine, if given, must be the one that the folder was made
+    /// with. No shelf is opened yet.
     ///
     /// # Errors
-    /// [`ShelfError::Layout`] if the layout file is damaged, [`ShelfError::Io`] if the folder cannot be used.
-    pub fn open(folder: &Path, count: u16) -> Result<Self, ShelfError> {
-        let layout = layout::open(folder, count)?;
+    /// [`ShelfError::Layout`] if the layout file is damaged, [`ShelfError::OtherEngine`],
+    /// [`ShelfError::Io`] if the folder cannot be used.
+    pub fn open(folder: &Path, count: u16, engine: Option<Engine>) -> Result<Self, ShelfError> {
+        let layout = layout::open(folder, count, engine)?;
         let slots = (0..layout.count).map(|_| Slot::default()).collect();
         Ok(Self { folder: folder.to_owned(), layout, slots })
     }
@@ -323,7 +326,7 @@ impl Shelves {
             return Ok(None);
         }
         let mut locked = None;
-        let retired = shelf.copy_to(&folder, || {
+        let retired = shelf.copy_to(&folder, self.layout.engine, || {
             let state = slot.lock();
             let ours = matches!(&*state, State::Open { shelf: open, .. } if Arc::ptr_eq(open, &shelf));
             locked = Some(state);
@@ -419,8 +422,8 @@ impl Shelves {
         if known || open::is_made(&self.path(index)) { self.shelf(index).map(Some) } else { Ok(None) }
     }
 
-    /// Changes a shelf. sled remembers its first failure for as long as it is open, so a shelf that failed is
-    /// opened anew by whoever comes next.
+    /// Changes a shelf. Engines remember their first failure for as long as they are open, so a shelf that failed
+    /// is opened anew by whoever comes next.
     fn write(
         &self,
         index: usize,

@@ -6,12 +6,12 @@
 
 use std::fs::File;
 use std::ops::{Bound, ControlFlow};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{FlockOperation, flock};
 
+use super::engine::guarded;
 use super::error::EngineFault;
 use super::{Change, Shelf, ShelfError, Tree, VALUE_BYTES_MAX, Visit};
 
@@ -130,15 +130,4 @@ impl Shelf for SledShelf {
             Ok(file.sync_data()?)
         })
     }
-}
-
-/// A panic inside sled as an error.
-pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, ShelfError>) -> Result<T, ShelfError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let words = panic.downcast_ref::<String>().cloned();
-        let words = words.or_else(|| panic.downcast_ref::<&str>().map(|words| (*words).to_owned()));
-        Err(ShelfError::Engine(EngineFault {
-            words: words.unwrap_or_else(|| "it panicked without words".to_owned()),
-        }))
-    })
 }

@@ -11,7 +11,7 @@ use tombolo_core::id::DocumentId;
 use tombolo_core::operation::Kind;
 use tombolo_store::maintain;
 use tombolo_store::worker::ThreadWorker;
-use tombolo_store::{Store, StoreConfig};
+use tombolo_store::{Engine, Store, StoreConfig};
 
 use super::typist::{keystroke, parts, reach, text, typed};
 
@@ -30,9 +30,13 @@ impl Dice {
     }
 }
 
+fn config(folder: &Path) -> StoreConfig {
+    StoreConfig { segment_bytes: 64 * 1024, shelf_count: 2, ..StoreConfig::new(folder) }
+}
+
+/// With whatever engine it was made with.
 fn open(folder: &Path) -> Result<Store, tombolo_store::OpenError> {
-    let config = StoreConfig { segment_bytes: 64 * 1024, shelf_count: 2, ..StoreConfig::new(folder) };
-    Store::open(config, ThreadWorker::start().unwrap())
+    Store::open(config(folder), ThreadWorker::start().unwrap())
 }
 
 fn id(n: u64) -> DocumentId {
@@ -57,8 +61,9 @@ fn append(store: &Store, n: u64, clocks: std::ops::Range<u64>) {
 }
 
 /// A folder with folded and unfolded documents, closed cleanly.
-fn build(folder: &Path) {
-    let store = open(folder).unwrap();
+fn build(folder: &Path, engine: Engine) {
+    let config = StoreConfig { engine: Some(engine), ..config(folder) };
+    let store = Store::open(config, ThreadWorker::start().unwrap()).unwrap();
     (0..DOCUMENTS).for_each(|n| append(&store, n, 0..length(n) - 5));
     store.flush().unwrap();
     // Those of more than 100 operations are folded when their last user leaves.
@@ -73,16 +78,11 @@ fn build(folder: &Path) {
 }
 
 /// The same, but that the last operations are in the journal alone, because the process was killed.
-fn build_and_kill(folder: &Path) {
+fn build_and_kill(folder: &Path, engine: Engine) {
     let closed = folder.with_extension("closed");
-    build(&closed);
+    build(&closed, engine);
     // Nothing is taken over for as long as this.
-    let config = StoreConfig {
-        segment_bytes: 64 * 1024,
-        shelf_count: 2,
-        takeover_ms: 3_600_000,
-        ..StoreConfig::new(&closed)
-    };
+    let config = StoreConfig { takeover_ms: 3_600_000, ..config(&closed) };
     let store = Store::open(config, ThreadWorker::start().unwrap()).unwrap();
     (0..DOCUMENTS).for_each(|n| append(&store, n, length(n)..length(n) + 3));
     copy_folder(&closed, folder);
@@ -135,7 +135,10 @@ fn round(golden: &Path, dice: &mut Dice, cut: bool, tally: &mut Tally) {
     all.sort();
     // Half of the rounds by file, half of them by the files that hold content.
     if dice.below(2) == 0 {
-        all.retain(|path| path.ends_with("db") || path.extension().is_some_and(|end| end == "journal"));
+        let ends = [Some("journal"), Some("redb")];
+        all.retain(|path| {
+            path.ends_with("db") || ends.contains(&path.extension().and_then(|end| end.to_str()))
+        });
     }
     let file = &all[usize::try_from(dice.below(all.len() as u64)).unwrap()];
     let mut bytes = fs::read(file).unwrap();
@@ -205,13 +208,13 @@ fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |number| number.parse().unwrap())
 }
 
-fn run(rounds: u64, cut: bool, killed: bool) -> Tally {
+fn run(engine: Engine, rounds: u64, cut: bool, killed: bool) -> Tally {
     let root = tempfile::tempdir().unwrap();
     let golden = root.path().join("golden");
     if killed {
-        build_and_kill(&golden);
+        build_and_kill(&golden, engine);
     } else {
-        build(&golden);
+        build(&golden, engine);
     }
     assert!(!maintain::verify(&golden, &mut |_| ()).unwrap().is_damaged());
     let more = if killed { 3 } else { 0 };
@@ -231,19 +234,22 @@ fn run(rounds: u64, cut: bool, killed: bool) -> Tally {
     tally
 }
 
-#[test]
-fn every_flip_is_seen_and_nothing_else_is_lost() {
-    let tally = run(number("TOMBOLO_TEST_FLIPS", 120), false, false);
+on_each_engine! {
+    every_flip_is_seen_and_nothing_else_is_lost,
+    flips_after_a_kill_are_seen_or_without_effect,
+    every_cut_is_seen_and_nothing_wrong_is_served,
+}
+
+fn every_flip_is_seen_and_nothing_else_is_lost(engine: Engine) {
+    let tally = run(engine, number("TOMBOLO_TEST_FLIPS", 70), false, false);
     assert!(tally.recovered * 100 >= tally.stored * 99, "{} of {}", tally.recovered, tally.stored);
 }
 
-#[test]
-fn flips_after_a_kill_are_seen_or_without_effect() {
-    let tally = run(number("TOMBOLO_TEST_FLIPS", 80), false, true);
+fn flips_after_a_kill_are_seen_or_without_effect(engine: Engine) {
+    let tally = run(engine, number("TOMBOLO_TEST_FLIPS", 50), false, true);
     assert!(tally.recovered * 100 >= tally.stored * 99, "{} of {}", tally.recovered, tally.stored);
 }
 
-#[test]
-fn every_cut_is_seen_and_nothing_wrong_is_served() {
-    run(number("TOMBOLO_TEST_CUTS", 40), true, false);
+fn every_cut_is_seen_and_nothing_wrong_is_served(engine: Engine) {
+    run(engine, number("TOMBOLO_TEST_CUTS", 25), true, false);
 }

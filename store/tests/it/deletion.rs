@@ -6,12 +6,17 @@ use std::sync::mpsc::channel;
 use tombolo_core::id::DocumentId;
 use tombolo_core::operation::Kind;
 use tombolo_store::worker::ThreadWorker;
-use tombolo_store::{AppendError, Document, Store, StoreConfig, StoreError};
+use tombolo_store::{AppendError, Document, Engine, Store, StoreConfig, StoreError};
 
 use super::typist::{keystroke, text, typed};
 
-fn open(folder: &Path) -> Store {
-    let config = StoreConfig { takeover_ms: 5, ..StoreConfig::new(folder) };
+on_each_engine! {
+    a_deleted_document_is_refused_until_it_is_purged,
+    a_deletion_with_a_receipt_survives_a_kill,
+}
+
+fn open(folder: &Path, engine: Engine) -> Store {
+    let config = StoreConfig { takeover_ms: 5, engine: Some(engine), ..StoreConfig::new(folder) };
     Store::open(config, ThreadWorker::start().unwrap()).unwrap()
 }
 
@@ -22,11 +27,10 @@ fn append(document: &Document, clock: u64) -> Result<(), AppendError> {
     receiver.recv().unwrap()
 }
 
-#[test]
-fn a_deleted_document_is_refused_until_it_is_purged() {
+fn a_deleted_document_is_refused_until_it_is_purged(engine: Engine) {
     let folder = tempfile::tempdir().unwrap();
     let (id, other) = (DocumentId::yjs("gone").unwrap(), DocumentId::yjs("other").unwrap());
-    let store = open(folder.path());
+    let store = open(folder.path(), engine);
     let document = store.document(&id).unwrap();
     (0..5).for_each(|clock| append(&document, clock).unwrap());
     append(&store.document(&other).unwrap(), 0).unwrap();
@@ -42,7 +46,7 @@ fn a_deleted_document_is_refused_until_it_is_purged() {
     drop((document, store));
 
     for _ in 0..2 {
-        let store = open(folder.path());
+        let store = open(folder.path(), engine);
         assert!(matches!(store.document(&id), Err(StoreError::Deleted { .. })));
         assert_eq!(store.documents(None, 10).unwrap(), std::slice::from_ref(&other));
         let tombstones = store.tombstones().unwrap();
@@ -51,7 +55,7 @@ fn a_deleted_document_is_refused_until_it_is_purged() {
         assert_eq!(text(&store.document(&other).unwrap().read().unwrap()), typed(1));
     }
 
-    let store = open(folder.path());
+    let store = open(folder.path(), engine);
     assert!(store.purge(&id).unwrap());
     assert!(!store.purge(&id).unwrap());
     assert!(!store.remove(&id).unwrap(), "there is nothing to delete");
@@ -59,25 +63,24 @@ fn a_deleted_document_is_refused_until_it_is_purged() {
     assert_eq!(document.read().unwrap().tail.len(), 0);
     append(&document, 0).unwrap();
     drop((document, store));
-    let store = open(folder.path());
+    let store = open(folder.path(), engine);
     assert_eq!(text(&store.document(&id).unwrap().read().unwrap()), typed(1));
     assert_eq!(store.tombstones().unwrap(), []);
     assert_eq!(store.documents(None, 10).unwrap().len(), 2);
 }
 
 /// A process that is killed right after the receipt: the journal alone knows of the deletion.
-#[test]
-fn a_deletion_with_a_receipt_survives_a_kill() {
+fn a_deletion_with_a_receipt_survives_a_kill(engine: Engine) {
     let root = tempfile::tempdir().unwrap();
     let (folder, copy) = (root.path().join("data"), root.path().join("copy"));
     let id = DocumentId::yjs("gone").unwrap();
-    let config = StoreConfig { takeover_ms: 3_600_000, ..StoreConfig::new(&folder) };
+    let config = StoreConfig { takeover_ms: 3_600_000, engine: Some(engine), ..StoreConfig::new(&folder) };
     let store = Store::open(config, ThreadWorker::start().unwrap()).unwrap();
     let document = store.document(&id).unwrap();
     (0..5).for_each(|clock| append(&document, clock).unwrap());
     assert!(store.remove(&id).unwrap());
     super::corruption::copy_folder(&folder, &copy);
-    let store = open(&copy);
+    let store = open(&copy, engine);
     assert!(matches!(store.document(&id), Err(StoreError::Deleted { .. })));
     assert_eq!(store.documents(None, 10).unwrap(), []);
     store.flush().unwrap();

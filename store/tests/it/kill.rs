@@ -10,28 +10,30 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tombolo_core::id::DocumentId;
 use tombolo_core::operation::Kind;
 use tombolo_store::worker::ThreadWorker;
-use tombolo_store::{Store, StoreConfig};
+use tombolo_store::{Engine, Store, StoreConfig};
 
 use super::typist::{keystroke, reach, text, typed};
 
-const NAME: &str = "kill::no_kill_loses_what_had_a_receipt";
 /// Set in the writer process: the folder to write to.
 const FOLDER: &str = "TOMBOLO_TEST_WRITER_FOLDER";
 /// For a longer run.
 const ROUNDS: &str = "TOMBOLO_TEST_KILL_ROUNDS";
 const DOCUMENTS: u64 = 5;
 
-#[test]
-fn no_kill_loses_what_had_a_receipt() {
+on_each_engine! {
+    no_kill_loses_what_had_a_receipt,
+}
+
+fn no_kill_loses_what_had_a_receipt(engine: Engine) {
     if let Some(folder) = std::env::var_os(FOLDER) {
-        write_until_killed(Path::new(&folder));
+        write_until_killed(Path::new(&folder), engine);
     }
-    let rounds = std::env::var(ROUNDS).ok().map_or(200, |rounds| rounds.parse().unwrap());
+    let rounds = std::env::var(ROUNDS).ok().map_or(100, |rounds| rounds.parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
     let mut receipts: BTreeMap<u64, u64> = BTreeMap::new();
     for round in 1..=rounds {
-        write_and_kill(folder.path(), &mut receipts);
-        let store = open(folder.path());
+        write_and_kill(folder.path(), engine, &mut receipts);
+        let store = open(folder.path(), engine);
         for (document, clock) in &receipts {
             let contents = store.document(&name(*document)).unwrap().read().unwrap();
             let reached = reach(&contents, 7);
@@ -54,16 +56,21 @@ fn name(document: u64) -> DocumentId {
 }
 
 /// Small segments and quick takeover, so that a kill meets every part of the store at work.
-fn open(folder: &Path) -> Store {
-    let config =
-        StoreConfig { takeover_ms: 3, segment_bytes: 64 * 1024, shelf_count: 2, ..StoreConfig::new(folder) };
+fn open(folder: &Path, engine: Engine) -> Store {
+    let config = StoreConfig {
+        engine: Some(engine),
+        takeover_ms: 3,
+        segment_bytes: 64 * 1024,
+        shelf_count: 2,
+        ..StoreConfig::new(folder)
+    };
     Store::open(config, ThreadWorker::start().unwrap()).unwrap()
 }
 
 /// Runs a writer, kills it some time after its first receipt, and notes the receipts that it told of.
-fn write_and_kill(folder: &Path, receipts: &mut BTreeMap<u64, u64>) {
+fn write_and_kill(folder: &Path, engine: Engine, receipts: &mut BTreeMap<u64, u64>) {
     let mut writer = Command::new(std::env::current_exe().unwrap())
-        .args([NAME, "--exact", "--nocapture"])
+        .args([&format!("kill::no_kill_loses_what_had_a_receipt::{engine}"), "--exact", "--nocapture"])
         .env(FOLDER, folder)
         .stdout(Stdio::piped())
         .spawn()
@@ -99,8 +106,8 @@ fn random(below: u64) -> u64 {
     u64::from(nanos).wrapping_mul(0x9e37_79b9_7f4a_7c15) % below
 }
 
-fn write_until_killed(folder: &Path) -> ! {
-    let store = open(folder);
+fn write_until_killed(folder: &Path, engine: Engine) -> ! {
+    let store = open(folder, engine);
     let mut clocks: Vec<u64> = (0..DOCUMENTS)
         .map(|document| reach(&store.document(&name(document)).unwrap().read().unwrap(), 7))
         .collect();

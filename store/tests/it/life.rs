@@ -4,17 +4,37 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
+use redb::TableDefinition;
 use tombolo_core::id::{DocumentId, Seq};
 use tombolo_core::operation::{Kind, Operation, Stamp};
 use tombolo_store::disk::FileDisk;
 use tombolo_store::journal::{Journal, JournalConfig};
 use tombolo_store::worker::ThreadWorker;
-use tombolo_store::{AppendError, Document, OpenError, Store, StoreConfig};
+use tombolo_store::{AppendError, Document, Engine, OpenError, Store, StoreConfig};
 
 use super::typist::{keystroke, reach, text, typed};
 
-fn open(folder: &Path) -> Store {
-    let config = StoreConfig { takeover_ms: 5, segment_bytes: 256 * 1024, ..StoreConfig::new(folder) };
+on_each_engine! {
+    receipts_come_in_order_and_survive_reopening,
+    what_was_appended_is_read_at_once_and_once,
+    a_tail_is_folded_when_its_last_user_leaves,
+    a_document_that_nobody_has_open_is_forgotten,
+    the_journal_gives_back_what_the_shelf_has,
+    a_second_process_is_refused,
+    a_closed_store_refuses,
+    a_damaged_document_holds_nobody_else_up,
+    stuck_operations_outlive_restarts_until_the_repair,
+    a_shelf_whose_files_cannot_be_used_holds_no_other_up,
+    operations_are_replayed_by_their_names_and_not_by_their_places,
+}
+
+fn open(folder: &Path, engine: Engine) -> Store {
+    let config = StoreConfig {
+        takeover_ms: 5,
+        segment_bytes: 256 * 1024,
+        engine: Some(engine),
+        ..StoreConfig::new(folder)
+    };
     Store::open(config, ThreadWorker::start().unwrap()).unwrap()
 }
 
@@ -29,10 +49,9 @@ fn append(document: &Document, clock: u64, count: u64) -> Receiver<Result<Seq, A
     receiver
 }
 
-#[test]
-fn receipts_come_in_order_and_survive_reopening() {
+fn receipts_come_in_order_and_survive_reopening(engine: Engine) {
     let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path());
+    let store = open(folder.path(), engine);
     let replica = store.replica();
     let id = DocumentId::yjs("notes/2026").unwrap();
     let document = store.document(&id).unwrap();
@@ -40,7 +59,7 @@ fn receipts_come_in_order_and_survive_reopening() {
     assert_eq!(seqs, (1..=50).collect::<Vec<_>>());
     drop((document, store));
 
-    let store = open(folder.path());
+    let store = open(folder.path(), engine);
     assert_eq!(store.replica(), replica);
     assert_eq!(store.documents(None, 10).unwrap(), std::slice::from_ref(&id));
     let document = store.document(&id).unwrap();
@@ -48,10 +67,9 @@ fn receipts_come_in_order_and_survive_reopening() {
     assert_eq!(append(&document, 50, 1).recv().unwrap().unwrap(), Seq(51));
 }
 
-#[test]
-fn what_was_appended_is_read_at_once_and_once() {
+fn what_was_appended_is_read_at_once_and_once(engine: Engine) {
     let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path());
+    let store = open(folder.path(), engine);
     let document = store.document(&DocumentId::yjs("d").unwrap()).unwrap();
     for clock in 0..300 {
         drop(append(&document, clock, 1));
@@ -62,10 +80,9 @@ fn what_was_appended_is_read_at_once_and_once() {
     assert_eq!(document.read().unwrap().tail.len(), 300);
 }
 
-#[test]
-fn a_tail_is_folded_when_its_last_user_leaves() {
+fn a_tail_is_folded_when_its_last_user_leaves(engine: Engine) {
     let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path());
+    let store = open(folder.path(), engine);
     let id = DocumentId::yjs("d").unwrap();
     let document = store.document(&id).unwrap();
     for result in append(&document, 0, 500) {
@@ -84,10 +101,9 @@ fn a_tail_is_folded_when_its_last_user_leaves() {
     assert_eq!(text(&folded), typed(500));
 }
 
-#[test]
-fn a_document_that_nobody_has_open_is_forgotten() {
+fn a_document_that_nobody_has_open_is_forgotten(engine: Engine) {
     let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path());
+    let store = open(folder.path(), engine);
     for n in 0..100 {
         let document = store.document(&DocumentId::yjs(&format!("document {n}")).unwrap()).unwrap();
         assert!(append(&document, 0, 3).iter().all(|result| result.is_ok()));
@@ -100,10 +116,9 @@ fn a_document_that_nobody_has_open_is_forgotten() {
     assert_eq!(store.documents(None, 1000).unwrap().len(), 100);
 }
 
-#[test]
-fn the_journal_gives_back_what_the_shelf_has() {
+fn the_journal_gives_back_what_the_shelf_has(engine: Engine) {
     let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path());
+    let store = open(folder.path(), engine);
     let document = store.document(&DocumentId::yjs("d").unwrap()).unwrap();
     for result in append(&document, 0, 20_000) {
         result.unwrap();
@@ -115,18 +130,16 @@ fn the_journal_gives_back_what_the_shelf_has() {
     assert!(metrics.shelf_bytes > 0);
 }
 
-#[test]
-fn a_second_process_is_refused() {
+fn a_second_process_is_refused(engine: Engine) {
     let folder = tempfile::tempdir().unwrap();
-    let _store = open(folder.path());
+    let _store = open(folder.path(), engine);
     let again = Store::open(StoreConfig::new(folder.path()), ThreadWorker::start().unwrap());
     assert!(matches!(again.err(), Some(OpenError::Locked { .. })));
 }
 
-#[test]
-fn a_closed_store_refuses() {
+fn a_closed_store_refuses(engine: Engine) {
     let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path());
+    let store = open(folder.path(), engine);
     let document = store.document(&DocumentId::yjs("d").unwrap()).unwrap();
     store.close().unwrap();
     store.close().unwrap();
@@ -141,27 +154,46 @@ fn a_closed_store_refuses() {
 }
 
 /// Puts another record in the place of a document's, as a failing disk might; gives back what was there.
-fn replace_record(folder: &Path, id: &DocumentId, record: &[u8]) -> Vec<u8> {
-    let shelf = loop {
-        // The store closes an idle shelf on its own time.
-        if let Ok(shelf) = sled::open(folder.join("shelf/0000")) {
-            break shelf;
+fn replace_record(engine: Engine, folder: &Path, id: &DocumentId, record: &[u8]) -> Vec<u8> {
+    let folder = folder.join("shelf/0000");
+    match engine {
+        Engine::Sled => {
+            let shelf = until_closed(|| sled::open(&folder));
+            let records = shelf.open_tree("documents").unwrap();
+            let was = records.insert(id.to_key(), record).unwrap().expect("it was there");
+            shelf.flush().unwrap();
+            was.to_vec()
         }
-        std::thread::yield_now();
-    };
-    let records = shelf.open_tree("documents").unwrap();
-    let was = records.insert(id.to_key(), record).unwrap().expect("it was there");
-    shelf.flush().unwrap();
-    was.to_vec()
+        Engine::Redb => {
+            let shelf = until_closed(|| redb::Database::open(folder.join("shelf.redb")));
+            let change = shelf.begin_write().unwrap();
+            let records = TableDefinition::<&[u8], &[u8]>::new("documents");
+            let mut records = change.open_table(records).unwrap();
+            let was = records.insert(&*id.to_key(), record).unwrap().expect("it was there").value().to_vec();
+            drop(records);
+            change.commit().unwrap();
+            was
+        }
+    }
 }
 
-#[test]
-fn a_damaged_document_holds_nobody_else_up() {
+/// Opens a shelf's database as soon as the store, which closes an idle one on its own time, has closed it.
+fn until_closed<T, E>(open: impl Fn() -> Result<T, E>) -> T {
+    loop {
+        if let Ok(shelf) = open() {
+            return shelf;
+        }
+        std::thread::yield_now();
+    }
+}
+
+fn a_damaged_document_holds_nobody_else_up(engine: Engine) {
     let folder = tempfile::tempdir().unwrap();
     let config = || StoreConfig {
         takeover_ms: 1,
         shelf_count: 1,
         shelf_idle_ms: 1,
+        engine: Some(engine),
         ..StoreConfig::new(folder.path())
     };
     let open = || Store::open(config(), ThreadWorker::start().unwrap()).unwrap();
@@ -172,7 +204,7 @@ fn a_damaged_document_holds_nobody_else_up() {
         append(document, 0, 5).iter().for_each(|result| assert!(result.is_ok()));
     }
     store.flush().unwrap();
-    replace_record(folder.path(), &bad, b"not a record");
+    replace_record(engine, folder.path(), &bad, b"not a record");
     for document in [&damaged, &whole] {
         append(document, 5, 5).iter().for_each(|result| assert!(result.is_ok()));
     }
@@ -193,14 +225,14 @@ fn a_damaged_document_holds_nobody_else_up() {
 
 /// Stuck operations are written anew behind later ones, and again after each restart: none is lost by that, and
 /// they come back in order once the document is repaired.
-#[test]
-fn stuck_operations_outlive_restarts_until_the_repair() {
+fn stuck_operations_outlive_restarts_until_the_repair(engine: Engine) {
     let folder = tempfile::tempdir().unwrap();
     let settings = || StoreConfig {
         takeover_ms: 1,
         shelf_count: 1,
         shelf_idle_ms: 1,
         segment_bytes: 64 * 1024,
+        engine: Some(engine),
         ..StoreConfig::new(folder.path())
     };
     let open = |config| Store::open(config, ThreadWorker::start().unwrap()).unwrap();
@@ -209,7 +241,7 @@ fn stuck_operations_outlive_restarts_until_the_repair() {
     let document = store.document(&bad).unwrap();
     append(&document, 0, 5).iter().for_each(|result| assert!(result.is_ok()));
     store.flush().unwrap();
-    let record = replace_record(folder.path(), &bad, b"not a record");
+    let record = replace_record(engine, folder.path(), &bad, b"not a record");
     append(&document, 5, 10_000).iter().for_each(|result| assert!(result.is_ok()));
     assert!(store.close().is_err());
     drop((document, store));
@@ -220,18 +252,22 @@ fn stuck_operations_outlive_restarts_until_the_repair() {
         assert!(store.flush().is_err());
         assert!(store.close().is_err());
     }
-    replace_record(folder.path(), &bad, &record);
+    replace_record(engine, folder.path(), &bad, &record);
     let store = open(settings());
     store.flush().unwrap();
     assert_eq!(text(&store.document(&bad).unwrap().read().unwrap()), typed(10_005));
     assert_eq!(reach(&store.document(&good).unwrap().read().unwrap(), 7), 24_000);
 }
 
-#[test]
-fn a_shelf_whose_files_cannot_be_used_holds_no_other_up() {
+fn a_shelf_whose_files_cannot_be_used_holds_no_other_up(engine: Engine) {
     let folder = tempfile::tempdir().unwrap();
-    let config =
-        StoreConfig { takeover_ms: 1, shelf_count: 2, shelf_idle_ms: 1, ..StoreConfig::new(folder.path()) };
+    let config = StoreConfig {
+        takeover_ms: 1,
+        shelf_count: 2,
+        shelf_idle_ms: 1,
+        engine: Some(engine),
+        ..StoreConfig::new(folder.path())
+    };
     let store = Store::open(config, ThreadWorker::start().unwrap()).unwrap();
     let id = |n| DocumentId::yjs(&format!("document {n}")).unwrap();
     let documents: Vec<_> = (0..8).map(|n| store.document(&id(n)).unwrap()).collect();
@@ -242,10 +278,17 @@ fn a_shelf_whose_files_cannot_be_used_holds_no_other_up() {
     };
     type_more(0);
     store.flush().unwrap();
-    while sled::open(folder.path().join("shelf/0000")).is_err() {
-        std::thread::yield_now();
-    }
-    let data = folder.path().join("shelf/0000/db");
+    let shelf = folder.path().join("shelf/0000");
+    let data = match engine {
+        Engine::Sled => {
+            until_closed(|| sled::open(&shelf));
+            shelf.join("db")
+        }
+        Engine::Redb => {
+            until_closed(|| redb::Database::open(shelf.join("shelf.redb")));
+            shelf.join("shelf.redb")
+        }
+    };
     std::fs::rename(&data, folder.path().join("aside")).unwrap();
     std::fs::create_dir(&data).unwrap();
     type_more(5);
@@ -261,10 +304,9 @@ fn a_shelf_whose_files_cannot_be_used_holds_no_other_up() {
 }
 
 /// After a kill, what was written anew can lie behind a part of what it repeats.
-#[test]
-fn operations_are_replayed_by_their_names_and_not_by_their_places() {
+fn operations_are_replayed_by_their_names_and_not_by_their_places(engine: Engine) {
     let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path());
+    let store = open(folder.path(), engine);
     let replica = store.replica();
     drop(store);
     let id = DocumentId::yjs("d").unwrap();
@@ -282,7 +324,7 @@ fn operations_are_replayed_by_their_names_and_not_by_their_places() {
         journal.append(operation, Box::new(|result| assert!(result.is_ok())));
     }
     drop(journal);
-    let store = open(folder.path());
+    let store = open(folder.path(), engine);
     let document = store.document(&id).unwrap();
     assert_eq!((document.read().unwrap().tail.len(), text(&document.read().unwrap())), (6, typed(6)));
     store.flush().unwrap();

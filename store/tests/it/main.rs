@@ -1,5 +1,25 @@
 //! The store as its users see it: a folder, receipts, and a process that dies at any instant.
 
+/// Runs each of these, which take an engine, as one test for each engine.
+#[cfg(test)]
+macro_rules! on_each_engine {
+    ($($name:ident),* $(,)?) => {
+        $(
+            mod $name {
+                #[test]
+                fn sled() {
+                    super::$name(tombolo_store::Engine::Sled);
+                }
+
+                #[test]
+                fn redb() {
+                    super::$name(tombolo_store::Engine::Redb);
+                }
+            }
+        )*
+    };
+}
+
 #[cfg(test)]
 mod corruption; // flips and cuts in real folders: verify, repair, serving
 #[cfg(test)]
@@ -9,7 +29,7 @@ mod footprint; // bytes on the disk for a byte of a document
 #[cfg(test)]
 mod golden; // folders that earlier versions wrote
 #[cfg(test)]
-mod kill; // SIGKILL at random instants, on the real disk and the real sled
+mod kill; // SIGKILL at random instants, on the real disk and the real engines
 #[cfg(test)]
 mod life; // opening, appending, folding, forgetting
 #[cfg(test)]

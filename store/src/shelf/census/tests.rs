@@ -2,11 +2,12 @@
 
 use proptest::prelude::*;
 
+use super::super::engine::Engine;
 use super::super::memory::MemoryShelf;
 use super::super::row::Mark;
 use super::*;
 
-const LAYOUT: Layout = Layout { count: 4, mark: Mark(*b"\xd4ROWmark") };
+const LAYOUT: Layout = Layout { count: 4, mark: Mark(*b"\xd4ROWmark"), engine: Engine::Sled };
 
 /// A shelf's rows with their census, as [`OpenShelf`](super::super::open_shelf::OpenShelf) uses it.
 struct Counted {

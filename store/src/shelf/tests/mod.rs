@@ -1,4 +1,4 @@
-//! The same claims on the model and on sled: filling, folding, power cuts, damage.
+//! The same claims on the model and on each engine: filling, folding, power cuts, damage.
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -9,8 +9,7 @@ use super::memory::MemoryShelf;
 use super::open_shelf::OpenShelf;
 use super::row::Mark;
 use super::rows::Rows;
-use super::sled::SledShelf;
-use super::{Contents, Fold, Shelf, ShelfError, Shelves, Stored, Stuck, Tree, VALUE_BYTES_MAX};
+use super::{Contents, Engine, Fold, Shelf, ShelfError, Shelves, Stored, Stuck, Tree, VALUE_BYTES_MAX};
 
 mod deciding; // what a fold keeps, sets aside, gives back; deletion
 mod reclaim; // copies that take a shelf's place
@@ -63,9 +62,12 @@ fn payloads(operations: &[Operation]) -> Vec<Bytes> {
 }
 
 fn engines() -> Vec<(Box<dyn Shelf>, Option<tempfile::TempDir>)> {
-    let folder = tempfile::tempdir().unwrap();
-    let sled = SledShelf::open(folder.path()).unwrap();
-    vec![(Box::new(MemoryShelf::default()), None), (Box::new(sled), Some(folder))]
+    let mut engines: Vec<(Box<dyn Shelf>, _)> = vec![(Box::new(MemoryShelf::default()), None)];
+    for engine in Engine::ALL {
+        let folder = tempfile::tempdir().unwrap();
+        engines.push((engine.create(folder.path()).unwrap(), Some(folder)));
+    }
+    engines
 }
 
 #[test]
@@ -223,8 +225,12 @@ fn a_changed_or_missing_row_is_named_and_harms_its_document_only() {
 
 #[test]
 fn documents_spread_over_shelves_close_and_come_back() {
+    Engine::ALL.into_iter().for_each(spread_close_and_come_back);
+}
+
+fn spread_close_and_come_back(engine: Engine) {
     let folder = tempfile::tempdir().unwrap();
-    let shelves = Shelves::open(folder.path(), 4).unwrap();
+    let shelves = Shelves::open(folder.path(), 4, Some(engine)).unwrap();
     assert_eq!(shelves.load(&document(0), false).unwrap(), None);
     assert_eq!(shelves.size_on_disk(), 0, "reading makes no shelf");
     let operations: Vec<_> = (0..40).map(|n| operation(document(n), 1, payload(n, 10))).collect();
@@ -241,7 +247,7 @@ fn documents_spread_over_shelves_close_and_come_back() {
     shelves.close().unwrap();
     assert!(matches!(shelves.load(&document(0), false), Err(ShelfError::Closed)));
     drop(shelves);
-    let shelves = Shelves::open(folder.path(), 99).unwrap();
+    let shelves = Shelves::open(folder.path(), 99, None).unwrap();
     for operation in &operations {
         let stored = shelves.load(&operation.document, false).unwrap().unwrap();
         assert_eq!(stored.tail, std::slice::from_ref(operation));
@@ -276,16 +282,16 @@ fn noise(len: usize) -> Vec<u8> {
 }
 
 /// Damages the files of a closed shelf that had ten documents; then each of them is whole, or refused by name.
-fn after_damage(damage: impl Fn(&std::path::Path)) -> (usize, usize) {
+fn after_damage(engine: Engine, damage: impl Fn(&std::path::Path)) -> (usize, usize) {
     let folder = tempfile::tempdir().unwrap();
-    let shelves = Shelves::open(folder.path(), 1).unwrap();
+    let shelves = Shelves::open(folder.path(), 1, Some(engine)).unwrap();
     for n in 0..10 {
         assert!(shelves.fill(&ten(&document(n))).unwrap().is_empty());
     }
     shelves.close().unwrap();
     drop(shelves);
     damage(folder.path());
-    let shelves = Shelves::open(folder.path(), 1).unwrap();
+    let shelves = Shelves::open(folder.path(), 1, None).unwrap();
     let (mut whole, mut refused) = (0, 0);
     for n in 0..10 {
         match shelves.load(&document(n), false) {
@@ -310,61 +316,68 @@ fn overwrite(path: &std::path::Path, at: u64, bytes: &[u8]) {
 
 #[test]
 fn a_damaged_database_never_looks_like_an_empty_one() {
-    let data = |folder: &std::path::Path| folder.join("0000/db");
-    let snapshots = |folder: &std::path::Path| {
-        for entry in std::fs::read_dir(folder.join("0000")).unwrap() {
-            let path = entry.unwrap().path();
-            if path.file_name().unwrap().to_string_lossy().starts_with("snap.") {
-                std::fs::remove_file(path).unwrap();
+    for (engine, file) in [(Engine::Sled, "0000/db"), (Engine::Redb, "0000/shelf.redb")] {
+        let data = |folder: &std::path::Path| folder.join(file);
+        let snapshots = |folder: &std::path::Path| {
+            for entry in std::fs::read_dir(folder.join("0000")).unwrap() {
+                let path = entry.unwrap().path();
+                if path.file_name().unwrap().to_string_lossy().starts_with("snap.") {
+                    std::fs::remove_file(path).unwrap();
+                }
             }
-        }
-    };
-    assert_eq!(after_damage(|_| ()), (10, 0));
-    let refused = [
-        after_damage(|folder| overwrite(&data(folder), 0, &[0; 4096])),
-        after_damage(|folder| overwrite(&data(folder), 0, &[0xa5; 4096])),
-        after_damage(|folder| std::fs::write(data(folder), []).unwrap()),
-        after_damage(|folder| std::fs::remove_dir_all(folder.join("0000")).unwrap()),
-        after_damage(|folder| std::fs::write(folder.join("0000.census"), b"?").unwrap()),
-        after_damage(|folder| {
-            snapshots(folder);
-            let len = std::fs::metadata(data(folder)).unwrap().len();
-            std::fs::OpenOptions::new().write(true).open(data(folder)).unwrap().set_len(len / 3).unwrap();
-        }),
-    ];
-    // sled may mend the first ones by itself.
-    assert!(refused.iter().all(|(whole, refused)| whole + refused == 10), "{refused:?}");
-    // Without a whole census what is there is served; only what is not found is refused.
-    assert_eq!(refused[2..5], [(0, 10), (0, 10), (10, 0)]);
-    assert!(refused[5].1 > 0, "{refused:?}");
+        };
+        assert_eq!(after_damage(engine, |_| ()), (10, 0));
+        let refused = [
+            after_damage(engine, |folder| overwrite(&data(folder), 0, &[0; 4096])),
+            after_damage(engine, |folder| overwrite(&data(folder), 0, &[0xa5; 4096])),
+            after_damage(engine, |folder| std::fs::write(data(folder), []).unwrap()),
+            after_damage(engine, |folder| std::fs::remove_file(data(folder)).unwrap()),
+            after_damage(engine, |folder| std::fs::remove_dir_all(folder.join("0000")).unwrap()),
+            after_damage(engine, |folder| std::fs::write(folder.join("0000.census"), b"?").unwrap()),
+            after_damage(engine, |folder| {
+                snapshots(folder);
+                let len = std::fs::metadata(data(folder)).unwrap().len();
+                std::fs::OpenOptions::new().write(true).open(data(folder)).unwrap().set_len(len / 3).unwrap();
+            }),
+        ];
+        // sled may mend the first ones by itself.
+        assert!(refused.iter().all(|(whole, refused)| whole + refused == 10), "{refused:?}");
+        // Without a whole census what is there is served; only what is not found is refused.
+        assert_eq!(refused[2..], [(0, 10), (0, 10), (0, 10), (10, 0), (0, 10)], "{engine}");
+    }
 }
 
 #[test]
 fn an_interrupted_swap_is_finished() {
-    let swapped =
-        after_damage(|folder| std::fs::rename(folder.join("0000"), folder.join("0000.copy")).unwrap());
-    assert_eq!(swapped, (10, 0));
+    for engine in Engine::ALL {
+        let swap = |folder: &std::path::Path| {
+            std::fs::rename(folder.join("0000"), folder.join("0000.copy")).unwrap();
+        };
+        assert_eq!(after_damage(engine, swap), (10, 0));
+    }
 }
 
 #[test]
 fn a_lost_record_is_refused_and_the_others_served() {
-    let id = document(3);
-    let lost = after_damage(|folder| {
-        let shelf = SledShelf::open(&folder.join("0000")).unwrap();
-        shelf.batch(Tree::Documents, vec![(id.to_key(), None)]).unwrap();
-        shelf.sync().unwrap();
-    });
-    assert_eq!(lost, (9, 1));
-    // Even with every row of it gone.
-    let gone = after_damage(|folder| {
-        let shelf = Box::new(SledShelf::open(&folder.join("0000")).unwrap());
-        shelf.batch(Tree::Documents, vec![(id.to_key(), None)]).unwrap();
-        let rows = Rows { engine: shelf, mark: Mark([0; 8]) };
-        let gone = super::tail::removals(&rows, &super::document::place(&id).0, 0..u64::MAX).unwrap();
-        rows.engine.batch(Tree::Tails, gone).unwrap();
-        rows.engine.sync().unwrap();
-    });
-    assert_eq!(gone, (9, 1));
+    for engine in Engine::ALL {
+        let id = document(3);
+        let lost = after_damage(engine, |folder| {
+            let shelf = engine.open(&folder.join("0000")).unwrap();
+            shelf.batch(Tree::Documents, vec![(id.to_key(), None)]).unwrap();
+            shelf.sync().unwrap();
+        });
+        assert_eq!(lost, (9, 1));
+        // Even with every row of it gone.
+        let gone = after_damage(engine, |folder| {
+            let engine = engine.open(&folder.join("0000")).unwrap();
+            engine.batch(Tree::Documents, vec![(id.to_key(), None)]).unwrap();
+            let rows = Rows { engine, mark: Mark([0; 8]) };
+            let gone = super::tail::removals(&rows, &super::document::place(&id).0, 0..u64::MAX).unwrap();
+            rows.engine.batch(Tree::Tails, gone).unwrap();
+            rows.engine.sync().unwrap();
+        });
+        assert_eq!(gone, (9, 1));
+    }
 }
 
 /// The second sync fails: what is then here already is not durable, and must not be taken for it.

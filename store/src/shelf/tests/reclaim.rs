@@ -2,15 +2,19 @@
 
 use tombolo_core::id::DocumentId;
 
-use super::super::{Fold, Shelves};
+use super::super::{Engine, Fold, Shelves};
 use super::deciding::aside;
 use super::{document, noise, operation, payload};
 
 /// Much is overwritten, so that little of the file counts; the copy has all of it and less than the old one.
 #[test]
 fn a_copied_shelf_is_smaller_and_the_same() {
+    Engine::ALL.into_iter().for_each(copied_and_the_same);
+}
+
+fn copied_and_the_same(engine: Engine) {
     let folder = tempfile::tempdir().unwrap();
-    let shelves = Shelves::open(folder.path(), 1).unwrap();
+    let shelves = Shelves::open(folder.path(), 1, Some(engine)).unwrap();
     let ids: Vec<_> = (0..8).map(|n| DocumentId::Automerge([n; 16])).collect();
     for round in 0..6 {
         for id in &ids {
@@ -33,7 +37,7 @@ fn a_copied_shelf_is_smaller_and_the_same() {
     assert_eq!(shelves.set_aside(&ids[3]).unwrap(), set_aside);
     shelves.close().unwrap();
     assert!(!folder.path().join("0000.old").exists());
-    let again = Shelves::open(folder.path(), 1).unwrap();
+    let again = Shelves::open(folder.path(), 1, Some(engine)).unwrap();
     assert_eq!(again.load(&ids[5], false).unwrap().unwrap(), stored[5]);
     assert_eq!(again.inspect(0).unwrap().faults, []);
 }
@@ -41,8 +45,12 @@ fn a_copied_shelf_is_smaller_and_the_same() {
 /// Readers and writers at work while the shelf is copied over and over see every operation, once.
 #[test]
 fn a_shelf_is_copied_under_its_users() {
+    Engine::ALL.into_iter().for_each(copied_under_users);
+}
+
+fn copied_under_users(engine: Engine) {
     let folder = tempfile::tempdir().unwrap();
-    let shelves = Shelves::open(folder.path(), 1).unwrap();
+    let shelves = Shelves::open(folder.path(), 1, Some(engine)).unwrap();
     let id = document(1);
     let written = std::sync::atomic::AtomicU64::new(0);
     std::thread::scope(|scope| {
