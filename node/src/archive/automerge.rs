@@ -33,6 +33,7 @@ type Ports = Arc<Mutex<HashMap<PairwisePeer, Arc<dyn PairwisePort>>>>;
 enum Command {
     Receive { peer: PairwisePeer, document: DocumentId, message: Bytes, wants: bool },
     Leave(PairwisePeer),
+    Deleted(DocumentId),
 }
 
 /// What one document has to say, once the disk has answered for it.
@@ -86,6 +87,16 @@ impl AutomergeEnd {
             lanes,
             pressure,
         })
+    }
+}
+
+impl AutomergeEnd {
+    /// Ends the session of a document that was deleted, for all its peers.
+    pub(super) fn deleted(&self, document: &DocumentId) {
+        if let Some(lane) = self.lanes.get(session_lane(document)) {
+            // The thread lives as long as this sender.
+            let _ = lane.send(Command::Deleted(document.clone()));
+        }
     }
 }
 
@@ -165,6 +176,10 @@ impl Sessions {
                         self.pressure.remove(bytes);
                     }
                     Command::Leave(peer) => self.leave(peer),
+                    Command::Deleted(document) => {
+                        touched.remove(&document);
+                        self.end(&document, |_, port| port.unavailable(&document));
+                    }
                 }
             }
             for document in touched {

@@ -8,7 +8,7 @@ use tombolo_core::id::DocumentId;
 use tombolo_core::room::{Arrival, MemberId, Ticket};
 use tombolo_core::update::{StateVector, Update};
 use tombolo_relay::member::{Archive, ArchiveSeat, Pairwise, Pressure, RoomPort};
-use tombolo_store::{Store, worker::Worker};
+use tombolo_store::{Store, StoreError, worker::Worker};
 
 use super::acknowledge;
 use super::automerge::AutomergeEnd;
@@ -58,6 +58,24 @@ impl StoreArchive {
             let _ = sender.send(result.is_ok());
         }));
         receiver.await.ok()?.then_some(snapshot)
+    }
+}
+
+impl StoreArchive {
+    /// Deletes a document and tells everybody who has it open. False if there is none of that name. Blocking.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read or the deletion not stored; then it is as before.
+    pub fn remove(&self, id: &DocumentId) -> Result<bool, StoreError> {
+        let removed = self.common.store.remove(id)?;
+        if removed {
+            self.pairwise.deleted(id);
+            let open = lock(&self.opened).get(id).and_then(Weak::upgrade);
+            if let Some(open) = open {
+                open.deleted();
+            }
+        }
+        Ok(removed)
     }
 }
 

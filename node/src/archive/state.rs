@@ -165,6 +165,18 @@ impl OpenDocument {
         }
     }
 
+    /// It was deleted: everybody in the room is told.
+    pub(super) fn deleted(&self) {
+        let mut state = self.lock();
+        // One that is being opened finds out by itself.
+        if matches!(&*state, State::Open { .. }) {
+            *state = State::Closed;
+        }
+        drop(state);
+        // Nobody asked, so nobody has this number; a deletion is for all.
+        self.room.answered(MemberId(u64::MAX), Err(StoreRefused::Deleted));
+    }
+
     /// What the document holds now, and its door; none while it opens or after it failed.
     pub(super) fn current(&self) -> Option<(Document, Vec<u8>)> {
         match &*self.lock() {
