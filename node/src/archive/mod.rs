@@ -5,6 +5,7 @@
 
 mod acknowledge;
 mod automerge;
+mod cache;
 mod member;
 mod refusal;
 mod state;

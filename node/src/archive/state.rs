@@ -1,18 +1,17 @@
 //! One open Yjs document at the archive: which ranges it has, and its door to the store.
 
-use std::panic::catch_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tombolo_core::id::DocumentId;
 use tombolo_core::operation::Kind;
 use tombolo_core::room::{Answer, Arrival, MemberId, StoreRefused, Ticket};
-use tombolo_core::update::{self, Coverage, InvalidUpdate, StateVector, Update};
+use tombolo_core::update::{Coverage, InvalidUpdate, StateVector, Update};
 use tombolo_relay::member::{Pressure, RoomPort};
 use tombolo_store::{Document, Store, StoreError};
 
 use super::acknowledge::{Settled, Settling};
+use super::cache::{Cache, KEEP, Parts};
 use super::refusal::refusal;
 
 /// A request that came before the document was open.
@@ -28,7 +27,25 @@ enum State {
     Open {
         document: Document,
         coverage: Coverage,
+        cache: Cache,
     },
+}
+
+impl State {
+    fn cache(&mut self) -> Option<&mut Cache> {
+        match self {
+            Self::Open { cache, .. } => Some(cache),
+            Self::Closed | Self::Opening(_) => None,
+        }
+    }
+}
+
+/// An open document that is going to be read.
+struct Reading {
+    document: Document,
+    /// What was read of it before, if that is still all there is.
+    parts: Option<Arc<Parts>>,
+    at: u64,
 }
 
 /// What every open document shares.
@@ -90,7 +107,11 @@ impl OpenDocument {
         match &mut *state {
             State::Closed => self.start_loading(&mut state, vec![Waiting::Store(ticket, update, arrival)]),
             State::Opening(waiting) => waiting.push(Waiting::Store(ticket, update, arrival)),
-            State::Open { document, coverage } => self.append(document, coverage, ticket, &update, arrival),
+            State::Open { document, coverage, cache } => {
+                if self.append(document, coverage, ticket, &update, arrival) {
+                    cache.changed();
+                }
+            }
         }
     }
 
@@ -100,19 +121,51 @@ impl OpenDocument {
         match &mut *state {
             State::Closed => self.start_loading(&mut state, vec![Waiting::Read(asker, state_vector)]),
             State::Opening(waiting) => waiting.push(Waiting::Read(asker, state_vector)),
-            State::Open { document, coverage } => {
+            State::Open { document, coverage, cache } => {
                 let (document, have) = (document.clone(), coverage.state_vector());
-                let this = Arc::clone(self);
-                let room = Arc::clone(&self.room);
-                self.common.read_later(
-                    move || {
-                        let parts = read(&document);
-                        this.answer(asker, &state_vector, parts.as_deref(), have);
-                    },
-                    move || room.answered(asker, Err(StoreRefused::Trouble)),
-                );
+                let (parts, at) = (cache.get(), cache.state());
+                drop(state);
+                self.read_open(asker, state_vector, have, Reading { document, parts, at });
             }
         }
+    }
+
+    fn read_open(self: &Arc<Self>, asker: MemberId, lacks: StateVector, have: StateVector, reading: Reading) {
+        let (this, room) = (Arc::clone(self), Arc::clone(&self.room));
+        let Reading { document, parts, at } = reading;
+        match parts {
+            // Not from here: the room that asks is not done yet.
+            Some(parts) if parts.is_ready_for(&lacks) => {
+                self.common.runtime.spawn(async move { this.answer(asker, &lacks, Ok(&parts), have) });
+            }
+            parts => self.common.read_later(
+                move || match parts.map_or_else(|| read(&document).map(Parts::new), Ok) {
+                    Ok(parts) => {
+                        this.answer(asker, &lacks, Ok(&parts), have);
+                        this.keep(at, &parts);
+                    }
+                    Err(error) => this.answer(asker, &lacks, Err(&error), have),
+                },
+                move || room.answered(asker, Err(StoreRefused::Trouble)),
+            ),
+        }
+    }
+
+    /// Keeps what was read for those who come next.
+    fn keep(self: &Arc<Self>, at: u64, parts: &Arc<Parts>) {
+        if !self.lock().cache().is_some_and(|cache| cache.keep(at, parts)) {
+            return;
+        }
+        let this = Arc::downgrade(self);
+        self.common.runtime.spawn(async move {
+            loop {
+                tokio::time::sleep(KEEP).await;
+                let Some(this) = this.upgrade() else { return };
+                if !this.lock().cache().is_some_and(Cache::age) {
+                    return;
+                }
+            }
+        });
     }
 
     fn start_loading(self: &Arc<Self>, state: &mut State, waiting: Vec<Waiting>) {
@@ -131,7 +184,7 @@ impl OpenDocument {
         }
     }
 
-    fn loaded(&self, Opened { document, mut coverage, mut parts }: Opened) {
+    fn loaded(self: &Arc<Self>, Opened { document, mut coverage, mut parts }: Opened) {
         let mut state = self.lock();
         let State::Opening(waiting) = std::mem::replace(&mut *state, State::Closed) else { return };
         let mut reads = Vec::new();
@@ -146,12 +199,16 @@ impl OpenDocument {
             }
         }
         let have = coverage.state_vector();
-        *state = State::Open { document, coverage };
+        let cache = Cache::default();
+        let at = cache.state();
+        *state = State::Open { document, coverage, cache };
         drop(state);
         // Who waited is answered from what was read just now: what came since is forwarded to them.
+        let parts = Parts::new(parts);
         for (asker, state_vector) in reads {
             self.answer(asker, &state_vector, Ok(&parts), have.clone());
         }
+        self.keep(at, &parts);
     }
 
     /// Whoever waits is refused, and comes back later: then it is tried again.
@@ -180,7 +237,7 @@ impl OpenDocument {
     /// What the document holds now, and its door; none while it opens or after it failed.
     pub(super) fn current(&self) -> Option<(Document, Vec<u8>)> {
         match &*self.lock() {
-            State::Open { document, coverage } => Some((document.clone(), coverage.encode_snapshot())),
+            State::Open { document, coverage, .. } => Some((document.clone(), coverage.encode_snapshot())),
             State::Closed | State::Opening(_) => None,
         }
     }
@@ -189,12 +246,11 @@ impl OpenDocument {
         &self,
         asker: MemberId,
         state_vector: &StateVector,
-        parts: Result<&[Update], &ReadError>,
+        parts: Result<&Parts, &ReadError>,
         have: StateVector,
     ) {
         let result = match parts {
-            // One asker's answer must not take those of others along.
-            Ok(parts) => catch_unwind(|| answer_for(parts, state_vector)).map_err(|_| StoreRefused::Trouble),
+            Ok(parts) => parts.answer(state_vector),
             Err(error) => {
                 self.tell_failure(error, "cannot read the document");
                 Err(error.refusal())
@@ -218,6 +274,7 @@ impl OpenDocument {
         Settle { room, common, ticket, weight: weight(update) }
     }
 
+    /// True if the document has changed by it.
     fn append(
         &self,
         document: &Document,
@@ -225,7 +282,7 @@ impl OpenDocument {
         ticket: Ticket,
         update: &Update,
         arrival: Arrival,
-    ) {
+    ) -> bool {
         let settle = self.settle(ticket, update);
         let (id, later) = (self.id.clone(), settle.clone());
         let done: tombolo_store::Done = Box::new(move |result| {
@@ -237,16 +294,18 @@ impl OpenDocument {
         if update.is_empty() || (arrival == Arrival::Content && coverage.covers(update)) {
             // Nothing new: acknowledged once everything before it is durable.
             document.barrier(done);
-            return;
+            return false;
         }
         match document.append(Kind::YjsUpdate, update.bytes().clone(), done) {
             // Only now: what was refused must be news when it comes again.
             Ok(_) => {
                 coverage.add(update);
+                true
             }
             Err(error) => {
                 tracing::warn!(document = %self.id, %error, "an update was refused");
                 settle.tell(Err(refusal(&error)));
+                false
             }
         }
     }
@@ -271,10 +330,6 @@ impl Settle {
         // The task outlives every sender, so this fails only when the process ends.
         let _ = self.common.settling.send(Settled { room: self.room, ticket: self.ticket, result });
     }
-}
-
-fn answer_for(parts: &[Update], have: &StateVector) -> Bytes {
-    if have.is_empty() { update::merge(parts) } else { update::diff(parts, have) }
 }
 
 /// What an update holds in memory on its way to the disk, in bytes: itself and what is known of it.

@@ -1,0 +1,124 @@
+//! What was read of a document for one joiner, kept a while for the next: many who come together share one buffer.
+//!
+//! Guarantees: it is given away as soon as the document changes, or when nobody came for [`KEEP`]; so it costs
+//! memory only where people are joining.
+
+use std::panic::catch_unwind;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tombolo_core::room::StoreRefused;
+use tombolo_core::update::{self, StateVector, Update};
+
+/// How long it is kept without being used.
+pub(super) const KEEP: Duration = Duration::from_secs(10);
+
+/// A document as it was read.
+pub(super) struct Parts {
+    parts: Vec<Update>,
+    /// All of it as one update, once somebody needed it.
+    whole: OnceLock<Bytes>,
+}
+
+impl Parts {
+    pub(super) fn new(parts: Vec<Update>) -> Arc<Self> {
+        Arc::new(Self { parts, whole: OnceLock::new() })
+    }
+
+    /// What somebody lacks who has this.
+    pub(super) fn answer(&self, have: &StateVector) -> Result<Bytes, StoreRefused> {
+        // One asker's answer must not take those of others along.
+        let answer = catch_unwind(|| {
+            if have.is_empty() {
+                self.whole.get_or_init(|| update::merge(&self.parts)).clone()
+            } else {
+                update::diff(&self.parts, have)
+            }
+        });
+        answer.map_err(|_| StoreRefused::Trouble)
+    }
+
+    /// Whether an answer to somebody who has this costs nothing.
+    pub(super) fn is_ready_for(&self, have: &StateVector) -> bool {
+        have.is_empty() && self.whole.get().is_some()
+    }
+}
+
+/// Keeps the parts of an open document.
+#[derive(Default)]
+pub(super) struct Cache {
+    parts: Option<Arc<Parts>>,
+    used: bool,
+    /// How often the document changed since it was opened.
+    changes: u64,
+}
+
+impl Cache {
+    /// The parts, if they are still all there is.
+    pub(super) fn get(&mut self) -> Option<Arc<Parts>> {
+        self.used = true;
+        self.parts.clone()
+    }
+
+    /// The document has changed.
+    pub(super) fn changed(&mut self) {
+        self.changes = self.changes.wrapping_add(1);
+        self.parts = None;
+    }
+
+    /// Names the state that is read from now on.
+    pub(super) fn state(&self) -> u64 {
+        self.changes
+    }
+
+    /// Keeps what was read of this state, unless it has changed since; true if somebody is to come after [`KEEP`].
+    pub(super) fn keep(&mut self, state: u64, parts: &Arc<Parts>) -> bool {
+        if state != self.changes || self.parts.is_some() {
+            return false;
+        }
+        self.parts = Some(Arc::clone(parts));
+        self.used = true;
+        true
+    }
+
+    /// Gives it away if nobody used it since the last call; true if somebody is to come again.
+    pub(super) fn age(&mut self) -> bool {
+        if !std::mem::take(&mut self.used) {
+            self.parts = None;
+        }
+        self.parts.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_kept_until_it_changes_or_nobody_comes() {
+        let mut cache = Cache::default();
+        let (parts, state) = (Parts::new(Vec::new()), cache.state());
+        assert!(cache.keep(state, &parts));
+        assert!(!cache.keep(state, &parts), "somebody comes already");
+        assert!(cache.age() && cache.get().is_some());
+        assert!(cache.age());
+        assert!(!cache.age(), "nobody came");
+        assert!(cache.get().is_none());
+        assert!(cache.keep(state, &parts));
+        cache.changed();
+        assert!(cache.get().is_none() && !cache.age());
+        assert!(!cache.keep(state, &parts), "it was read before the change");
+    }
+
+    #[test]
+    fn those_who_come_together_share_one_buffer() {
+        let update = Update::parse(Bytes::from_static(&[1, 1, 7, 0, 4, 1, 1, b't', 1, b'h', 0])).unwrap();
+        let parts = Parts::new(vec![update.clone(), update]);
+        let nothing = StateVector::default();
+        assert!(!parts.is_ready_for(&nothing));
+        let (one, two) = (parts.answer(&nothing).unwrap(), parts.answer(&nothing).unwrap());
+        assert_eq!(one.as_ptr(), two.as_ptr());
+        assert!(parts.is_ready_for(&nothing));
+    }
+}
