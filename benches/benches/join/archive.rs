@@ -5,6 +5,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::Runtime;
 use tombolo::archive::StoreArchive;
 use tombolo_core::dialect::y_protocols;
@@ -58,9 +59,19 @@ fn open(folder: &Path) -> (Store, Arc<dyn Worker>) {
     (store, worker)
 }
 
+/// What a join took.
+pub(crate) struct Join {
+    pub(crate) message: Bytes,
+    pub(crate) took: Duration,
+    /// Time on a processor, of all threads.
+    pub(crate) cpu: Duration,
+    /// The same for one who joins right after.
+    pub(crate) cpu_of_next: Duration,
+}
+
 /// From the first word of a joiner to the finished `SyncStep2`, in a store that nobody has used since it was
 /// opened and whose files are not in memory.
-pub(crate) fn cold_join(runtime: &Runtime, folder: &Path) -> (Duration, Bytes) {
+pub(crate) fn cold_join(runtime: &Runtime, folder: &Path) -> Join {
     let (store, worker) = open(folder);
     let archive = {
         let _inside = runtime.enter();
@@ -68,13 +79,24 @@ pub(crate) fn cold_join(runtime: &Runtime, folder: &Path) -> (Duration, Bytes) {
     };
     super::cold::forget(folder);
     let (sender, answers) = mpsc::channel();
-    let start = Instant::now();
+    let (start, cpu) = (Instant::now(), processor_time());
     let seat = archive.open(&document(), Arc::new(Port(sender)));
-    seat.read(MemberId(1), StateVector::default());
-    let answer = answers.recv().expect("the archive answers");
-    let message = y_protocols::sync_step2(&answer.update);
-    let took = start.elapsed();
+    let mut join = || {
+        seat.read(MemberId(1), StateVector::default());
+        let answer = answers.recv().expect("the archive answers");
+        y_protocols::sync_step2(&answer.update)
+    };
+    let message = join();
+    let (took, cpu_of_first) = (start.elapsed(), processor_time().saturating_sub(cpu));
+    let cpu = processor_time();
+    join();
+    let cpu_of_next = processor_time().saturating_sub(cpu);
     drop((seat, archive));
     store.close().expect("the disk takes it");
-    (took, message)
+    Join { message, took, cpu: cpu_of_first, cpu_of_next }
+}
+
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::try_from(time).expect("time is not negative")
 }

@@ -24,6 +24,8 @@ use tombolo_benches::{Duel, Typist};
 
 /// Small updates behind the snapshot; one more would be folded when the last user leaves.
 const TAIL: usize = 100;
+/// Joins whose time on a processor is looked at.
+const JOINS: usize = 25;
 
 struct Scene {
     _folder: TempDir,
@@ -39,9 +41,11 @@ impl Scene {
         let (store, file) = (folder.path().join("store"), folder.path().join("file"));
         let mut typist = Typist::new(0x7b6f_0d29);
         archive::fill(&store, snapshot.clone(), (0..tail).map(|_| typist.types(1).into()).collect());
-        let (_, message) = archive::cold_join(&runtime, &store);
+        let joins: Vec<_> = (0..JOINS).map(|_| archive::cold_join(&runtime, &store)).collect();
+        let message = joins.last().map(|join| join.message.clone()).unwrap_or_default();
         std::fs::write(&file, &message).expect("the disk takes it");
         println!("a join with a tail of {tail}: SyncStep2 of {} bytes", message.len());
+        print_processor_time(&joins, message.len());
         Self { _folder: folder, store, file, runtime }
     }
 
@@ -55,8 +59,20 @@ impl Scene {
     }
 
     fn join(&self) -> Duration {
-        archive::cold_join(&self.runtime, &self.store).0
+        archive::cold_join(&self.runtime, &self.store).took
     }
+}
+
+/// Time on a processor for each MB that is joined, by medians.
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+fn print_processor_time(joins: &[archive::Join], bytes: usize) {
+    let median = |of: fn(&archive::Join) -> Duration| {
+        let mut times: Vec<_> = joins.iter().map(of).collect();
+        times.sort_unstable();
+        times.get(times.len() / 2).map_or(0.0, |time| time.as_secs_f64() * 1e3 / (bytes as f64 / 1e6))
+    };
+    let (first, next) = (median(|join| join.cpu), median(|join| join.cpu_of_next));
+    println!("processor time: {first:.2} ms for each MB, {next:.2} ms for one who joins right after");
 }
 
 fn main() {
