@@ -24,17 +24,24 @@ enum Step {
 
 /// A file in memory that remembers how it came to be, and can fail to sync.
 #[derive(Clone, Debug, Default)]
-struct Disk(Arc<Mutex<(Vec<u8>, Vec<Step>, bool)>>);
+struct Disk(Arc<Mutex<Medium>>);
+
+#[derive(Clone, Debug, Default)]
+struct Medium {
+    bytes: Vec<u8>,
+    steps: Vec<Step>,
+    fails: bool,
+}
 
 impl Disk {
     fn with(bytes: Vec<u8>) -> Self {
-        Self(Arc::new(Mutex::new((bytes, Vec::new(), false))))
+        Self(Arc::new(Mutex::new(Medium { bytes, ..Medium::default() })))
     }
 
     fn note(&self, step: Step) {
         let mut disk = self.0.lock().unwrap();
-        apply(&mut disk.0, &step, &mut |_| true);
-        disk.1.push(step);
+        apply(&mut disk.bytes, &step, &mut |_| true);
+        disk.steps.push(step);
     }
 
     fn open(&self) -> Result<RedbShelf, ShelfError> {
@@ -59,13 +66,13 @@ fn apply(bytes: &mut Vec<u8>, step: &Step, kept: &mut dyn FnMut(usize) -> bool) 
 
 impl StorageBackend for Disk {
     fn len(&self) -> Result<u64, io::Error> {
-        Ok(self.0.lock().unwrap().0.len() as u64)
+        Ok(self.0.lock().unwrap().bytes.len() as u64)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
         let disk = self.0.lock().unwrap();
         let from = usize::try_from(offset).unwrap();
-        let found = disk.0.get(from..from + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let found = disk.bytes.get(from..from + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
         out.copy_from_slice(found);
         Ok(())
     }
@@ -76,7 +83,7 @@ impl StorageBackend for Disk {
     }
 
     fn sync_data(&self) -> Result<(), io::Error> {
-        if self.0.lock().unwrap().2 {
+        if self.0.lock().unwrap().fails {
             return Err(io::Error::other("the disk does not sync"));
         }
         self.note(Step::Sync);
@@ -156,7 +163,7 @@ fn a_power_cut_loses_nothing_that_was_synced() {
     let disk = Disk::default();
     let (shelf, states) = run(&disk, 24);
     drop(shelf);
-    let steps = disk.0.lock().unwrap().1.clone();
+    let steps = disk.0.lock().unwrap().steps.clone();
     let mut dice = Dice(6);
     let (mut durable, mut synced, mut answered) = (Vec::new(), 0, None);
     let (mut images, mut newer) = (0, 0);
@@ -192,11 +199,11 @@ fn a_failed_sync_stays_failed_until_it_is_opened_anew() {
     let disk = Disk::default();
     let (shelf, states) = run(&disk, 9);
     shelf.sync().unwrap();
-    disk.0.lock().unwrap().2 = true;
+    disk.0.lock().unwrap().fails = true;
     let late = vec![(b"late".to_vec(), Some(vec![1]))];
     shelf.batch(Tree::Tails, late.clone()).unwrap();
     assert!(matches!(shelf.sync(), Err(ShelfError::Io(_))));
-    disk.0.lock().unwrap().2 = false;
+    disk.0.lock().unwrap().fails = false;
     assert!(shelf.sync().is_err() && shelf.batch(Tree::Tails, late.clone()).is_err());
     drop(shelf);
     let shelf = disk.open().unwrap();
@@ -210,11 +217,11 @@ fn a_failed_sync_stays_failed_until_it_is_opened_anew() {
 fn a_damaged_newest_commit_is_not_taken_for_a_torn_one() {
     let disk = Disk::default();
     let (shelf, states) = run(&disk, 20);
-    let before = disk.0.lock().unwrap().1.len();
+    let before = disk.0.lock().unwrap().steps.len();
     shelf.batch(Tree::Snapshots, vec![(vec![7], Some(vec![7; 4000]))]).unwrap();
     shelf.sync().unwrap();
     // As a kill leaves it: redb is not closed.
-    let (image, steps, _) = disk.0.lock().unwrap().clone();
+    let Medium { bytes: image, steps, .. } = disk.0.lock().unwrap().clone();
     let mut refused = 0;
     for step in &steps[before..] {
         let Step::Write(at, data) = step else { continue };
