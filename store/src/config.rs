@@ -28,6 +28,9 @@ pub struct StoreConfig {
     /// Length in bytes of the file that is given back when the disk is full; at most a sixteenth of the
     /// disk, and at most a segment.
     pub ballast_bytes: u64,
+    /// How long a deleted document stays refused by name, in ms; then the name may be used again. Longer than any
+    /// client is away.
+    pub tombstone_ms: u64,
     /// Longest time that a durable operation waits for others before the shelf takes it, in ms.
     pub takeover_ms: u64,
 }
@@ -46,6 +49,7 @@ impl StoreConfig {
             disk_warn_percent: 80,
             disk_refuse_new_percent: 90,
             ballast_bytes: 16 * 1024 * 1024,
+            tombstone_ms: 90 * 24 * 3600 * 1000,
             takeover_ms: 500,
         }
     }

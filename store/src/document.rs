@@ -313,7 +313,7 @@ impl Document {
 }
 
 /// Milliseconds since 1970; 0 on a clock before that.
-fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

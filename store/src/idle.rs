@@ -1,20 +1,28 @@
 //! What is done from time to time: shelves that nobody uses are closed, so that memory follows what is open and not
-//! what is stored, those that have grown far beyond what counts of them are copied, and the disk is looked at.
+//! what is stored, those that have grown far beyond what counts of them are copied, tombstones that stood long enough go, and the
+//! disk is looked at.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::document::now_ms;
 use crate::shelf::Shelves;
 use crate::space::{LOOK, Space};
 
 /// The end of the idle thread, when it is asked for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Idle {
     closing: Mutex<bool>,
     changed: Condvar,
+    /// How long tombstones stand, in ms.
+    tombstone_ms: u64,
 }
 
 impl Idle {
+    pub(crate) fn new(tombstone_ms: u64) -> Self {
+        Self { closing: Mutex::default(), changed: Condvar::new(), tombstone_ms }
+    }
+
     /// Ends the thread.
     pub(crate) fn close(&self) {
         *self.lock() = true;
@@ -32,6 +40,7 @@ impl Idle {
                 .0;
             if !*closing {
                 drop(closing);
+                shelves.purge_expired(now_ms().saturating_sub(self.tombstone_ms));
                 shelves.reclaim_where_due();
                 shelves.close_idle(idle);
                 space.tick();

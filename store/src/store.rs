@@ -133,7 +133,7 @@ impl Store {
             takeover: Takeover::default(),
             compactor: Compactor::default(),
             space,
-            idle: Idle::default(),
+            idle: Idle::new(config.tombstone_ms),
             config,
             entries: Mutex::default(),
         });

@@ -81,7 +81,7 @@ pub(crate) fn cold_join(runtime: &Runtime, folder: &Path) -> Join {
     let (sender, answers) = mpsc::channel();
     let (start, cpu) = (Instant::now(), processor_time());
     let seat = archive.open(&document(), Arc::new(Port(sender)));
-    let mut join = || {
+    let join = || {
         seat.read(MemberId(1), StateVector::default());
         let answer = answers.recv().expect("the archive answers");
         y_protocols::sync_step2(&answer.update)

@@ -213,6 +213,17 @@ impl OpenShelf {
         self.write_records(rows)
     }
 
+    /// Takes tombstones away that are older than this, in ms since 1970.
+    pub(super) fn purge_expired(&self, before_ms: u64) -> Result<(), ShelfError> {
+        let mut expired = Vec::new();
+        self.records(None, &mut |id, record| {
+            let old = |record: &DocumentRecord| record.deleted_ms > 0 && record.deleted_ms < before_ms;
+            expired.extend(record.filter(old).map(|_| id));
+            ControlFlow::Continue(())
+        })?;
+        if expired.is_empty() { Ok(()) } else { self.purge(&expired) }
+    }
+
     /// Visits documents behind `after` with their records, if those are whole.
     pub(super) fn records(
         &self,

@@ -78,6 +78,8 @@ struct Slot {
     state: Mutex<State>,
     /// Bytes that the shelf had when it was last looked at whether copying it is worth while.
     looked_at: AtomicU64,
+    /// When its old tombstones were last taken away.
+    purged: Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
@@ -231,6 +233,22 @@ impl Shelves {
         self.write(self.index(id), |shelf| shelf.purge(std::slice::from_ref(id)))
     }
 
+    /// Takes tombstones of open shelves away that are older than this, in ms since 1970; of each shelf once an hour.
+    pub fn purge_expired(&self, before_ms: u64) {
+        for slot in &self.slots {
+            // Not under the slot's lock: whoever writes may be waiting for it.
+            let Some(shelf) = slot.open_shelf() else { continue };
+            let mut purged = slot.purged.lock().unwrap_or_else(PoisonError::into_inner);
+            if purged.is_some_and(|purged| purged.elapsed() < PURGE) {
+                continue;
+            }
+            *purged = Some(Instant::now());
+            if let Err(error) = shelf.purge_expired(before_ms) {
+                tracing::warn!(%error, "old tombstones could not be taken away; they stand on");
+            }
+        }
+    }
+
     /// Deleted documents and when they were deleted, in ms since 1970.
     ///
     /// # Errors
@@ -313,7 +331,7 @@ impl Shelves {
         let index = usize::from(index);
         let folder = self.path(index);
         let slot = self.slots.get(index).ok_or(ShelfError::Closed)?;
-        if !forced && !slot.is_open() {
+        if !forced && slot.open_shelf().is_none() {
             return Ok(None);
         }
         let before = reclaim::size(&folder);
@@ -488,8 +506,11 @@ fn alone(mut shelf: Arc<OpenShelf>) -> Result<OpenShelf, Arc<OpenShelf>> {
 }
 
 impl Slot {
-    fn is_open(&self) -> bool {
-        matches!(&*self.lock(), State::Open { .. })
+    fn open_shelf(&self) -> Option<Arc<OpenShelf>> {
+        match &*self.lock() {
+            State::Open { shelf, .. } => Some(Arc::clone(shelf)),
+            _ => None,
+        }
     }
 
     /// Whether the shelf has grown to this size by a quarter since it was last looked at.
@@ -503,6 +524,8 @@ impl Slot {
     }
 }
 
+/// How often old tombstones of a shelf are looked for.
+const PURGE: Duration = Duration::from_secs(3600);
 /// How long the swap of a shelf waits for those who read it.
 const READERS_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a shelf that did not open is not tried again.

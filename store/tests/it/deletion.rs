@@ -86,3 +86,20 @@ fn a_deletion_with_a_receipt_survives_a_kill(engine: Engine) {
     store.flush().unwrap();
     assert!(matches!(store.document(&id), Err(StoreError::Deleted { .. })));
 }
+
+#[test]
+fn a_tombstone_goes_when_it_stood_long_enough() {
+    let folder = tempfile::tempdir().unwrap();
+    let id = DocumentId::yjs("gone").unwrap();
+    let store = open(folder.path(), Engine::Sled);
+    append(&store.document(&id).unwrap(), 0).unwrap();
+    store.remove(&id).unwrap();
+    drop(store);
+    let config = StoreConfig { tombstone_ms: 0, shelf_idle_ms: 20, ..StoreConfig::new(folder.path()) };
+    let store = Store::open(config, ThreadWorker::start().unwrap()).unwrap();
+    while store.document(&id).is_err() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert_eq!(store.tombstones().unwrap(), []);
+    assert_eq!(store.document(&id).unwrap().read().unwrap().tail.len(), 0);
+}
