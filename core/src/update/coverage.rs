@@ -20,9 +20,18 @@ impl Coverage {
     /// Adds what `update` inserts and deletes; returns whether anything of it was new.
     pub fn add(&mut self, update: &Update) -> bool {
         let mut new = false;
-        for (client, start, end) in update.blocks() {
+        let mut insert = |(client, start, end)| {
             new |= self.inserted.entry(client).or_default().insert(start, end);
+        };
+        // Structs of one client mostly touch each other: a whole document is a handful of ranges.
+        let mut run: Option<(u64, u64, u64)> = None;
+        for block in update.blocks() {
+            match &mut run {
+                Some((client, _, end)) if (*client, *end) == (block.0, block.1) => *end = block.2,
+                _ => run.replace(block).into_iter().for_each(&mut insert),
+            }
         }
+        run.into_iter().for_each(&mut insert);
         for (client, clock, len) in update.deletes() {
             new |= self.deleted.entry(client).or_default().insert(clock, clock + len);
         }
