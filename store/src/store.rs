@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tombolo_core::id::{DocumentId, ReplicaId};
+use tombolo_core::id::{DocumentId, Identity, ReplicaId};
 
 use crate::compact::Compactor;
 use crate::config::StoreConfig;
@@ -50,6 +50,7 @@ pub struct StoreMetrics {
 /// What the threads and handles of a store share.
 pub(crate) struct Inner {
     pub(crate) replica: ReplicaId,
+    identity: Identity,
     pub(crate) journal: Journal,
     pub(crate) shelves: Shelves,
     pub(crate) takeover: Takeover,
@@ -120,14 +121,15 @@ impl Store {
     pub fn open(config: StoreConfig, worker: Arc<dyn Worker>) -> Result<Self, OpenError> {
         let lock = identity::lock(&config.path)?;
         let space = Space::open(&config);
-        let replica = identity::replica(&config.path)?;
+        let identity = identity::open(&config.path)?;
         let not_writable = |source| OpenError::NotWritable { path: config.path.clone(), source };
         let disk = FileDisk::open(&config.path.join("journal")).map_err(not_writable)?;
         let shelves = Shelves::open(&config.path.join("shelf"), config.shelf_count, config.engine)?;
         let settings = JournalConfig { segment_bytes: config.segment_bytes };
         let (journal, replay) = Journal::open(Arc::new(disk), settings)?;
         let inner = Arc::new(Inner {
-            replica,
+            replica: identity.replica,
+            identity,
             journal,
             shelves,
             takeover: Takeover::default(),
@@ -144,10 +146,16 @@ impl Store {
         Ok(Self { life: Arc::new(life) })
     }
 
-    /// This installation's name; stays the same for the life of the folder.
+    /// What operations are named after; stays the same until the folder is copied, restored or reset.
     #[must_use]
     pub fn replica(&self) -> ReplicaId {
         self.life.inner.replica
+    }
+
+    /// Who this store is, and who it was before it was copied or restored.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.life.inner.identity
     }
 
     /// Opens a document; one that has no operations yet is opened too. Blocking.

@@ -1,7 +1,9 @@
-//! Names: of documents, of replicas, of what a replica appended.
+//! Names: of documents, of replicas and their lives, of what a replica appended.
 
 mod document;
+mod incarnation;
 mod replica;
 
 pub use document::{DocumentId, Format, InvalidName};
+pub use incarnation::{Continuity, FORMER_MAX, Identity, Incarnation, Seen, compare};
 pub use replica::{OperationId, ReplicaId, Seq};

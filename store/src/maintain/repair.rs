@@ -74,6 +74,7 @@ pub fn repair(folder: &Path, to: &Path, progress: &mut dyn FnMut(Progress)) -> R
         repair.take(&copy, rescued, operations)?;
     }
     copy.close()?;
+    identity::carry_over(folder, to)?;
     Ok(repair)
 }
 

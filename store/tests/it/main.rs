@@ -29,6 +29,8 @@ mod footprint; // bytes on the disk for a byte of a document
 #[cfg(test)]
 mod golden; // folders that earlier versions wrote
 #[cfg(test)]
+mod incarnation; // copies, moves, restores, resets
+#[cfg(test)]
 mod kill; // SIGKILL at random instants, on the real disk and the real engines
 #[cfg(test)]
 mod life; // opening, appending, folding, forgetting

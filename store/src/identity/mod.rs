@@ -1,0 +1,156 @@
+//! Who this store is, and that it is open once: the lock file, the file that names the replica, and its witness.
+//!
+//! A store that was copied, restored or reset has a new incarnation, and writes under a new replica id: two copies
+//! that both named operations after the old one would give one name to two things. What it was before it says, so
+//! that peers can tell that it went backwards.
+
+mod file; // the bytes of the replica file
+mod witness; // a file that cannot be copied
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+
+use rustix::fs::{FlockOperation, flock};
+use tombolo_core::id::{Identity, Incarnation, ReplicaId};
+
+use self::file::Stored;
+use self::witness::Witness;
+use crate::error::OpenError;
+
+/// Held for as long as the store is open.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+/// Makes the folder and takes its lock.
+pub(crate) fn lock(folder: &Path) -> Result<Lock, OpenError> {
+    let not_writable = |source| OpenError::NotWritable { path: folder.to_owned(), source };
+    std::fs::create_dir_all(folder).and_then(|()| sync_parent(folder)).map_err(not_writable)?;
+    let path = folder.join("lock");
+    let file =
+        OpenOptions::new().create(true).write(true).truncate(false).open(path).map_err(not_writable)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Lock { _file: file }),
+        Err(error) if error == rustix::io::Errno::WOULDBLOCK => {
+            Err(OpenError::Locked { path: folder.to_owned() })
+        }
+        Err(error) => Err(not_writable(error.into())),
+    }
+}
+
+/// A new folder must be found again after a power cut.
+fn sync_parent(folder: &Path) -> io::Result<()> {
+    let whole = std::path::absolute(folder)?;
+    whole.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+}
+
+/// Who the store in this folder is; gives it a name if it has none, and a new one if it is not where it was. Written
+/// durably before anything is named after it.
+pub(crate) fn open(folder: &Path) -> Result<Identity, OpenError> {
+    let not_writable = |source| OpenError::NotWritable { path: folder.to_owned(), source };
+    let identity = match read(folder)? {
+        None => born().map_err(not_writable)?,
+        // It cannot be told whether it was copied; from now on it can.
+        Some(Stored::Named(replica)) => Identity { replica, ..born().map_err(not_writable)? },
+        Some(Stored::Witnessed(identity, witness)) if witness.stands(folder) => identity,
+        Some(Stored::Witnessed(mut identity, _)) => {
+            let before = (identity.replica, identity.incarnation);
+            identity.former.push(before);
+            let now = Identity { former: identity.former, ..born().map_err(not_writable)? };
+            tracing::warn!(
+                before = %before.0, now = %now.replica,
+                "this data folder is a copy or was restored: it goes on under a new replica id"
+            );
+            now
+        }
+    };
+    let witness = Witness::make(folder).map_err(not_writable)?;
+    write(folder, &file::encode(&identity, &witness)).map_err(not_writable)?;
+    witness.remove_others(folder).map_err(not_writable)?;
+    Ok(identity)
+}
+
+/// Whether the file that names the replica is whole; a folder that was never used has none.
+pub(crate) fn check(folder: &Path) -> Result<(), OpenError> {
+    read(folder).map(|_| ())
+}
+
+/// Lets a copy know whose copy it is; one that cannot be told starts anew.
+pub(crate) fn carry_over(from: &Path, to: &Path) -> io::Result<()> {
+    match std::fs::read(from.join("replica")) {
+        // Without its witness, so it will be seen that it is a copy.
+        Ok(bytes) if matches!(file::decode(&bytes), Some(Stored::Witnessed(..))) => write(to, &bytes),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn read(folder: &Path) -> Result<Option<Stored>, OpenError> {
+    let path = folder.join("replica");
+    match std::fs::read(&path) {
+        Ok(bytes) => file::decode(&bytes).map(Some).ok_or(OpenError::Identity { path }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(OpenError::NotWritable { path: folder.to_owned(), source }),
+    }
+}
+
+fn born() -> io::Result<Identity> {
+    let mut random = [[0; 16]; 2];
+    for bytes in &mut random {
+        getrandom::fill(bytes).map_err(|error| io::Error::other(error.to_string()))?;
+    }
+    let [replica, incarnation] = random;
+    Ok(Identity { replica: ReplicaId(replica), incarnation: Incarnation(incarnation), former: Vec::new() })
+}
+
+fn write(folder: &Path, bytes: &[u8]) -> io::Result<()> {
+    let draft = folder.join("replica.new");
+    let mut file = File::create(&draft)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&draft, folder.join("replica"))?;
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_stays_and_damage_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let identity = open(folder.path()).unwrap();
+        for _ in 0..3 {
+            assert_eq!(open(folder.path()).unwrap(), identity);
+        }
+        let files = std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(files, 2, "the replica and one witness");
+        let path = folder.path().join("replica");
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[10] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        assert!(matches!(open(folder.path()), Err(OpenError::Identity { .. })));
+        assert!(matches!(check(folder.path()), Err(OpenError::Identity { .. })));
+    }
+
+    /// A power cut between the new witness and the file that names it.
+    #[test]
+    fn a_witness_that_nobody_names_is_no_alarm() {
+        let folder = tempfile::tempdir().unwrap();
+        let identity = open(folder.path()).unwrap();
+        Witness::make(folder.path()).unwrap();
+        assert_eq!(open(folder.path()).unwrap(), identity);
+    }
+
+    #[test]
+    fn a_second_lock_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = lock(folder.path()).unwrap();
+        assert!(matches!(lock(folder.path()), Err(OpenError::Locked { .. })));
+        drop(held);
+        lock(folder.path()).unwrap();
+    }
+}
