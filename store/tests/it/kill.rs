@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tombolo_core::id::DocumentId;
@@ -51,12 +51,12 @@ fn no_kill_loses_what_had_a_receipt(engine: Engine) {
     assert!(total > 10 * rounds, "only {total} receipts in {rounds} rounds");
 }
 
-fn name(document: u64) -> DocumentId {
+pub fn name(document: u64) -> DocumentId {
     DocumentId::yjs(&format!("document {document}")).unwrap()
 }
 
 /// Small segments and quick takeover, so that a kill meets every part of the store at work.
-fn open(folder: &Path, engine: Engine) -> Store {
+pub fn open(folder: &Path, engine: Engine) -> Store {
     let config = StoreConfig {
         engine: Some(engine),
         takeover_ms: 3,
@@ -67,23 +67,30 @@ fn open(folder: &Path, engine: Engine) -> Store {
     Store::open(config, ThreadWorker::start().unwrap()).unwrap()
 }
 
-/// Runs a writer, kills it some time after its first receipt, and notes the receipts that it told of.
-fn write_and_kill(folder: &Path, engine: Engine, receipts: &mut BTreeMap<u64, u64>) {
-    let mut writer = Command::new(std::env::current_exe().unwrap())
+/// A process that writes to this folder and prints its receipts until it is killed.
+pub fn writer(folder: &Path, engine: Engine) -> Child {
+    Command::new(std::env::current_exe().unwrap())
         .args([&format!("kill::no_kill_loses_what_had_a_receipt::{engine}"), "--exact", "--nocapture"])
         .env(FOLDER, folder)
         .stdout(Stdio::piped())
         .spawn()
-        .unwrap();
+        .unwrap()
+}
+
+/// The document and clock of a line that a writer printed, if it is a receipt; the harness prints lines of its own.
+pub fn receipt(line: &str) -> Option<(u64, u64)> {
+    let (document, clock) = line.strip_prefix("receipt ")?.split_once(' ')?;
+    Some((document.parse().unwrap(), clock.parse().unwrap()))
+}
+
+/// Runs a writer, kills it some time after its first receipt, and notes the receipts that it told of.
+fn write_and_kill(folder: &Path, engine: Engine, receipts: &mut BTreeMap<u64, u64>) {
+    let mut writer = writer(folder, engine);
     let mut lines = BufReader::new(writer.stdout.take().unwrap()).lines().map_while(Result::ok);
     let mut note = |line: &str| {
-        // The harness prints lines of its own.
-        let Some((document, clock)) = line.strip_prefix("receipt ").and_then(|rest| rest.split_once(' '))
-        else {
-            return false;
-        };
-        let known = receipts.entry(document.parse().unwrap()).or_default();
-        *known = (*known).max(clock.parse().unwrap());
+        let Some((document, clock)) = receipt(line) else { return false };
+        let known = receipts.entry(document).or_default();
+        *known = (*known).max(clock);
         true
     };
     while !note(&lines.next().expect("the writer ended by itself")) {}
@@ -101,7 +108,7 @@ fn write_and_kill(folder: &Path, engine: Engine, receipts: &mut BTreeMap<u64, u6
 }
 
 /// Any instant will do, and a different one each time.
-fn random(below: u64) -> u64 {
+pub fn random(below: u64) -> u64 {
     let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos();
     u64::from(nanos).wrapping_mul(0x9e37_79b9_7f4a_7c15) % below
 }

@@ -37,6 +37,8 @@ mod life; // opening, appending, folding, forgetting
 #[cfg(test)]
 mod mount; // small real file systems
 #[cfg(test)]
+mod power; // power cuts on a real file system
+#[cfg(test)]
 mod space; // a disk that fills up
 #[cfg(test)]
 mod typist; // updates of a client that types

@@ -40,6 +40,11 @@ impl Mounted {
         None
     }
 
+    /// The file that is its device.
+    pub fn image(&self) -> PathBuf {
+        self.folder.path().join("image")
+    }
+
     /// Where it is mounted.
     pub fn path(&self) -> PathBuf {
         self.folder.path().join("disk")
