@@ -53,6 +53,7 @@ const QUICK: Scale = Scale { open_bytes: 50_000_000, documents: 1_000, turns: 10
 const TRIAL: Scale = Scale { open_bytes: 500_000, documents: 10, turns: 2, churn_rounds: 1 };
 
 fn main() {
+    open::fill_if_told();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let flag = |name: &str| arguments.iter().any(|argument| argument == name);
     if flag("--list") {

@@ -1,36 +1,69 @@
 //! A large database, until its first row is read.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tombolo_benches::Spread;
 
 use super::noise::Noise;
-use super::rows::{CONTESTANTS, Change, Open, disk_bytes};
+use super::rows::{CONTESTANTS, Change, Open, Rows, disk_bytes};
 use super::{Scale, cold, folder};
 
 const VALUE_BYTES: usize = 4096;
 const COMMIT_ROWS: u64 = 256;
 const TIMES: usize = 5;
+/// Set in the process that fills a map and is killed: the contestant, how many rows, and the folder.
+const FILL: &str = "TOMBOLO_BENCH_FILL";
 
 pub(crate) fn run(scale: Scale) {
     let count = scale.open_bytes / VALUE_BYTES as u64;
     for (name, open) in CONTESTANTS {
-        let (folder, killed) = (folder(), folder());
-        let (place, left) = (folder.path().join("rows"), killed.path().join("rows"));
+        let folder = folder();
+        let place = folder.path().join("rows");
         fs::create_dir_all(&place).expect("the folder is writable");
-        fill(open, &place, &left, count);
+        fill_and_kill(name, &place, count);
         let bytes = disk_bytes(&place);
-        let after_kill = first_row(open, &left, count);
+        let killed = first_row(open, &place, count);
         let clean: Vec<_> = (0..TIMES).map(|_| first_row(open, &place, count)).collect();
         println!(
             "engines open {} MB: {name} {:.0} ms closed cleanly, {:.0} ms after a kill, {:.0} MB on the disk",
             scale.open_bytes / 1_000_000,
             Spread::of_times(&clean).median * 1e3,
-            after_kill.as_secs_f64() * 1e3,
+            killed.as_secs_f64() * 1e3,
             bytes as f64 / 1e6,
         );
+    }
+}
+
+/// Has another process fill a map, and kills it when all of it is durable.
+fn fill_and_kill(name: &str, place: &Path, count: u64) {
+    let mut writer = Command::new(std::env::current_exe().expect("it runs"))
+        .env(FILL, format!("{name} {count} {}", place.display()))
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let mut line = String::new();
+    let output = writer.stdout.take().expect("it is piped");
+    BufReader::new(output).read_line(&mut line).expect("it speaks");
+    assert_eq!(line.trim(), "filled");
+    writer.kill().expect("it is ours");
+    writer.wait().expect("it is ours");
+}
+
+/// Does what a process is to do that [`fill_and_kill`] started, and waits to be killed; returns in any other.
+pub(crate) fn fill_if_told() {
+    let Ok(told) = std::env::var(FILL) else { return };
+    let mut words = told.splitn(3, ' ');
+    let mut word = || words.next().expect("three words");
+    let (name, count, place) = (word(), word().parse().expect("a number"), word());
+    let (_, open) = CONTESTANTS.iter().find(|(known, _)| *known == name).expect("a contestant");
+    let _rows = fill(*open, Path::new(place), count);
+    println!("filled");
+    loop {
+        std::thread::park();
     }
 }
 
@@ -39,8 +72,7 @@ fn key(number: u64) -> Vec<u8> {
     [&number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()[..], &[0; 16]].concat()
 }
 
-/// Fills a map and closes it; `left` is how a kill would have left it.
-fn fill(open: Open, place: &Path, left: &Path, count: u64) {
+fn fill(open: Open, place: &Path, count: u64) -> Box<dyn Rows> {
     let mut noise = Noise(1);
     let mut rows = open(place);
     let numbers: Vec<u64> = (0..count).collect();
@@ -48,21 +80,7 @@ fn fill(open: Open, place: &Path, left: &Path, count: u64) {
         let row = |number: &u64| -> Change { (key(*number), Some(noise.bytes(VALUE_BYTES))) };
         rows.commit(&numbers.iter().map(row).collect::<Vec<_>>());
     }
-    copy(place, left);
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("the folder is writable");
-    for entry in fs::read_dir(from).expect("the folder is there") {
-        let entry = entry.expect("the folder is there");
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else if let Err(error) = fs::copy(entry.path(), target) {
-            // Threads of an engine may remove a file meanwhile.
-            assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{error}");
-        }
-    }
+    rows
 }
 
 fn first_row(open: Open, place: &Path, count: u64) -> Duration {

@@ -30,6 +30,7 @@ mod seal; // what the files of a closed shelf were
 mod shelves; // many shelves by hash of the name
 mod sled; // sled 0.34.7: flush + fdatasync
 mod snapshot; // a folded state in small rows
+mod stored; // one document as it is handed in and out
 mod tail; // operations since the snapshot
 #[cfg(test)]
 mod tests;
@@ -46,7 +47,8 @@ pub(crate) use inspect::words;
 pub use inspect::{Fault, Inspection};
 pub use quarantine::SetAside;
 pub use salvage::Rescued;
-pub use shelves::{Contents, Shelves, Stored, Stuck};
+pub use shelves::{Shelves, Stuck};
+pub use stored::{Contents, Stored};
 
 /// The ordered maps of a shelf. Separate, because small and large values in one rewrite each other
 /// (HAZARDS sled-3). The tag is part of each row's checksum.

@@ -12,7 +12,7 @@ use super::document::{DocumentRecord, place};
 use super::layout::Layout;
 use super::quarantine::{self, SetAside};
 use super::rows::Rows;
-use super::shelves::Stored;
+use super::stored::Stored;
 use super::{Change, ShelfError, Tree, census, open, seal, snapshot, tail};
 
 /// An open shelf.

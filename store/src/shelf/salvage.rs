@@ -18,7 +18,7 @@ use super::document::{DocumentRecord, Prefix, place};
 use super::open_shelf::OpenShelf;
 use super::quarantine::{self, SetAside};
 use super::row::{self, Mark, Row};
-use super::shelves::Stored;
+use super::stored::Stored;
 use super::{Tree, VALUE_BYTES_MAX, snapshot, tail};
 
 /// Bytes of a file that are looked at together.

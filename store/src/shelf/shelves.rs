@@ -1,5 +1,5 @@
-//! Many small shelves by hash of the document's name, opened on first use and closed when idle: one sled's
-//! open time and memory grow with what it holds.
+//! Many small shelves by hash of the document's name, opened on first use and closed when idle: one
+//! database's open time and memory grow with what it holds.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use tombolo_core::id::{DocumentId, ReplicaId, Seq};
 use tombolo_core::operation::Operation;
 
@@ -20,42 +19,8 @@ use super::inspect::Inspection;
 use super::layout::{self, Layout};
 use super::open_shelf::OpenShelf;
 use super::quarantine::SetAside;
+use super::stored::Stored;
 use super::{ShelfError, open, reclaim, seal};
-
-/// Everything stored of a document: the snapshot and the payloads behind it, in order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Contents {
-    /// The folded state; none until the first fold.
-    pub snapshot: Option<Bytes>,
-    /// Payloads since.
-    pub tail: Vec<Bytes>,
-}
-
-/// A document with its operations by name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stored {
-    /// What is known of it.
-    pub record: DocumentRecord,
-    /// The folded state; none until the first fold.
-    pub snapshot: Option<Bytes>,
-    /// Operations since.
-    pub tail: Vec<Operation>,
-}
-
-impl Stored {
-    /// Deletes it; what is known of it stays.
-    pub(crate) fn delete(&mut self, at_ms: u64) {
-        self.record.delete(at_ms);
-        (self.snapshot, self.tail) = (None, Vec::new());
-    }
-
-    /// Its content without names.
-    #[must_use]
-    pub fn into_contents(self) -> Contents {
-        let tail = self.tail.into_iter().map(|operation| operation.payload).collect();
-        Contents { snapshot: self.snapshot, tail }
-    }
-}
 
 /// Documents that cannot take operations, and why.
 pub type Stuck = BTreeMap<DocumentId, ShelfError>;
