@@ -5,6 +5,8 @@
 //! The binary `tombolo` is a thin shell around [`cli`].
 
 #[cfg(feature = "server")]
+pub mod admin;
+#[cfg(feature = "server")]
 pub mod archive;
 #[cfg(feature = "server")]
 pub mod cli;

@@ -23,3 +23,4 @@ pub use config::{AcknowledgeWithoutArchive, RelayConfig};
 pub use error::StartError;
 pub use http::{Body, Routes, text_response};
 pub use listener::{Parts, Relay};
+pub use room::Guests;

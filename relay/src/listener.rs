@@ -14,7 +14,7 @@ use crate::error::StartError;
 use crate::http::{self, Routes};
 use crate::member::Archive;
 use crate::metrics::Metrics;
-use crate::room::{Gossip, Rooms};
+use crate::room::{Gossip, Guests, Rooms};
 use crate::shutdown::Stop;
 
 /// What every connection of a relay shares.
@@ -81,6 +81,12 @@ impl Relay {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The way into its rooms for those in this process.
+    #[must_use]
+    pub fn guests(&self) -> Guests {
+        Guests::of(&self.shared.rooms)
     }
 
     /// Stops accepting, closes every connection with 1012 and waits until they are gone, at most `wait`.

@@ -141,6 +141,12 @@ impl Entry {
         self.lock().stuck.get_or_insert(reason);
     }
 
+    /// What the shelf may lack, in order, and whether it need not know the document yet.
+    pub(crate) fn pending(&self, replica: ReplicaId) -> (VecDeque<Operation>, bool) {
+        let known = self.lock();
+        (known.pending.clone(), known.starts_anew(replica))
+    }
+
     pub(crate) fn has_pending(&self) -> bool {
         !self.lock().pending.is_empty()
     }

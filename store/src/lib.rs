@@ -10,6 +10,7 @@
 mod compact;
 mod config;
 mod delete;
+mod describe;
 pub mod disk;
 mod document;
 mod error;
@@ -25,6 +26,7 @@ mod takeover;
 pub mod worker;
 
 pub use config::StoreConfig;
+pub use describe::Description;
 pub use document::{Document, Done};
 pub use error::{AppendError, OpenError, StoreError};
 pub use shelf::{Contents, DocumentRecord, Engine, Release, SetAside};

@@ -94,7 +94,7 @@ impl Inner {
         }
     }
 
-    fn entries(&self) -> MutexGuard<'_, HashMap<DocumentId, Arc<Entry>>> {
+    pub(crate) fn entries(&self) -> MutexGuard<'_, HashMap<DocumentId, Arc<Entry>>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

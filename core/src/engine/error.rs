@@ -20,6 +20,12 @@ pub enum EngineError {
         /// What does not agree.
         reason: String,
     },
+    /// What is there has no such form, or is too large or too deep for it. Nothing is wrong with the document.
+    #[error("{reason}")]
+    Unfit {
+        /// Why not.
+        reason: String,
+    },
     /// The peer never joined the session, or has left.
     #[error("peer {peer} has not joined the session")]
     UnknownPeer {
@@ -31,6 +37,10 @@ pub enum EngineError {
 impl EngineError {
     pub(super) fn malformed(reason: impl std::fmt::Display) -> Self {
         Self::Malformed { reason: reason.to_string() }
+    }
+
+    pub(super) fn unfit(reason: impl std::fmt::Display) -> Self {
+        Self::Unfit { reason: reason.to_string() }
     }
 
     pub(super) fn diverged(reason: impl std::fmt::Display) -> Self {

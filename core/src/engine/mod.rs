@@ -11,7 +11,11 @@
 
 pub mod automerge;
 mod error;
+mod json; // a bounded writer
+pub mod view; // documents as JSON and text, and back
 pub mod yjs;
 mod yjs_canonical;
+mod yjs_make;
+mod yjs_view;
 
 pub use error::EngineError;

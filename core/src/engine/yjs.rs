@@ -108,13 +108,24 @@ impl Encoded {
     }
 }
 
-/// A document with nothing pending. Has no `Drop` on purpose: see the module.
-struct Hydrated {
-    doc: ManuallyDrop<Doc>,
+/// A document in memory. Has no `Drop` on purpose: see the module.
+pub(super) struct Hydrated {
+    pub(super) doc: ManuallyDrop<Doc>,
 }
 
 impl Hydrated {
     fn new(parts: &[Bytes]) -> Result<Self, EngineError> {
+        match Self::as_far_as_possible(parts)? {
+            (document, false) => Ok(document),
+            (document, true) => {
+                document.close();
+                Err(EngineError::Pending)
+            }
+        }
+    }
+
+    /// The document, and whether an edit in the parts waits for one that they lack.
+    pub(super) fn as_far_as_possible(parts: &[Bytes]) -> Result<(Self, bool), EngineError> {
         // All decoded before the transaction opens, so that a bad part costs no leak.
         let updates = decoded(parts)?;
         let options = Options {
@@ -149,15 +160,10 @@ impl Hydrated {
             drop(ManuallyDrop::into_inner(txn));
             pending
         };
-        let document = Self { doc };
-        if pending {
-            document.close();
-            return Err(EngineError::Pending);
-        }
-        Ok(document)
+        Ok((Self { doc }, pending))
     }
 
-    fn close(self) {
+    pub(super) fn close(self) {
         drop(ManuallyDrop::into_inner(self.doc));
     }
 }

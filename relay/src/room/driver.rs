@@ -15,6 +15,7 @@ use tombolo_core::room::{Answer, Effect, MemberId, Room, StoreRefused, Ticket, V
 use tombolo_core::time::Millis;
 
 use super::farewell::{self, Ends};
+use super::guest::Verdict;
 use super::registry::Rooms;
 use super::shared_frame::{Framing, Seat, SharedFrame};
 use crate::connection::frame;
@@ -24,11 +25,23 @@ use crate::member::{ArchiveSeat, RoomPort};
 struct Inner {
     machine: Room,
     seats: BTreeMap<MemberId, Seat>,
+    /// Members without a connection, who hear one thing.
+    guests: BTreeMap<MemberId, Verdict>,
     /// Questions at the archive.
     reads: BTreeMap<MemberId, Vec<Awaited>>,
     archive: Option<Box<dyn ArchiveSeat>>,
     timer: Option<Millis>,
     gone: bool,
+}
+
+impl Inner {
+    /// Tells a guest what became of its update, if it is one.
+    fn hear(&mut self, guest: MemberId, verdict: Result<(), StoreRefused>) {
+        if let Some(waiting) = self.guests.remove(&guest) {
+            // It may have stopped waiting.
+            let _ = waiting.send(verdict);
+        }
+    }
 }
 
 /// One room.
@@ -65,6 +78,7 @@ impl Drop for Seated {
             let mut inner = self.room.lock();
             // Its open questions stay: whoever leaves does not take back the work that they are.
             inner.seats.remove(&self.id);
+            inner.guests.remove(&self.id);
         }
         self.room.drive(|machine| machine.leave(now, self.id));
         self.room.vanish_if_empty();
@@ -73,8 +87,8 @@ impl Drop for Seated {
 
 impl RoomDriver {
     pub(super) fn new(document: DocumentId, rooms: Weak<Rooms>, machine: Room) -> Self {
-        let (seats, reads) = (BTreeMap::new(), BTreeMap::new());
-        let inner = Inner { machine, seats, reads, archive: None, timer: None, gone: false };
+        let (seats, guests, reads) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let inner = Inner { machine, seats, guests, reads, archive: None, timer: None, gone: false };
         Self { document, rooms, inner: Mutex::new(inner) }
     }
 
@@ -92,6 +106,18 @@ impl RoomDriver {
         drop(inner);
         self.drive(|machine| machine.join(id, counts));
         Some(Seated { room: Arc::clone(self), id })
+    }
+
+    /// As [`RoomDriver::sit_down`], for somebody without a connection.
+    pub(super) fn welcome(self: &Arc<Self>, id: MemberId, verdict: Verdict) -> Result<Seated, Verdict> {
+        let mut inner = self.lock();
+        if inner.gone {
+            return Err(verdict);
+        }
+        inner.guests.insert(id, verdict);
+        drop(inner);
+        self.drive(|machine| machine.join(id, true));
+        Ok(Seated { room: Arc::clone(self), id })
     }
 
     fn now(&self) -> Millis {
@@ -144,6 +170,9 @@ impl RoomDriver {
                         self.forward(*id, seat, frame);
                     }
                 }
+                Effect::Acknowledge { to, applied: true } if inner.guests.contains_key(&to) => {
+                    inner.hear(to, Ok(()));
+                }
                 Effect::Acknowledge { to, applied } => {
                     if let Some(Seat { queue, framing: Framing::Addressed(address) }) = inner.seats.get(&to) {
                         metrics.acknowledgements.inc_by(u64::from(applied));
@@ -162,6 +191,7 @@ impl RoomDriver {
                     }
                 }
                 Effect::Close { member, reason } => {
+                    inner.hear(member, Err(reason));
                     if let Some(seat) = inner.seats.get(&member) {
                         metrics.refuse(reason.reason());
                         if farewell::tell(seat, reason) == Ends::Seat {
@@ -207,7 +237,12 @@ impl RoomDriver {
     fn vanish_if_empty(self: &Arc<Self>) {
         let Some(rooms) = self.rooms.upgrade() else { return };
         let mut inner = self.lock();
-        if inner.seats.is_empty() && inner.reads.is_empty() && inner.machine.is_empty() && !inner.gone {
+        if inner.seats.is_empty()
+            && inner.guests.is_empty()
+            && inner.reads.is_empty()
+            && inner.machine.is_empty()
+            && !inner.gone
+        {
             inner.gone = true;
             let archive = inner.archive.take();
             drop(inner);

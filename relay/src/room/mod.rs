@@ -3,10 +3,12 @@
 mod driver;
 mod farewell;
 mod gossip;
+mod guest;
 mod registry;
 mod shared_frame;
 
 pub(crate) use driver::Seated;
 pub(crate) use gossip::{Gossip, Listener};
+pub use guest::Guests;
 pub(crate) use registry::Rooms;
 pub(crate) use shared_frame::{Framing, Seat};

@@ -10,6 +10,7 @@ use tombolo_core::room::{Acknowledgement, MemberId, Room};
 use tombolo_core::time::Millis;
 
 use super::driver::{Port, RoomDriver, Seated};
+use super::guest::Verdict;
 use super::shared_frame::Seat;
 use crate::member::Archive;
 use crate::metrics::Metrics;
@@ -42,13 +43,28 @@ impl Rooms {
 
     /// Takes a seat in the room of `document`; `counts` if the dialect counts acknowledgements.
     pub(crate) fn join(self: &Arc<Self>, document: &DocumentId, seat: &Seat, counts: bool) -> Seated {
-        let id = MemberId(self.next_member.fetch_add(1, Ordering::Relaxed));
+        let id = self.next_id();
         loop {
             let room = self.room(document);
             if let Some(seated) = room.sit_down(id, seat.clone(), counts) {
                 return seated;
             }
         }
+    }
+
+    /// Lets somebody in who has no connection.
+    pub(super) fn welcome(self: &Arc<Self>, document: &DocumentId, mut verdict: Verdict) -> Seated {
+        let id = self.next_id();
+        loop {
+            match self.room(document).welcome(id, verdict) {
+                Ok(seated) => return seated,
+                Err(back) => verdict = back,
+            }
+        }
+    }
+
+    fn next_id(&self) -> MemberId {
+        MemberId(self.next_member.fetch_add(1, Ordering::Relaxed))
     }
 
     pub(super) fn now(&self) -> Millis {

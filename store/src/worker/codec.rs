@@ -4,7 +4,8 @@
 //! because the far end may be dying.
 
 use bytes::Bytes;
-use tombolo_core::id::DocumentId;
+use tombolo_core::engine::view::Form;
+use tombolo_core::id::{DocumentId, Format};
 use tombolo_core::operation::Kind;
 use tombolo_core::wire::lib0::{Lib0Error, Reader, write_var_bytes, write_var_u64};
 
@@ -43,6 +44,16 @@ pub(super) fn encode_request(request: &Request) -> Vec<u8> {
             write_document(&mut out, document);
         }
         Request::SessionLeave { document, peer } => write_peer(&mut out, 5, document, *peer),
+        Request::View { format, form, root, parts } => {
+            out.extend_from_slice(&[20, format.tag(), *form as u8]);
+            write_root(&mut out, root.as_deref());
+            write_list(&mut out, parts);
+        }
+        Request::Make { format, form, root, content } => {
+            out.extend_from_slice(&[21, format.tag(), *form as u8]);
+            write_root(&mut out, root.as_deref());
+            write_var_bytes(&mut out, content);
+        }
     }
     out
 }
@@ -66,6 +77,18 @@ pub(super) fn decode_request(bytes: &Bytes) -> Result<Request, NoMessage> {
         },
         4 => Request::SessionGenerate { document: read_document(&mut reader)? },
         5 => Request::SessionLeave { document: read_document(&mut reader)?, peer: reader.var_u64()? },
+        20 => Request::View {
+            format: Format::from_tag(reader.u8()?).ok_or(NoMessage)?,
+            form: Form::from_tag(reader.u8()?).ok_or(NoMessage)?,
+            root: read_root(&mut reader)?,
+            parts: read_list(bytes, &mut reader)?,
+        },
+        21 => Request::Make {
+            format: Format::from_tag(reader.u8()?).ok_or(NoMessage)?,
+            form: Form::from_tag(reader.u8()?).ok_or(NoMessage)?,
+            root: read_root(&mut reader)?,
+            content: read_bytes(bytes, &mut reader)?,
+        },
         _ => return Err(NoMessage),
     };
     reader.end()?;
@@ -103,6 +126,10 @@ pub(super) fn encode_reply(reply: &Result<Reply, WorkerError>) -> Vec<u8> {
             write_var_bytes(&mut out, reason.as_bytes());
         }
         Err(WorkerError::NoSession) => out.push(8),
+        Ok(Reply::View(view)) => {
+            out.push(20);
+            write_var_bytes(&mut out, view);
+        }
     }
     out
 }
@@ -126,6 +153,7 @@ pub(super) fn decode_reply(bytes: &Bytes) -> Result<Result<Reply, WorkerError>, 
         6 => Err(WorkerError::Refused { reason: reader.var_str()?.to_owned() }),
         7 => Err(WorkerError::Died { reason: reader.var_str()?.to_owned() }),
         8 => Err(WorkerError::NoSession),
+        20 => Ok(Reply::View(read_bytes(bytes, &mut reader)?)),
         _ => return Err(NoMessage),
     };
     reader.end()?;
@@ -140,6 +168,17 @@ fn write_peer(out: &mut Vec<u8>, tag: u8, document: &DocumentId, peer: u64) {
     out.push(tag);
     write_document(out, document);
     write_var_u64(out, peer);
+}
+
+fn write_root(out: &mut Vec<u8>, root: Option<&str>) {
+    out.push(u8::from(root.is_some()));
+    if let Some(root) = root {
+        write_var_bytes(out, root.as_bytes());
+    }
+}
+
+fn read_root(reader: &mut Reader<'_>) -> Result<Option<String>, NoMessage> {
+    Ok(if read_bool(reader)? { Some(reader.var_str()?.to_owned()) } else { None })
 }
 
 fn write_list(out: &mut Vec<u8>, parts: &[Bytes]) {
@@ -190,6 +229,18 @@ mod tests {
         0..1 << 53
     }
 
+    fn format() -> impl Strategy<Value = Format> {
+        prop_oneof![Just(Format::Yjs), Just(Format::Automerge)]
+    }
+
+    fn form() -> impl Strategy<Value = Form> {
+        prop_oneof![Just(Form::Json), Just(Form::Text), Just(Form::UpdateV2), Just(Form::Heads)]
+    }
+
+    fn root() -> impl Strategy<Value = Option<String>> {
+        prop::option::of(".*")
+    }
+
     fn request() -> impl Strategy<Value = Request> {
         let parts = || prop::collection::vec(bytes(), 0..4);
         let kind = prop_oneof![Just(Kind::YjsUpdate), Just(Kind::AutomergeChanges)];
@@ -204,6 +255,18 @@ mod tests {
             }),
             document().prop_map(|document| Request::SessionGenerate { document }),
             (document(), peer()).prop_map(|(document, peer)| Request::SessionLeave { document, peer }),
+            (format(), form(), root(), parts()).prop_map(|(format, form, root, parts)| Request::View {
+                format,
+                form,
+                root,
+                parts
+            }),
+            (format(), form(), root(), bytes()).prop_map(|(format, form, root, content)| Request::Make {
+                format,
+                form,
+                root,
+                content
+            }),
         ]
     }
 
@@ -212,6 +275,7 @@ mod tests {
         prop_oneof![
             Just(Ok(Reply::Done)),
             bytes().prop_map(|bytes| Ok(Reply::Snapshot(bytes))),
+            bytes().prop_map(|bytes| Ok(Reply::View(bytes))),
             any::<bool>().prop_map(|empty| Ok(Reply::Opened { empty })),
             (bytes(), any::<bool>()).prop_map(|(changes, empty)| Ok(Reply::Received { changes, empty })),
             (messages, any::<bool>()).prop_map(|(messages, empty)| Ok(Reply::Generated { messages, empty })),
@@ -234,5 +298,17 @@ mod tests {
             let _ = decode_request(&bytes);
             let _ = decode_reply(&bytes);
         }
+    }
+
+    #[test]
+    fn golden_bytes_of_views() {
+        let part = Bytes::from_static(b"p");
+        let (format, form, root) = (Format::Yjs, Form::Text, Some("r".to_owned()));
+        let view = Request::View { format, form, root, parts: vec![part.clone()] };
+        assert_eq!(encode_request(&view), [20, 1, 1, 1, 1, b'r', 1, 1, b'p']);
+        let (format, form) = (Format::Automerge, Form::Json);
+        let make = Request::Make { format, form, root: None, content: part.clone() };
+        assert_eq!(encode_request(&make), [21, 2, 0, 0, 1, b'p']);
+        assert_eq!(encode_reply(&Ok(Reply::View(part))), [20, 1, b'p']);
     }
 }

@@ -1,8 +1,8 @@
 //! The merge worker in processes of their own, for servers: whatever an engine does there, the server lives.
 //!
-//! One process folds, the others hold sessions, each document in the one that its name hashes to. A process
-//! that dies, exhausts its memory or takes too long is ended, answered for with [`WorkerError::Died`], and
-//! replaced with the next request; sessions that it held for other documents answer
+//! One process folds, one shows documents, the others hold sessions, each document in the one that its name hashes
+//! to. A process that dies, exhausts its memory or takes too long is ended, answered for with
+//! [`WorkerError::Died`], and replaced with the next request; sessions that it held for other documents answer
 //! [`WorkerError::NoSession`] and are opened again by whoever needs them.
 
 use std::ffi::OsString;
@@ -36,6 +36,8 @@ pub struct ProcessConfig {
 #[derive(Debug)]
 pub struct ProcessWorker {
     compactor: Lane,
+    /// Apart, so that a view that takes long or dies holds up no fold.
+    views: Lane,
     sessions: Vec<Lane>,
 }
 
@@ -48,7 +50,7 @@ impl ProcessWorker {
         let config = Arc::new(config);
         let lane = || Lane::new(Arc::clone(&config));
         let sessions = (0..SESSION_LANES).map(|_| lane()).collect::<Result<_, _>>()?;
-        Ok(Arc::new(Self { compactor: lane()?, sessions }))
+        Ok(Arc::new(Self { compactor: lane()?, views: lane()?, sessions }))
     }
 }
 
@@ -56,6 +58,7 @@ impl Worker for ProcessWorker {
     fn call(&self, request: Request) -> Result<Reply, WorkerError> {
         let lane = match session_of(&request) {
             Some(document) => self.sessions.get(session_lane(document)),
+            None if matches!(request, Request::View { .. } | Request::Make { .. }) => Some(&self.views),
             None => Some(&self.compactor),
         };
         lane.ok_or(WorkerError::NoSession)?.call(&request)

@@ -1,7 +1,8 @@
 //! What a merge worker is asked and what it answers: ids and bytes, so that a pipe can carry it.
 
 use bytes::Bytes;
-use tombolo_core::id::DocumentId;
+use tombolo_core::engine::view::Form;
+use tombolo_core::id::{DocumentId, Format};
 use tombolo_core::operation::Kind;
 
 /// A question to the worker.
@@ -13,6 +14,28 @@ pub enum Request {
         kind: Kind,
         /// Snapshot and operations, in any order.
         parts: Vec<Bytes>,
+    },
+    /// Show a document in another form: [`Reply::View`].
+    View {
+        /// Which engine.
+        format: Format,
+        /// How.
+        form: Form,
+        /// Only this member of it.
+        root: Option<String>,
+        /// Snapshot and operations, in any order.
+        parts: Vec<Bytes>,
+    },
+    /// Make an operation of what somebody has in another form: [`Reply::View`].
+    Make {
+        /// Which engine.
+        format: Format,
+        /// What `content` is.
+        form: Form,
+        /// Where it goes.
+        root: Option<String>,
+        /// The document in that form.
+        content: Bytes,
     },
     /// Hydrate a document for syncing; nothing happens if it is open: [`Reply::Opened`].
     SessionOpen {
@@ -58,6 +81,8 @@ pub enum Reply {
     Done,
     /// The folded bytes, of the same kind as the parts.
     Snapshot(Bytes),
+    /// The document in the form asked for, or the operation made of one.
+    View(Bytes),
     /// The document is hydrated.
     Opened {
         /// Whether it has no change at all.

@@ -19,7 +19,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use bytes::Bytes;
 use tombolo_core::engine::automerge::{self, Session};
-use tombolo_core::engine::{EngineError, yjs};
+use tombolo_core::engine::{EngineError, view, yjs};
 use tombolo_core::id::{DocumentId, Format};
 use tombolo_core::operation::Kind;
 
@@ -84,7 +84,7 @@ fn run(inbox: &Receiver<Job>) {
 /// The document whose session a request is for, if it is for one.
 pub(super) fn session_of(request: &Request) -> Option<&DocumentId> {
     match request {
-        Request::Compact { .. } => None,
+        Request::Compact { .. } | Request::View { .. } | Request::Make { .. } => None,
         Request::SessionOpen { document, .. }
         | Request::SessionJoin { document, .. }
         | Request::SessionReceive { document, .. }
@@ -113,6 +113,16 @@ impl Shard {
                     }
                 };
                 guarded(|| compact(&parts))?.map(Reply::Snapshot).map_err(refused)
+            }
+            Request::View { format, form, root, parts } => {
+                guarded(|| view::view(format, form, root.as_deref(), &parts))?
+                    .map(Reply::View)
+                    .map_err(refused)
+            }
+            Request::Make { format, form, root, content } => {
+                guarded(|| view::make(format, form, root.as_deref(), &content))?
+                    .map(Reply::View)
+                    .map_err(refused)
             }
             Request::SessionOpen { document, parts } => self.open(document, &parts),
             Request::SessionJoin { document, peer } => self.with(document, |session| {

@@ -10,7 +10,9 @@ use self::chunk::{Chunks, load_document};
 use super::EngineError;
 
 mod chunk; // all chunks or none
+pub(super) mod make; // JSON and text as changes
 mod session; // one document, many peers
+pub(super) mod view; // JSON, text and heads of a document
 
 pub use session::{Received, Session};
 
