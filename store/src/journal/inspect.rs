@@ -13,6 +13,7 @@ use super::finding::{Finding, Found, Inspection};
 use super::handle::Journal;
 use super::record::{ALIGNMENT, Entry, Head, Mark, NoRecord, Place, Record, decode};
 use super::segment::{self, Chain, HEADER_LEN, Nonce, SegmentId};
+use super::torn;
 use super::walk::{self, Image};
 use crate::disk::Disk;
 
@@ -175,7 +176,7 @@ impl Inspector {
         proven: u64,
     ) -> bool {
         let gap = bytes.get(from..to).unwrap_or_default();
-        if from as u64 >= proven {
+        if from as u64 >= proven && torn::is_possible(bytes, from) {
             self.find(id, from as u64, Found::TornTail { bytes: gap.len() as u64 });
             return false;
         }

@@ -18,6 +18,7 @@ mod salvage; // what can still be read of a damaged one
 mod segment; // a preallocated file of records, chained by hash
 #[cfg(test)]
 mod tests;
+mod torn; // what a write that was cut off leaves
 mod walk; // records whatever lies between them
 mod writer; // batches into segments
 

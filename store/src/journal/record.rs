@@ -31,7 +31,7 @@ pub const PAYLOAD_BYTES_MAX: usize = 320 * 1024 * 1024;
 
 pub(super) const ALIGNMENT: usize = 8;
 const MARK: u8 = 0;
-const HEAD: usize = 56;
+pub(super) const HEAD: usize = 56;
 
 /// Where a record lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

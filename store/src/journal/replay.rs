@@ -16,6 +16,7 @@ use super::JournalConfig;
 use super::error::JournalError;
 use super::record::{ALIGNMENT, Entry, NoRecord, Place, decode};
 use super::segment::{self, Chain, HEADER_LEN, Nonce, SegmentId};
+use super::torn;
 use super::writer::{self, Last, Tail, Writer};
 use crate::disk::Disk;
 
@@ -158,7 +159,10 @@ fn scan(
             }
             Err(NoRecord::TooNew(version)) => return Err(JournalError::TooNew { segment: id, version }),
             Err(NoRecord::Blank) => break "nothing where a record was",
-            Err(NoRecord::Broken(found)) => break found,
+            Err(NoRecord::Broken(found)) if torn::is_possible(bytes, end) => break found,
+            Err(NoRecord::Broken(found)) => {
+                return Err(JournalError::Damaged { segment: id, offset: end as u64, found });
+            }
         }
     };
     for offset in (end..bytes.len()).step_by(ALIGNMENT).skip(1) {

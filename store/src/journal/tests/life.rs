@@ -197,7 +197,7 @@ fn a_payload_cannot_pretend_to_be_records() {
     let crafted = Operation { payload: payload.into(), ..operation(1, 0) };
     commit(&mut writer, &crafted);
     let file = disk.open(&SegmentId(1).file_name()).unwrap();
-    file.write_at(100, &[0xee; 4]).unwrap();
+    file.write_at(512, &[0; 512]).unwrap();
     let opened = replay::open(&disk, large).unwrap();
     assert!(opened.replay.operations.is_empty() && opened.replay.cut_bytes > 4_000_000);
 }
