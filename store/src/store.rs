@@ -304,14 +304,19 @@ impl Life {
         inner.compactor.close();
         inner.idle.close();
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut ended_well = true;
         for thread in threads {
             if thread.join().is_err() {
+                ended_well = false;
                 tracing::error!(
                     "a thread of the store panicked; the journal keeps what it had not taken over"
                 );
             }
         }
         inner.shelves.close()?;
+        if flushed.is_ok() && ended_well {
+            inner.journal.mark_taken();
+        }
         flushed
     }
 }

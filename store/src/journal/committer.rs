@@ -118,8 +118,8 @@ impl Shared {
         }
     }
 
-    /// The journal's thread.
-    pub(super) fn run(&self, mut writer: Writer) {
+    /// The journal's thread; gives back the writer, behind its last word.
+    pub(super) fn run(&self, mut writer: Writer) -> Writer {
         let _ended = Ended(self);
         let mut group = Group::default();
         let mut prepare_at = Instant::now();
@@ -132,7 +132,7 @@ impl Shared {
                 Next::Quiet => self.last_words(&mut writer, Writer::mark),
                 Next::End => {
                     self.last_words(&mut writer, Writer::close);
-                    return;
+                    return writer;
                 }
             }
         }
@@ -246,7 +246,7 @@ impl Shared {
         }
     }
 
-    fn last_words(&self, writer: &mut Writer, words: fn(&mut Writer) -> std::io::Result<()>) {
+    pub(super) fn last_words(&self, writer: &mut Writer, words: fn(&mut Writer) -> std::io::Result<()>) {
         if lock(&self.failed).is_none() {
             match words(writer) {
                 Ok(()) => *lock(&self.durable) = writer.durable(),

@@ -12,12 +12,15 @@ use super::committer::{Job, JournalStats, Receipt, Shared, cost, lock};
 use super::error::JournalError;
 use super::replay::{self, Replay};
 use super::segment::{self, SegmentId};
+use super::writer::Writer;
 use crate::disk::Disk;
 
 /// An open journal. Ends with [`Journal::close`] or when it is dropped.
 pub struct Journal {
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Mutex<Option<JoinHandle<Writer>>>,
+    /// What the thread left when it ended.
+    writer: Mutex<Option<Writer>>,
 }
 
 impl fmt::Debug for Journal {
@@ -37,7 +40,8 @@ impl Journal {
         let (committing, writer) = (Arc::clone(&shared), opened.writer);
         let thread =
             std::thread::Builder::new().name("journal".into()).spawn(move || committing.run(writer))?;
-        Ok((Self { shared, thread: Mutex::new(Some(thread)) }, opened.replay))
+        let journal = Self { shared, thread: Mutex::new(Some(thread)), writer: Mutex::default() };
+        Ok((journal, opened.replay))
     }
 
     /// Appends an operation behind all earlier ones. Never waits.
@@ -124,10 +128,19 @@ impl Journal {
     /// Makes everything appended before durable and ends the thread; later appends are refused.
     pub fn close(&self) {
         self.shared.close();
-        if let Some(thread) = lock(&self.thread).take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the journal's thread panicked; what it had not acknowledged may be lost");
+        let Some(thread) = lock(&self.thread).take() else { return };
+        match thread.join() {
+            Ok(writer) => *lock(&self.writer) = Some(writer),
+            Err(_) => {
+                tracing::error!("the journal's thread panicked; what it had not acknowledged may be lost");
+            }
+        }
+    }
+
+    /// Leaves word in a closed journal that everything in it is elsewhere, durably: the next start need not read it.
+    pub fn mark_taken(&self) {
+        if let Some(writer) = lock(&self.writer).as_mut() {
+            self.shared.last_words(writer, Writer::mark_taken);
         }
     }
 }

@@ -250,7 +250,9 @@ impl Inspector {
 
 /// Up to where a segment is known to be durable.
 fn proven(extent: Extent, records: &[(usize, Record)]) -> u64 {
-    let closed = records.last().is_some_and(|(_, record)| record.entry == Entry::Mark(Mark::Closed));
+    let closed = records
+        .last()
+        .is_some_and(|(_, record)| matches!(record.entry, Entry::Mark(Mark::Closed | Mark::Taken)));
     match extent {
         Extent::Durable(end) => end,
         Extent::Last if !closed => records.iter().map(|(_, record)| record.durable).max().unwrap_or_default(),

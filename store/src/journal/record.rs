@@ -50,6 +50,8 @@ pub(super) enum Mark {
     Opened,
     /// The journal was closed whole: nothing but zeros follows.
     Closed,
+    /// As closed, and everything before is on the shelf.
+    Taken,
 }
 
 impl Mark {
@@ -58,6 +60,7 @@ impl Mark {
             0 => Some(Self::Quiet),
             1 => Some(Self::Opened),
             2 => Some(Self::Closed),
+            3 => Some(Self::Taken),
             _ => None,
         }
     }
@@ -67,6 +70,7 @@ impl Mark {
             Self::Quiet => 0,
             Self::Opened => 1,
             Self::Closed => 2,
+            Self::Taken => 3,
         }
     }
 }
@@ -372,9 +376,12 @@ mod tests {
 
     #[test]
     fn golden_bytes_of_a_mark() {
-        for (mark, crc, tag) in
-            [(Mark::Quiet, "0226fe16", 0), (Mark::Opened, "f618285e", 1), (Mark::Closed, "efb72477", 2)]
-        {
+        for (mark, crc, tag) in [
+            (Mark::Quiet, "0226fe16", 0),
+            (Mark::Opened, "f618285e", 1),
+            (Mark::Closed, "efb72477", 2),
+            (Mark::Taken, "1b89f23f", 3),
+        ] {
             let mut bytes = Vec::new();
             encode_mark(&mut bytes, Version::Two, PLACE, 64, mark);
             let zeros = "0".repeat(32);

@@ -14,7 +14,7 @@ use tombolo_core::operation::Operation;
 
 use super::JournalConfig;
 use super::error::JournalError;
-use super::record::{ALIGNMENT, Entry, NoRecord, Place, decode};
+use super::record::{ALIGNMENT, Entry, Mark, NoRecord, Place, decode};
 use super::segment::{self, Chain, HEADER_LEN, Nonce, SegmentId};
 use super::torn;
 use super::writer::{self, Last, Tail, Writer};
@@ -23,7 +23,7 @@ use crate::disk::Disk;
 /// What a journal held when it was opened.
 #[derive(Debug, Default)]
 pub struct Replay {
-    /// Every durable operation, in the order of receipts, with the segment that holds it.
+    /// Every durable operation that the shelf may lack, in the order of receipts, with the segment that holds it.
     pub operations: Vec<(SegmentId, Operation)>,
     /// Bytes of a torn tail that were cut; none of them was acknowledged.
     pub cut_bytes: u64,
@@ -150,7 +150,12 @@ fn scan(
                 end += record.len;
                 durable = durable.max(record.durable);
                 last = match record.entry {
-                    Entry::Mark(mark) => Last::Mark(mark),
+                    Entry::Mark(mark) => {
+                        if mark == Mark::Taken {
+                            operations.clear();
+                        }
+                        Last::Mark(mark)
+                    }
                     Entry::Operation(operation) => {
                         operations.push((id, operation));
                         Last::Operation

@@ -140,10 +140,19 @@ impl Writer {
     pub(super) fn close(&mut self) -> io::Result<()> {
         // Only where version 0.1 ended a segment is there no room for it.
         let fits = self.tail.end + MARK_LEN as u64 <= self.tail.len;
-        if self.tail.last != Last::Mark(Mark::Closed) && fits {
+        if !matches!(self.tail.last, Last::Mark(Mark::Closed | Mark::Taken)) && fits {
             self.write_mark(Mark::Closed)?;
         }
         if self.draft.take().is_some() { segment::remove_draft(&*self.disk) } else { Ok(()) }
+    }
+
+    /// Leaves word that the shelf has everything, behind everything else.
+    ///
+    /// # Errors
+    /// As of [`Writer::mark`].
+    pub(super) fn mark_taken(&mut self) -> io::Result<()> {
+        let fits = self.tail.end + MARK_LEN as u64 <= self.tail.len;
+        if self.tail.last == Last::Mark(Mark::Closed) && fits { self.write_mark(Mark::Taken) } else { Ok(()) }
     }
 
     fn write_mark(&mut self, mark: Mark) -> io::Result<()> {
@@ -235,7 +244,7 @@ impl From<io::Error> for CommitError {
 }
 
 /// What stays free behind each operation: room for the mark of a quiet time and for that of the end.
-const MARKS_LEN: usize = 2 * MARK_LEN;
+const MARKS_LEN: usize = 3 * MARK_LEN;
 
 /// A batch of large operations may grow the buffers; more than this is given back.
 const BUFFER_KEPT: usize = 1024 * 1024;

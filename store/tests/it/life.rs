@@ -331,3 +331,26 @@ fn operations_are_replayed_by_their_names_and_not_by_their_places(engine: Engine
     assert_eq!(append(&document, 6, 1).recv().unwrap().unwrap(), Seq(7));
     assert_eq!(text(&document.read().unwrap()), typed(7));
 }
+
+/// What the shelf has is not read again: a start after a clean stop opens no shelf.
+#[test]
+fn a_journal_that_was_taken_over_whole_has_nothing_to_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let replayed = |folder: &Path| {
+        let disk = FileDisk::open(&folder.join("journal")).unwrap();
+        let (_, replay) = Journal::open(Arc::new(disk), JournalConfig { segment_bytes: 256 * 1024 }).unwrap();
+        replay.operations.iter().map(|(_, operation)| operation.seq.0).collect::<Vec<_>>()
+    };
+    let id = DocumentId::yjs("d").unwrap();
+    let store = open(folder.path(), Engine::Sled);
+    assert!(append(&store.document(&id).unwrap(), 0, 50).iter().all(|result| result.is_ok()));
+    drop(store);
+    assert!(replayed(folder.path()).is_empty());
+    let store = open(folder.path(), Engine::Sled);
+    let document = store.document(&id).unwrap();
+    assert_eq!(text(&document.read().unwrap()), typed(50));
+    assert!(append(&document, 50, 3).iter().all(|result| result.is_ok()));
+    let copy = tempfile::tempdir().unwrap();
+    super::corruption::copy_folder(folder.path(), copy.path());
+    assert_eq!(replayed(copy.path()), [51, 52, 53]);
+}
