@@ -59,10 +59,8 @@ pub(super) fn name_of(row: &Value) -> String {
 }
 
 fn list(counter: &Counter, args: &List) -> Result<(), Error> {
-    let mut output = Output::new(args.at.json);
-    output
-        .line(format!("{:9} {:>10} {:>12}  NAME", "FORMAT", "OPERATIONS", "BYTES"))
-        .map_err(Error::Output)?;
+    let mut output =
+        Output::table(args.at.json, format!("{:9} {:>10} {:>12}  NAME", "FORMAT", "OPERATIONS", "BYTES"));
     let request = Request::List { prefix: args.prefix.clone(), limit: args.limit.unwrap_or(u64::MAX) };
     let done = counter.ask(&request, &Bytes::new(), &mut |event| match event {
         Event::Row(row) => output.row("documents", &row, |row| {
@@ -88,8 +86,7 @@ fn list(counter: &Counter, args: &List) -> Result<(), Error> {
 }
 
 fn deleted(counter: &Counter, args: &List) -> Result<(), Error> {
-    let mut output = Output::new(args.at.json);
-    output.line(format!("{:9} {:20}  NAME", "FORMAT", "DELETED")).map_err(Error::Output)?;
+    let mut output = Output::table(args.at.json, format!("{:9} {:20}  NAME", "FORMAT", "DELETED"));
     let done = counter.ask(&Request::Tombstones, &Bytes::new(), &mut |event| match event {
         Event::Row(row) => output.row("deleted", &row, |row| {
             let at = date(number(row, "deleted_ms"));

@@ -140,8 +140,7 @@ impl Quarantine {
 }
 
 fn documents(counter: &Counter, args: &Whole) -> Result<(), Error> {
-    let mut output = Output::new(args.at.json);
-    output.line(format!("{:>10}  NAME", "OPERATIONS")).map_err(Error::Output)?;
+    let mut output = Output::table(args.at.json, format!("{:>10}  NAME", "OPERATIONS"));
     let done = counter.ask(&Request::Quarantined, &Bytes::new(), &mut |event| match event {
         Event::Row(row) => {
             output.row("documents", &row, |row| format!("{:>10}  {}", field(row, "operations"), name_of(row)))

@@ -15,13 +15,20 @@ use crate::error::Error;
 /// Stdout of one command.
 pub(super) struct Output {
     pub(super) json: bool,
+    /// What stands above the first row, until it stands there.
+    header: Option<String>,
     rows: u64,
     bar: Option<ProgressBar>,
 }
 
 impl Output {
     pub(super) fn new(json: bool) -> Self {
-        Self { json, rows: 0, bar: None }
+        Self { json, header: None, rows: 0, bar: None }
+    }
+
+    /// For a list, with what stands above it for people.
+    pub(super) fn table(json: bool, header: String) -> Self {
+        Self { json, header: Some(header), rows: 0, bar: None }
     }
 
     /// A line for people; nothing with `--json`.
@@ -37,6 +44,7 @@ impl Output {
         line: impl FnOnce(&Value) -> String,
     ) -> io::Result<()> {
         if !self.json {
+            self.begin()?;
             return writeln!(io::stdout(), "{}", line(row));
         }
         let before = if self.rows == 0 { format!("{{\"{name}\":[") } else { ",".to_owned() };
@@ -45,9 +53,9 @@ impl Output {
     }
 
     /// The end of the list `name`, with what else is to be said.
-    pub(super) fn end_of_rows(&self, name: &str, rest: &Value) -> io::Result<()> {
+    pub(super) fn end_of_rows(&mut self, name: &str, rest: &Value) -> io::Result<()> {
         if !self.json {
-            return Ok(());
+            return self.begin();
         }
         let open = if self.rows == 0 { format!("{{\"{name}\":[") } else { String::new() };
         let mut out = format!("{open}]");
@@ -56,6 +64,11 @@ impl Output {
             let _ = write!(out, ",{}:{value}", Value::from(key.as_str()));
         }
         writeln!(io::stdout(), "{out}}}")
+    }
+
+    /// Nothing is written before there is an answer.
+    fn begin(&mut self) -> io::Result<()> {
+        self.header.take().map_or(Ok(()), |header| writeln!(io::stdout(), "{header}"))
     }
 
     /// The one answer, for JSON as it is and for people as `line` has it.

@@ -68,128 +68,132 @@ impl World {
     }
 }
 
-/// Does the same on a folder that nobody uses and on one that a server uses.
-pub(crate) fn here_and_there(check: impl Fn(&World)) {
-    check(&World::new());
-    let world = World::new();
-    let server = Running::serve(&world.data(), &[]);
-    check(&world);
-    assert_eq!(server.end("TERM"), Some(0));
-    assert!(!world.data().join("admin.sock").exists());
-}
-
-#[test]
-fn documents_go_in_are_listed_shown_and_come_out() {
-    here_and_there(|world| {
-        assert_eq!(world.json(&["doc", "list"]), serde_json::json!({"documents": [], "more": false}));
-        let file = world.file("hi.update", HI);
-        let done = world.import("notes/a b", &file, &[]);
-        assert_eq!((&done["operations"], &done["bytes"]), (&1.into(), &12.into()));
-        // Twice does no harm.
-        assert_eq!(world.import("notes/a b", &file, &[])["total_operations"], 2);
-        let json = world.file("new.json", r#"{"list":[1,{"a":"b"}],"text":"x"}"#);
-        world.import("notes/json", &json, &[]);
-        world.import(AUTOMERGE, &json, &[]);
-
-        let rows = world.json(&["doc", "list"])["documents"].clone();
-        let names: Vec<_> =
-            rows.as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap()).collect();
-        assert_eq!(names, ["notes/a b", "notes/json", &AUTOMERGE["automerge:".len()..]]);
-        assert_eq!(rows[0]["operations"], 2);
-        assert_eq!(rows[2]["format"], "automerge");
-        let some = world.json(&["doc", "list", "--prefix", "notes/", "--limit", "1"]);
-        assert_eq!((some["documents"].as_array().unwrap().len(), &some["more"]), (1, &true.into()));
-        let table = String::from_utf8(world.run(&["doc", "list"]).stdout).unwrap();
-        assert!(table.contains("OPERATIONS") && table.contains(AUTOMERGE), "{table}");
-
-        let shown = world.json(&["doc", "show", "notes/a b"]);
-        assert_eq!(shown["content"], serde_json::json!({"t": "hi"}));
-        assert_eq!(shown["state_vector"], serde_json::json!({"1": 2}));
-        let shown = world.json(&["doc", "show", AUTOMERGE]);
-        assert_eq!(shown["content"]["list"][1]["a"], "b");
-        assert_eq!(shown["heads"][0].as_str().unwrap().len(), 64);
-        assert!(world.json(&["doc", "show", AUTOMERGE, "--no-content"])["content"].is_null());
-        let said = String::from_utf8(world.run(&["doc", "show", "notes/a b"]).stdout).unwrap();
-        assert!(said.contains(r#"{"t":"hi"}"#), "{said}");
-
-        for (ending, form) in [("bin", "update"), ("v2", "update-v2")] {
-            let path = world.folder.path().join(format!("out.{ending}"));
-            let to = path.to_str().unwrap();
-            assert_eq!(world.json(&["doc", "export", "notes/a b", "--to", to])["as"], form);
-            world.import(form, &path, &[]);
-            assert_eq!(world.json(&["doc", "show", form])["content"]["t"], "hi");
-        }
-        let out = |arguments: &[&str]| {
-            let output = world.run(&[&["doc", "export"], arguments].concat());
-            assert!(output.status.success(), "{}", stderr(&output));
-            output.stdout
-        };
-        assert_eq!(out(&["notes/a b", "--as", "text"]), b"hi");
-        assert_eq!(out(&["notes/json", "--as", "json", "--root", "list"]), br#"[1,{"a":"b"}]"#);
-        assert_eq!(yjs::text(&[out(&["notes/a b"]).into()], "t").unwrap(), "hi");
-        let loaded = AutoCommit::load(&out(&[AUTOMERGE])).unwrap();
-        assert_eq!(loaded.length(automerge::ROOT), 2);
-        let file = world.file("again.automerge", out(&[AUTOMERGE]));
-        assert_eq!(world.import(AUTOMERGE, &file, &[])["operations"], 0);
-        let other = DocumentId::Automerge([9; 16]).to_string();
-        world.import(&other, &file, &["--automerge"]);
-        let text = world.file("t.txt", "two\nlines");
-        world.import("text", &text, &["--root", "r"]);
-        assert_eq!(out(&["text", "--as", "json"]), br#"{"r":"two\nlines"}"#);
-    });
-}
-
-#[test]
-fn what_cannot_be_is_said_and_changes_nothing() {
-    here_and_there(|world| {
-        let hi = world.file("hi.bin", HI);
-        world.import("hi", &hi, &[]);
-        let path = |path: PathBuf| path.to_str().unwrap().to_owned();
-        let (hi, json) = (path(hi), path(world.file("x.json", r#"{"a":"b"}"#)));
-        let garbage = path(world.file("garbage.bin", [7; 100]));
-        let nested = path(world.file("nested.json", "[".repeat(200_000)));
-        let empty = path(world.file("empty.bin", [0, 0]));
-        let lone = path(world.file("lone.automerge", lone_change()));
-        for (arguments, words) in [
-            (&["doc", "show", "nobody"][..], "there is no document nobody"),
-            (&["doc", "export", "nobody"], "there is no document nobody"),
-            (&["doc", "rm", "nobody"], "there is no document nobody"),
-            (&["doc", "purge", "hi"], "no tombstone"),
-            (&["doc", "export", "hi", "--as", "automerge"], "is no Automerge file"),
-            (&["doc", "export", "hi", "--as", "text", "--root", "x"], "nothing under"),
-            (&["doc", "export", "hi", "--root", "x"], "only has a JSON or a text form"),
-            (&["doc", "import", "hi", &json], "document hi exists"),
-            (&["doc", "import", "new", &garbage], "no Yjs update"),
-            (&["doc", "import", "new", &garbage, "--as", "update-v2"], "cannot read"),
-            (&["doc", "import", "new", &nested, "--root", "r"], "recursion"),
-            (&["doc", "import", "new", &empty], "no edit in it"),
-            (&["doc", "import", "new", &garbage, "--as", "text"], "nothing in it but"),
-            (&["doc", "import", AUTOMERGE, &hi], "no Yjs update"),
-            (&["doc", "import", AUTOMERGE, &garbage, "--as", "automerge"], "no Automerge chunks"),
-            (&["doc", "import", AUTOMERGE, &lone], "waits for one"),
-            (&["quarantine", "retry", "hi", "0/1"], "names no replica"),
-            (&["quarantine", "drop", "hi", "00000000000000000000000000000000/1"], "in quarantine"),
-        ] {
-            // Seven is a letter of its own in UTF-8: text takes it.
-            if words == "nothing in it but" {
-                continue;
+/// The same on a folder that nobody uses and on one that a server uses, as two tests.
+macro_rules! here_and_there {
+    ($name:ident, $check:path) => {
+        mod $name {
+            #[test]
+            fn here() {
+                $check(&crate::doc::World::new());
             }
-            let said = world.fails(arguments, 7);
-            assert!(said.contains(words), "{arguments:?}: {said}");
+
+            #[test]
+            fn there() {
+                let world = crate::doc::World::new();
+                let server = crate::command_line::Running::serve(&world.data(), &[]);
+                $check(&world);
+                assert_eq!(server.end("TERM"), Some(0));
+                assert!(!world.data().join("admin.sock").exists());
+            }
         }
-        for (arguments, code) in [
-            (&["doc", "show", " "][..], 2),
-            (&["doc", "show", "x", "--automerge"], 2),
-            (&["doc", "import", "new", "/no/such/file"], 1),
-            (&["doc", "export", "hi", "--json"], 2),
-            (&["quarantine", "drop", "hi", "1"], 2),
-            (&["doc", "sing"], 2),
-        ] {
-            assert!(!world.fails(arguments, code).is_empty());
-        }
-        let rows = world.json(&["doc", "list"])["documents"].clone();
-        assert_eq!(rows.as_array().unwrap().len(), 1, "{rows}");
-    });
+    };
+}
+pub(crate) use here_and_there;
+
+here_and_there!(documents_come_and_go, super::documents_go_in_are_listed_shown_and_come_out);
+here_and_there!(refusals, super::what_cannot_be_is_said_and_changes_nothing);
+here_and_there!(deletions, super::deleted_documents_stay_deleted_until_they_are_purged);
+
+fn documents_go_in_are_listed_shown_and_come_out(world: &World) {
+    assert_eq!(world.json(&["doc", "list"]), serde_json::json!({"documents": [], "more": false}));
+    let file = world.file("hi.update", HI);
+    let done = world.import("notes/a b", &file, &[]);
+    assert_eq!((&done["operations"], &done["bytes"]), (&1.into(), &12.into()));
+    // Twice does no harm.
+    assert_eq!(world.import("notes/a b", &file, &[])["total_operations"], 2);
+    let json = world.file("new.json", r#"{"list":[1,{"a":"b"}],"text":"x"}"#);
+    world.import("notes/json", &json, &[]);
+    world.import(AUTOMERGE, &json, &[]);
+
+    let rows = world.json(&["doc", "list"])["documents"].clone();
+    let names: Vec<_> = rows.as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["notes/a b", "notes/json", &AUTOMERGE["automerge:".len()..]]);
+    assert_eq!(rows[0]["operations"], 2);
+    assert_eq!(rows[2]["format"], "automerge");
+    let some = world.json(&["doc", "list", "--prefix", "notes/", "--limit", "1"]);
+    assert_eq!((some["documents"].as_array().unwrap().len(), &some["more"]), (1, &true.into()));
+    let table = String::from_utf8(world.run(&["doc", "list"]).stdout).unwrap();
+    assert!(table.contains("OPERATIONS") && table.contains(AUTOMERGE), "{table}");
+
+    let shown = world.json(&["doc", "show", "notes/a b"]);
+    assert_eq!(shown["content"], serde_json::json!({"t": "hi"}));
+    assert_eq!(shown["state_vector"], serde_json::json!({"1": 2}));
+    let shown = world.json(&["doc", "show", AUTOMERGE]);
+    assert_eq!(shown["content"]["list"][1]["a"], "b");
+    assert_eq!(shown["heads"][0].as_str().unwrap().len(), 64);
+    assert!(world.json(&["doc", "show", AUTOMERGE, "--no-content"])["content"].is_null());
+    let said = String::from_utf8(world.run(&["doc", "show", "notes/a b"]).stdout).unwrap();
+    assert!(said.contains(r#"{"t":"hi"}"#), "{said}");
+
+    for (ending, form) in [("bin", "update"), ("v2", "update-v2")] {
+        let path = world.folder.path().join(format!("out.{ending}"));
+        let to = path.to_str().unwrap();
+        assert_eq!(world.json(&["doc", "export", "notes/a b", "--to", to])["as"], form);
+        world.import(form, &path, &[]);
+        assert_eq!(world.json(&["doc", "show", form])["content"]["t"], "hi");
+    }
+    let out = |arguments: &[&str]| {
+        let output = world.run(&[&["doc", "export"], arguments].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        output.stdout
+    };
+    assert_eq!(out(&["notes/a b", "--as", "text"]), b"hi");
+    assert_eq!(out(&["notes/json", "--as", "json", "--root", "list"]), br#"[1,{"a":"b"}]"#);
+    assert_eq!(yjs::text(&[out(&["notes/a b"]).into()], "t").unwrap(), "hi");
+    let loaded = AutoCommit::load(&out(&[AUTOMERGE])).unwrap();
+    assert_eq!(loaded.length(automerge::ROOT), 2);
+    let file = world.file("again.automerge", out(&[AUTOMERGE]));
+    assert_eq!(world.import(AUTOMERGE, &file, &[])["operations"], 0);
+    let other = DocumentId::Automerge([9; 16]).to_string();
+    world.import(&other, &file, &["--automerge"]);
+    let text = world.file("t.txt", "two\nlines");
+    world.import("text", &text, &["--root", "r"]);
+    assert_eq!(out(&["text", "--as", "json"]), br#"{"r":"two\nlines"}"#);
+}
+
+fn what_cannot_be_is_said_and_changes_nothing(world: &World) {
+    let hi = world.file("hi.bin", HI);
+    world.import("hi", &hi, &[]);
+    let path = |path: PathBuf| path.to_str().unwrap().to_owned();
+    let (hi, json) = (path(hi), path(world.file("x.json", r#"{"a":"b"}"#)));
+    let garbage = path(world.file("garbage.bin", [7; 100]));
+    let nested = path(world.file("nested.json", "[".repeat(200_000)));
+    let empty = path(world.file("empty.bin", [0, 0]));
+    let lone = path(world.file("lone.automerge", lone_change()));
+    for (arguments, words) in [
+        (&["doc", "show", "nobody"][..], "there is no document nobody"),
+        (&["doc", "export", "nobody"], "there is no document nobody"),
+        (&["doc", "rm", "nobody"], "there is no document nobody"),
+        (&["doc", "purge", "hi"], "no tombstone"),
+        (&["doc", "export", "hi", "--as", "automerge"], "is no Automerge file"),
+        (&["doc", "export", "hi", "--as", "text", "--root", "x"], "nothing under"),
+        (&["doc", "export", "hi", "--root", "x"], "only has a JSON or a text form"),
+        (&["doc", "import", "hi", &json], "document hi exists"),
+        (&["doc", "import", "new", &garbage], "no Yjs update"),
+        (&["doc", "import", "new", &garbage, "--as", "update-v2"], "cannot read"),
+        (&["doc", "import", "new", &nested, "--root", "r"], "recursion"),
+        (&["doc", "import", "new", &empty], "no edit in it"),
+        (&["doc", "import", AUTOMERGE, &hi], "no Yjs update"),
+        (&["doc", "import", AUTOMERGE, &garbage, "--as", "automerge"], "no Automerge chunks"),
+        (&["doc", "import", AUTOMERGE, &lone], "waits for one"),
+        (&["quarantine", "retry", "hi", "0/1"], "names no replica"),
+        (&["quarantine", "drop", "hi", "00000000000000000000000000000000/1"], "in quarantine"),
+    ] {
+        let said = world.fails(arguments, 7);
+        assert!(said.contains(words), "{arguments:?}: {said}");
+    }
+    for (arguments, code) in [
+        (&["doc", "show", " "][..], 2),
+        (&["doc", "show", "x", "--automerge"], 2),
+        (&["doc", "import", "new", "/no/such/file"], 1),
+        (&["doc", "export", "hi", "--json"], 2),
+        (&["quarantine", "drop", "hi", "1"], 2),
+        (&["doc", "sing"], 2),
+    ] {
+        assert!(!world.fails(arguments, code).is_empty());
+    }
+    let rows = world.json(&["doc", "list"])["documents"].clone();
+    assert_eq!(rows.as_array().unwrap().len(), 1, "{rows}");
 }
 
 /// A change that leans on one that is not there.
@@ -203,21 +207,18 @@ fn lone_change() -> Vec<u8> {
     document.get_changes(&[]).last().unwrap().raw_bytes().to_vec()
 }
 
-#[test]
-fn deleted_documents_stay_deleted_until_they_are_purged() {
-    here_and_there(|world| {
-        let hi = world.file("hi.bin", HI);
-        world.import("gone", &hi, &[]);
-        assert_eq!(world.json(&["doc", "rm", "gone"])["name"], "gone");
-        assert_eq!(world.json(&["doc", "list"])["documents"], serde_json::json!([]));
-        let deleted = world.json(&["doc", "list", "--deleted"]);
-        assert_eq!(deleted["deleted"][0]["name"], "gone");
-        assert!(deleted["deleted"][0]["deleted_ms"].as_u64().unwrap() > 1_700_000_000_000);
-        let said = world.fails(&["doc", "import", "gone", hi.to_str().unwrap()], 7);
-        assert!(said.contains("deleted"), "{said}");
-        world.json(&["doc", "purge", "gone"]);
-        assert_eq!(world.import("gone", &hi, &[])["operations"], 1);
-    });
+fn deleted_documents_stay_deleted_until_they_are_purged(world: &World) {
+    let hi = world.file("hi.bin", HI);
+    world.import("gone", &hi, &[]);
+    assert_eq!(world.json(&["doc", "rm", "gone"])["name"], "gone");
+    assert_eq!(world.json(&["doc", "list"])["documents"], serde_json::json!([]));
+    let deleted = world.json(&["doc", "list", "--deleted"]);
+    assert_eq!(deleted["deleted"][0]["name"], "gone");
+    assert!(deleted["deleted"][0]["deleted_ms"].as_u64().unwrap() > 1_700_000_000_000);
+    let said = world.fails(&["doc", "import", "gone", hi.to_str().unwrap()], 7);
+    assert!(said.contains("deleted"), "{said}");
+    world.json(&["doc", "purge", "gone"]);
+    assert_eq!(world.import("gone", &hi, &[])["operations"], 1);
 }
 
 #[test]
@@ -274,6 +275,7 @@ async fn a_connected_yjs_client_sees_an_import() {
         }
     };
     assert_eq!(ended, 4410, "who has a deleted document open is told");
+    assert_eq!(server.end("TERM"), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -313,5 +315,6 @@ async fn a_connected_automerge_client_sees_an_import() {
         }
         data = document.sync().generate_sync_message(&mut state);
     }
-    assert_eq!(document.get(automerge::ROOT, "a").unwrap().unwrap().0.to_i64(), Some(1));
+    assert_eq!(document.get(automerge::ROOT, "a").unwrap().unwrap().0.as_i64(), Some(1));
+    assert_eq!(server.end("TERM"), Some(0));
 }

@@ -4,29 +4,28 @@ use std::fs;
 
 use crate::doc::{World, here_and_there};
 
+here_and_there!(whole_stores, super::a_store_as_it_was_written_verifies_and_is_compacted);
+
 fn import(world: &World, name: &str) {
     let file = world.file("t.txt", format!("the text of {name}"));
     world.json(&["doc", "import", name, file.to_str().unwrap()]);
 }
 
-#[test]
-fn a_store_as_it_was_written_verifies_and_is_compacted() {
-    here_and_there(|world| {
-        import(world, "a");
-        import(world, "b");
-        let verified = world.json(&["verify"]);
-        assert_eq!(
-            (&verified["damaged"], &verified["findings"]),
-            (&false.into(), &serde_json::json!([])),
-            "{verified}"
-        );
-        let said = String::from_utf8(world.run(&["verify"]).stdout).unwrap();
-        assert!(said.contains("as it was written"), "{said}");
-        assert!(world.json(&["compact"])["bytes_after"].as_u64().unwrap() > 0);
-        assert_eq!(world.json(&["doc", "list"])["documents"].as_array().unwrap().len(), 2);
-        assert_eq!(world.json(&["quarantine", "list"])["documents"], serde_json::json!([]));
-        assert_eq!(world.json(&["quarantine", "show", "a"])["operations"], serde_json::json!([]));
-    });
+fn a_store_as_it_was_written_verifies_and_is_compacted(world: &World) {
+    import(world, "a");
+    import(world, "b");
+    let verified = world.json(&["verify"]);
+    assert_eq!(
+        (&verified["damaged"], &verified["findings"]),
+        (&false.into(), &serde_json::json!([])),
+        "{verified}"
+    );
+    let said = String::from_utf8(world.run(&["verify"]).stdout).unwrap();
+    assert!(said.contains("as it was written"), "{said}");
+    assert!(world.json(&["compact"])["bytes_after"].as_u64().unwrap() > 0);
+    assert_eq!(world.json(&["doc", "list"])["documents"].as_array().unwrap().len(), 2);
+    assert_eq!(world.json(&["quarantine", "list"])["documents"], serde_json::json!([]));
+    assert_eq!(world.json(&["quarantine", "show", "a"])["operations"], serde_json::json!([]));
 }
 
 #[test]
