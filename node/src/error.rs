@@ -2,6 +2,10 @@
 
 use std::path::PathBuf;
 
+use tombolo_store::maintain::MaintainError;
+
+use crate::admin::{Code, Failure};
+
 /// Why a command ended without success.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -36,6 +40,50 @@ pub enum Error {
     /// The relay does not start.
     #[error(transparent)]
     Listen(#[from] tombolo_relay::StartError),
+    /// There is no store to look into.
+    #[error("there is no store in {path}; name its folder with --data, or make one with `tombolo serve`", path = path.display())]
+    NoStore {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// Somebody uses the folder and answers nothing.
+    #[error("another process uses the data folder {path} and does not answer; stop it, or ask again when it is up", path = path.display())]
+    NoAnswer {
+        /// The folder.
+        path: PathBuf,
+        /// What its socket said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// What was given names no document.
+    #[error("{name:?} names no document: {expected}")]
+    Document {
+        /// What was given.
+        name: String,
+        /// Why not.
+        expected: String,
+    },
+    /// A request about a store has no answer.
+    #[error(transparent)]
+    Request(#[from] Failure),
+    /// A file of a command cannot be read or written.
+    #[error("the file {path} cannot be read or written", path = path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The answer cannot be written.
+    #[error("the answer cannot be written to stdout")]
+    Output(#[source] std::io::Error),
+    /// A folder cannot be looked after.
+    #[error(transparent)]
+    Maintain(#[from] MaintainError),
+    /// Verify found damage.
+    #[error("the store is damaged; `tombolo repair` saves what is intact into a copy, or restore a backup")]
+    Damaged,
     /// The system refuses threads or signals.
     #[error("the system refuses what a server needs")]
     System(#[from] std::io::Error),
@@ -46,11 +94,23 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::ConfigFile { .. } | Self::Setting { .. } => 2,
+            Self::ConfigFile { .. }
+            | Self::Setting { .. }
+            | Self::Document { .. }
+            | Self::Maintain(MaintainError::Taken { .. }) => 2,
             Self::Listen(_) => 3,
-            Self::Open(_) => 4,
+            Self::Open(_)
+            | Self::NoStore { .. }
+            | Self::NoAnswer { .. }
+            | Self::Maintain(MaintainError::Missing { .. } | MaintainError::Open(_)) => 4,
             Self::Close(_) => 5,
-            Self::System(_) => 1,
+            Self::Damaged => 6,
+            Self::Request(failure) => match failure.code {
+                Code::Version | Code::Busy => 4,
+                Code::Request | Code::Missing | Code::Unfit | Code::Refused => 7,
+                Code::Store | Code::Gone => 1,
+            },
+            Self::System(_) | Self::File { .. } | Self::Output(_) | Self::Maintain(_) => 1,
         }
     }
 }

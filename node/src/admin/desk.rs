@@ -12,7 +12,7 @@ use tombolo_store::worker::{Reply, Worker, WorkerError};
 use tombolo_store::{Contents, Store};
 
 use super::protocol::{Code, Failure, Request, Sink};
-use super::{export, import, list, show};
+use super::{export, import, list, maintain, quarantine, show};
 use crate::archive::StoreArchive;
 
 /// What answering takes. Cheap to clone.
@@ -46,6 +46,16 @@ impl Desk {
             }
             Request::Import { document, form, root, .. } => {
                 import::import(self, &document.id()?, *form, root.as_deref(), body)
+            }
+            Request::Remove { document } => maintain::remove(self, &document.id()?),
+            Request::Tombstones => list::tombstones(self, sink),
+            Request::Purge { document } => maintain::purge(self, &document.id()?),
+            Request::Verify => maintain::verify(self, sink),
+            Request::Compact => maintain::compact(self, sink),
+            Request::Quarantined => quarantine::documents(self, sink),
+            Request::Quarantine { document } => quarantine::operations(self, &document.id()?, sink),
+            Request::Release { document, replica, seq, retry } => {
+                quarantine::release(self, &document.id()?, replica, *seq, *retry)
             }
         }
     }

@@ -60,12 +60,15 @@ pub(super) fn pieces(bytes: &[u8], sink: &mut Sink<'_>) -> Result<(), Failure> {
 
 /// Without an engine: whatever was stored goes out, what waits for other edits, too.
 fn merged(id: &DocumentId, parts: &[Bytes]) -> Result<Bytes, Failure> {
-    let parse = |part: &Bytes| Update::parse(part.clone());
-    let parts: Vec<_> = parts.iter().map(parse).collect::<Result<_, _>>().map_err(|error| {
+    Ok(update::merge(&parsed(id, parts)?))
+}
+
+/// Stored parts, judged again: nothing that does not validate was ever taken.
+pub(super) fn parsed(id: &DocumentId, parts: &[Bytes]) -> Result<Vec<Update>, Failure> {
+    parts.iter().map(|part| Update::parse(part.clone())).collect::<Result<_, _>>().map_err(|error| {
         let what = "has a stored update that does not validate";
         Failure::new(Code::Store, format!("document {id} {what}: {error}; run `tombolo verify`"))
-    })?;
-    Ok(update::merge(&parts))
+    })
 }
 
 /// One document chunk as Automerge itself saves it; if the engine refuses to fold, the stored chunks as they are,

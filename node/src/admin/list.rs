@@ -34,14 +34,23 @@ pub(super) fn list(desk: &Desk, prefix: &str, limit: u64, sink: &mut Sink<'_>) -
 
 /// None if it was deleted meanwhile. One that cannot be read says so, and the list goes on.
 fn row(id: &DocumentId, described: Result<Option<tombolo_store::Description>, StoreError>) -> Option<Value> {
-    let mut row = json!({ "name": id.to_string(), "format": FormatName::of(id.format()) });
+    let (name, format) = (id.to_string(), FormatName::of(id.format()));
     match described {
-        Ok(None) => return None,
+        Ok(None) => None,
         Ok(Some(described)) => {
-            row["operations"] = described.operations().into();
-            row["bytes"] = described.bytes().into();
+            let (operations, bytes) = (described.operations(), described.bytes());
+            Some(json!({ "name": name, "format": format, "operations": operations, "bytes": bytes }))
         }
-        Err(error) => row["error"] = Failure::from(error).message.into(),
+        Err(error) => Some(json!({ "name": name, "format": format, "error": Failure::from(error).message })),
     }
-    Some(row)
+}
+
+/// A row for each deleted document whose name is still refused.
+pub(super) fn tombstones(desk: &Desk, sink: &mut Sink<'_>) -> Result<Value, Failure> {
+    let tombstones = desk.store.tombstones()?;
+    for (id, deleted_ms) in &tombstones {
+        let format = FormatName::of(id.format());
+        sink(Event::Row(json!({ "name": id.to_string(), "format": format, "deleted_ms": deleted_ms })))?;
+    }
+    Ok(json!({ "count": tombstones.len() }))
 }

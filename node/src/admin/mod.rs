@@ -22,7 +22,9 @@ mod desk; // who answers
 mod export;
 mod import;
 mod list;
+mod maintain;
 mod protocol; // what is asked and answered
+mod quarantine;
 mod server; // the socket
 mod show;
 mod socket; // where it is, lines on it
@@ -30,5 +32,6 @@ mod visitor; // brings changes into an Automerge document
 
 pub use client::Client;
 pub use desk::Desk;
+pub use maintain::{finding, verification};
 pub use protocol::{Code, Event, Failure, FileForm, FormatName, Named, Request, Sink, VERSION};
 pub use server::AdminServer;

@@ -50,6 +50,40 @@ pub enum Request {
         /// Length of the file.
         bytes: u64,
     },
+    /// Deletes a document; its tombstone stays.
+    Remove {
+        /// Which.
+        document: Named,
+    },
+    /// Deleted documents: a row each.
+    Tombstones,
+    /// Takes a tombstone away, so that the name may be used again.
+    Purge {
+        /// Whose.
+        document: Named,
+    },
+    /// Looks at everything that is stored.
+    Verify,
+    /// Gives back all the space that can be given back.
+    Compact,
+    /// Documents with operations in quarantine: a row each.
+    Quarantined,
+    /// What of a document is in quarantine: a row each.
+    Quarantine {
+        /// Of which.
+        document: Named,
+    },
+    /// Puts an operation in quarantine back into its document, or gives its payload up.
+    Release {
+        /// Of which document.
+        document: Named,
+        /// Whose operation, as 32 hex digits.
+        replica: String,
+        /// Its number.
+        seq: u64,
+        /// Back into the document, or dropped.
+        retry: bool,
+    },
 }
 
 /// A document's name as people and `/api/documents` write it.

@@ -3,11 +3,11 @@
 use serde_json::{Map, Value, json};
 use tombolo_core::engine::view::Form;
 use tombolo_core::id::{DocumentId, Format};
-use tombolo_core::update::{Coverage, Update};
+use tombolo_core::update::Coverage;
 
 use super::desk::{Desk, missing};
-use super::export::pieces;
-use super::protocol::{Code, Failure, FormatName, Sink};
+use super::export::{parsed, pieces};
+use super::protocol::{Failure, FormatName, Sink};
 
 /// The answer describes it; its content as JSON comes before, as bytes. Content that cannot be shown is said in the
 /// answer and fails nothing: the rest is worth knowing then.
@@ -31,31 +31,32 @@ pub(super) fn show(
         "quarantined": described.quarantined,
         "version": version,
     });
+    let mut say = |key: &str, value: Value| {
+        if let Some(shown) = shown.as_object_mut() {
+            shown.insert(key.to_owned(), value);
+        }
+    };
     let parts = desk.contents(id)?;
     match id.format() {
         Format::Yjs => {
             let mut coverage = Coverage::default();
-            for part in &parts {
-                coverage.add(&Update::parse(part.clone()).map_err(|error| {
-                    Failure::new(Code::Store, format!("document {id} has a stored update that does not validate: {error}; run `tombolo verify`"))
-                })?);
+            for part in &parsed(id, &parts)? {
+                coverage.add(part);
             }
             let clocks = coverage.state_vector();
-            shown["state_vector"] = clocks
-                .iter()
-                .map(|(client, clock)| (client.to_string(), clock.into()))
-                .collect::<Map<_, _>>()
-                .into();
+            let clocks: Map<_, _> =
+                clocks.iter().map(|(client, clock)| (client.to_string(), clock.into())).collect();
+            say("state_vector", clocks.into());
         }
         Format::Automerge => match desk.view(id, Form::Heads, None, parts.clone()) {
-            Ok(heads) => shown["heads"] = serde_json::from_slice(&heads).unwrap_or_default(),
-            Err(failure) => shown["heads_error"] = failure.message.into(),
+            Ok(heads) => say("heads", serde_json::from_slice(&heads).unwrap_or_default()),
+            Err(failure) => say("heads_error", failure.message.into()),
         },
     }
     if content {
         match desk.view(id, Form::Json, None, parts) {
             Ok(json) => pieces(&json, sink)?,
-            Err(failure) => shown["content_error"] = failure.message.into(),
+            Err(failure) => say("content_error", failure.message.into()),
         }
     }
     Ok(shown)

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tombolo_core::id::DocumentId;
 use tombolo_core::operation::Kind;
 use tombolo_core::validate::validate_sync_message;
+use tombolo_core::wire::lib0::write_var_bytes;
 use tombolo_relay::member::{Archive, PairwisePort};
 use tombolo_store::worker::Request;
 
@@ -51,13 +52,8 @@ fn check_complete(desk: &Desk, id: &DocumentId, changes: &Bytes) -> Result<(), F
 /// A message with changes and nothing else: no heads, no needs, no filter.
 fn sync_message(changes: &[u8]) -> Bytes {
     let mut message = vec![0x42, 0, 0, 0, 1];
-    let mut len = changes.len();
-    while len >= 0x80 {
-        message.push((len & 0x7f) as u8 | 0x80);
-        len >>= 7;
-    }
-    message.push(len as u8);
-    message.extend_from_slice(changes);
+    // Below 2^53 these are LEB128, too.
+    write_var_bytes(&mut message, changes);
     message.into()
 }
 

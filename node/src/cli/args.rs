@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
+use super::store_args::{Doc, Quarantine, Repair, Whole};
 use crate::config::{DATA, Given, LISTEN, LOG};
 
 const AFTER: &str = "Exit codes: 0 success · 1 the system refused · 2 wrong arguments or settings · 3 cannot listen · \
-                     4 cannot open the data folder · 5 not everything was put away at the end (nothing acknowledged is lost)";
+                     4 cannot open the data folder · 5 not everything was put away at the end (nothing acknowledged is lost) · \
+                     6 verify found damage · 7 there is no such document, or it does not take or give what was asked";
 
 /// A CRDT document store for local-first collaboration: what a client was told is saved, is saved.
 #[derive(Debug, Parser)]
@@ -21,6 +23,18 @@ pub(super) struct Args {
 pub(super) enum Command {
     /// Serve documents: the editor page, y-websocket, Hocuspocus and automerge-repo clients, kept on disk
     Serve(Serve),
+    /// Look at documents, export, import and delete them, also on a running server
+    #[command(subcommand)]
+    Doc(Doc),
+    /// Check everything that is stored; exit code 6 if something is damaged
+    Verify(Whole),
+    /// Save what is intact of a damaged store into a copy beside it
+    Repair(Repair),
+    /// Give back the space that deleted and rewritten data take
+    Compact(Whole),
+    /// Operations that were set aside because they break the merge engine
+    #[command(subcommand)]
+    Quarantine(Quarantine),
     /// The far end of a merge worker; `serve` starts it itself
     #[command(hide = true)]
     MergeWorker(MergeWorker),
@@ -74,6 +88,10 @@ impl Args {
         let (common, data, ack) = match &self.command {
             Command::Serve(serve) => (&serve.common, serve.data.clone(), None),
             Command::Relay(relay) => (&relay.common, None, relay.ack.clone()),
+            Command::Doc(doc) => return doc.at().given(),
+            Command::Verify(whole) | Command::Compact(whole) => return whole.at.given(),
+            Command::Repair(repair) => return repair.at.given(),
+            Command::Quarantine(quarantine) => return quarantine.at().given(),
             Command::MergeWorker(_) => return Given::default(),
         };
         Given {

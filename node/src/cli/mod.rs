@@ -1,15 +1,23 @@
 //! The commands: arguments, one file per command, errors for people, exit codes.
 
 mod args;
+mod counter; // who answers: this process, or the server that has the store
 mod descriptors;
+mod doc;
+mod maintain;
+mod output; // lines, JSON, progress
 mod relay;
 mod serve;
 mod signal;
+mod store_args;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
+use tombolo_store::worker::ProcessConfig;
+
+use self::counter::Counter;
 use crate::config::Settings;
 use crate::error::Error;
 use crate::telemetry;
@@ -19,6 +27,8 @@ use crate::telemetry;
 pub fn run() -> ExitCode {
     match command(&args::Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
+        // Who reads has read enough.
+        Err(Error::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
             let mut cause = std::error::Error::source(&error);
@@ -35,8 +45,28 @@ fn command(args: &args::Args) -> Result<(), Error> {
     match &args.command {
         args::Command::Serve(_) => with_runtime(args, async |settings| serve::run(settings).await),
         args::Command::Relay(_) => with_runtime(args, async |settings| relay::run(settings).await),
+        args::Command::Doc(doc) => with_counter(args, |counter| doc.run(counter)),
+        args::Command::Verify(whole) => {
+            with_runtime(args, async |settings| maintain::verify(settings, whole))
+        }
+        args::Command::Repair(repair) => {
+            with_runtime(args, async |settings| maintain::repair(settings, repair))
+        }
+        args::Command::Compact(whole) => with_counter(args, |counter| maintain::compact(counter, whole)),
+        args::Command::Quarantine(quarantine) => with_counter(args, |counter| quarantine.run(counter)),
         args::Command::MergeWorker(worker) => Ok(tombolo_store::worker::run_child(worker.memory_bytes)?),
     }
+}
+
+fn with_counter(args: &args::Args, run: impl FnOnce(&Counter) -> Result<(), Error>) -> Result<(), Error> {
+    with_runtime(args, async |settings| {
+        // Nothing else runs on this thread, so it may block.
+        tokio::task::block_in_place(|| {
+            let counter = Counter::open(settings)?;
+            let result = run(&counter);
+            result.and(counter.close())
+        })
+    })
 }
 
 fn with_runtime(
@@ -54,3 +84,23 @@ fn with_runtime(
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
     result
 }
+
+/// This very program, in its hidden command.
+fn merge_process() -> Result<ProcessConfig, Error> {
+    // The link names the running program even after its file was replaced by a newer one.
+    let program = if cfg!(target_os = "linux") { "/proc/self/exe".into() } else { std::env::current_exe()? };
+    Ok(ProcessConfig {
+        program,
+        arguments: vec![
+            "merge-worker".into(),
+            "--memory-bytes".into(),
+            MERGE_MEMORY_BYTES.to_string().into(),
+        ],
+        request_ms_max: MERGE_REQUEST_MS,
+    })
+}
+
+/// Address space of one merge process: a 64 MiB document takes a few times its size to fold.
+const MERGE_MEMORY_BYTES: u64 = 2 * 1024 * 1024 * 1024;
+/// Longest time of one request to a merge process.
+const MERGE_REQUEST_MS: u64 = 30_000;

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tombolo_relay::admission::Everybody;
+use tombolo_relay::member::Archive;
 use tombolo_relay::{Parts, Relay, RelayConfig};
-use tombolo_store::worker::{ProcessConfig, ProcessWorker, Worker};
+use tombolo_store::worker::{ProcessWorker, Worker};
 use tombolo_store::{Store, StoreConfig};
 
 use super::descriptors;
+use super::merge_process;
 use super::signal::Ends;
+use crate::admin::{AdminServer, Desk};
 use crate::archive::StoreArchive;
 use crate::config::Settings;
 use crate::error::Error;
@@ -23,9 +26,12 @@ pub(super) async fn run(settings: &Settings) -> Result<(), Error> {
     let store = Store::open(config, Arc::clone(&worker))?;
     let served = start(settings, &store, worker).await;
     let ended = match served {
-        Ok(relay) => {
+        Ok((relay, admin)) => {
             announce(&relay, &settings.data);
             ends.wait().await;
+            if let Some(admin) = admin {
+                admin.stop().await;
+            }
             relay.stop(Duration::from_secs(3)).await;
             Ok(())
         }
@@ -36,35 +42,27 @@ pub(super) async fn run(settings: &Settings) -> Result<(), Error> {
     closed.map_err(std::io::Error::other)?.map_err(Error::Close)
 }
 
-async fn start(settings: &Settings, store: &Store, worker: Arc<dyn Worker>) -> Result<Relay, Error> {
+async fn start(
+    settings: &Settings,
+    store: &Store,
+    worker: Arc<dyn Worker>,
+) -> Result<(Relay, Option<AdminServer>), Error> {
     let archive = Arc::new(StoreArchive::start(store.clone(), &worker)?);
     let routes = NodeRoutes::new(store.clone(), Arc::clone(&archive));
-    let parts =
-        Parts { admission: Arc::new(Everybody), archive: Some(archive), routes: Some(Arc::new(routes)) };
+    let seats = Some(Arc::clone(&archive) as Arc<dyn Archive>);
+    let parts = Parts { admission: Arc::new(Everybody), archive: seats, routes: Some(Arc::new(routes)) };
     let mut config = RelayConfig::new(settings.listen);
     config.connections_max = descriptors::connections_max(config.connections_max);
-    Ok(Relay::start(config, parts).await?)
+    let relay = Relay::start(config, parts).await?;
+    let desk = Desk::new(store.clone(), worker, archive, relay.guests());
+    // Documents are served without it: some file systems have no sockets.
+    let admin = AdminServer::start(&settings.data, desk)
+        .inspect_err(
+            |error| tracing::warn!(%error, "no admin socket: `tombolo doc` and its like find no answer"),
+        )
+        .ok();
+    Ok((relay, admin))
 }
-
-/// This very program, in its hidden command.
-fn merge_process() -> Result<ProcessConfig, Error> {
-    // The link names the running program even after its file was replaced by a newer one.
-    let program = if cfg!(target_os = "linux") { "/proc/self/exe".into() } else { std::env::current_exe()? };
-    Ok(ProcessConfig {
-        program,
-        arguments: vec![
-            "merge-worker".into(),
-            "--memory-bytes".into(),
-            MERGE_MEMORY_BYTES.to_string().into(),
-        ],
-        request_ms_max: MERGE_REQUEST_MS,
-    })
-}
-
-/// Address space of one merge process: a 64 MiB document takes a few times its size to fold.
-const MERGE_MEMORY_BYTES: u64 = 2 * 1024 * 1024 * 1024;
-/// Longest time of one request to a merge process.
-const MERGE_REQUEST_MS: u64 = 30_000;
 
 fn announce(relay: &Relay, data: &Path) {
     let host = relay.local_addr();

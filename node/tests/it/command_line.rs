@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
-fn tombolo(arguments: &[&str]) -> Command {
+pub(crate) fn tombolo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tombolo"));
     for name in ["LISTEN", "DATA", "LOG", "CONFIG", "ACK"] {
         command.env_remove(format!("TOMBOLO_{name}"));
@@ -14,22 +14,22 @@ fn tombolo(arguments: &[&str]) -> Command {
     command
 }
 
-fn run(command: &mut Command) -> Output {
+pub(crate) fn run(command: &mut Command) -> Output {
     command.output().unwrap()
 }
 
-fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
 /// A server that said it is ready, and what it said.
-struct Running {
-    child: Child,
-    said: Vec<String>,
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    pub(crate) said: Vec<String>,
 }
 
 impl Running {
-    fn start(command: &mut Command) -> Self {
+    pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut said = Vec::new();
@@ -39,16 +39,16 @@ impl Running {
         Self { child, said }
     }
 
-    fn serve(data: &Path, more: &[&str]) -> Self {
+    pub(crate) fn serve(data: &Path, more: &[&str]) -> Self {
         Self::start(tombolo(&["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).args(more))
     }
 
-    fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         let line = self.said.iter().find(|line| line.trim_start().starts_with("health")).unwrap();
         line.split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned()
     }
 
-    fn get(&self, path: &str) -> String {
+    pub(crate) fn get(&self, path: &str) -> String {
         let mut socket = TcpStream::connect(self.host()).unwrap();
         write!(socket, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
@@ -57,7 +57,7 @@ impl Running {
     }
 
     /// Sends a signal by name and waits for the end.
-    fn end(mut self, signal: &str) -> Option<i32> {
+    pub(crate) fn end(mut self, signal: &str) -> Option<i32> {
         let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {}", self.child.id())]).status();
         assert!(sent.unwrap().success());
         self.child.wait().unwrap().code()

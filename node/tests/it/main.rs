@@ -1,7 +1,13 @@
 //! The binary as a person meets it, and the repository held to its own rules.
 
 #[cfg(test)]
+mod admin; // the socket of a server, and what hostile clients do to it
+#[cfg(test)]
 mod command_line; // what it says and how it ends
+#[cfg(test)]
+mod doc; // documents listed, shown, out and in, here and on a server
+#[cfg(test)]
+mod maintain; // verify, repair, compact, quarantine
 #[cfg(test)]
 mod tidy; // lengths, layers, cited hazards, documents in step
 #[cfg(test)]
