@@ -95,6 +95,11 @@ pub(super) fn path(folder: &Path) -> PathBuf {
     folder.with_extension("census")
 }
 
+/// Begins the census of a shelf that is going to be made in this folder.
+pub(super) fn make(folder: &Path, layout: &Layout) -> io::Result<()> {
+    layout::write(&path(folder), &whole(layout, &HashMap::new()))
+}
+
 /// What the census of the shelf in this folder says; nothing if there is none. Changes nothing.
 pub(super) fn expected(folder: &Path, layout: &Layout) -> Result<Expected, ShelfError> {
     let bytes = match fs::read(path(folder)) {

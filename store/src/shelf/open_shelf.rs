@@ -49,6 +49,10 @@ impl Writing {
 impl OpenShelf {
     /// Opens the shelf in this folder, making it if it is missing.
     pub(super) fn open(folder: &Path, layout: Layout) -> Result<Self, ShelfError> {
+        if !open::is_made(folder) {
+            // Before the shelf: one without a census has lost it.
+            census::make(folder, &layout)?;
+        }
         let expected = census::expected(folder, &layout)?;
         if let Some(fault) = expected.fault {
             tracing::error!(folder = %folder.display(), fault, "the census of a shelf is damaged; run tombolo verify");

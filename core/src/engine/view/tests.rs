@@ -89,7 +89,7 @@ fn what_waits_for_others_is_left_out_of_json_and_goes_along_in_v2() {
         Bytes::from(txn.encode_update_v1())
     };
     let (first, second, third) = (typed("a"), typed("b"), typed("c"));
-    let gap = [first.clone(), third.clone()];
+    let gap = [first, third.clone()];
     assert_eq!(seen(YJS, Form::Json, None, &gap).unwrap(), r#"{"t":"a"}"#);
     let v2 = view(YJS, Form::UpdateV2, None, &gap).unwrap();
     let v1 = make(YJS, Form::UpdateV2, None, &v2).unwrap();
