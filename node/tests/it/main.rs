@@ -7,6 +7,8 @@ mod command_line; // what it says and how it ends
 #[cfg(test)]
 mod doc; // documents listed, shown, out and in, here and on a server
 #[cfg(test)]
+mod kill; // SIGKILL under a client that types
+#[cfg(test)]
 mod maintain; // verify, repair, compact, quarantine
 #[cfg(test)]
 mod tidy; // lengths, layers, cited hazards, documents in step
