@@ -242,7 +242,9 @@ async fn connect(server: &Running, path: &str) -> Socket {
 
 async fn next(socket: &mut Socket) -> Bytes {
     loop {
-        if let Frame::Binary(bytes) = socket.next().await.unwrap().unwrap() {
+        // Bounds the wait, so that silence is a failure.
+        let frame = tokio::time::timeout(std::time::Duration::from_secs(20), socket.next()).await;
+        if let Frame::Binary(bytes) = frame.unwrap().unwrap().unwrap() {
             return bytes;
         }
     }

@@ -114,6 +114,12 @@ fn documents_are_in_step_with_the_code() {
         assert!(readme.contains(&format!("`--{flag}")), "README.md does not tell of --{flag}");
         assert!(arguments.contains(&format!("TOMBOLO_{}", flag.to_uppercase())), "--{flag} has no variable");
     }
+    let more = read(&root.join("node/src/cli/store_args.rs"));
+    for flag in ["json", "prefix", "limit", "deleted", "to", "as", "root", "automerge", "apply"] {
+        assert!(readme.contains(&format!("`--{flag}")), "README.md does not tell of --{flag}");
+        let has = more.contains(&format!("pub(super) {flag}:")) || more.contains(&format!("\"{flag}\""));
+        assert!(has || more.contains(&format!("    {flag}: ")), "there is no --{flag}");
+    }
     for command in ["cargo run --release -- serve", "./check"] {
         assert!(readme.contains(command), "README.md does not tell of {command}");
     }

@@ -4,8 +4,9 @@ use std::process::Command;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tombolo_core::engine::view::Form;
 use tombolo_core::engine::yjs;
-use tombolo_core::id::DocumentId;
+use tombolo_core::id::{DocumentId, Format};
 use tombolo_core::operation::Kind;
 use tombolo_store::worker::{
     ProcessConfig, ProcessWorker, Reply, Request, ThreadWorker, Worker, WorkerError,
@@ -38,6 +39,13 @@ fn a_process_answers_as_a_thread_does() {
     let workers: [Arc<dyn Worker>; 2] = [start(2 * GIB, 60_000), ThreadWorker::start().unwrap()];
     for worker in workers {
         assert_eq!(text(worker.call(fold(hi()))), "hi");
+        let (format, root) = (Format::Yjs, None);
+        let view = Request::View { format, form: Form::Json, root, parts: hi() };
+        assert_eq!(worker.call(view), Ok(Reply::View(Bytes::from_static(br#"{"t":"hi"}"#))));
+        let (root, content) = (Some("t".to_owned()), Bytes::from_static(b"made"));
+        let made = worker.call(Request::Make { format, form: Form::Text, root, content });
+        let Ok(Reply::View(made)) = made else { panic!("{made:?}") };
+        assert_eq!(yjs::text(&[made], "t").unwrap(), "made");
         let document = DocumentId::Automerge([1; 16]);
         let open = Request::SessionOpen { document: document.clone(), parts: vec![] };
         assert_eq!(worker.call(open), Ok(Reply::Opened { empty: true }));
@@ -120,6 +128,18 @@ fn a_stalled_process_is_ended_and_replaced() {
         "{stalled:?}"
     );
     assert_eq!(text(worker.call(fold(hi()))), "hi");
+}
+
+#[test]
+fn a_view_that_dies_holds_up_no_fold() {
+    let worker = start(400 * 1024 * 1024, 60_000);
+    let (format, root) = (Format::Yjs, Some("t".to_owned()));
+    let content = Bytes::from(vec![b'x'; 512 * 1024 * 1024]);
+    let died = worker.call(Request::Make { format, form: Form::Text, root, content });
+    assert!(matches!(died, Err(WorkerError::Died { .. })), "{died:?}");
+    assert_eq!(text(worker.call(fold(hi()))), "hi");
+    let view = Request::View { format, form: Form::Text, root: None, parts: hi() };
+    assert_eq!(worker.call(view), Ok(Reply::View(Bytes::from_static(b"hi"))));
 }
 
 #[test]

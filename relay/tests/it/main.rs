@@ -7,6 +7,8 @@ mod automerge; // automerge-repo: joining, pairwise messages, gossip
 #[cfg(test)]
 mod frames; // what clients send, as bytes
 #[cfg(test)]
+mod guest; // updates from inside the process
+#[cfg(test)]
 mod hocuspocus; // many documents on one socket, acknowledgements, back-pressure
 #[cfg(test)]
 mod hostility; // malformed messages of each dialect
