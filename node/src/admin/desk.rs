@@ -97,6 +97,11 @@ impl Desk {
     pub(super) fn ask(&self, request: tombolo_store::worker::Request) -> Result<Bytes, Failure> {
         match self.worker.call(request)? {
             Reply::View(bytes) | Reply::Snapshot(bytes) => Ok(bytes),
+            // Part of what was asked for is not it.
+            Reply::Partly { .. } => Err(WorkerError::Refused {
+                reason: "a change in it waits for one that is not there".to_owned(),
+            }
+            .into()),
             _ => Err(WorkerError::Died { reason: "it answered something else".to_owned() }.into()),
         }
     }

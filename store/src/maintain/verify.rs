@@ -11,6 +11,7 @@ use crate::disk::FileDisk;
 use crate::identity;
 use crate::journal;
 use crate::shelf::{ClosedShelves, Inspection, ShelfError};
+use crate::space::ballast;
 use crate::store::Inner;
 
 /// Looks at everything in a folder that no process uses. Blocking; takes about as long as copying it.
@@ -25,6 +26,9 @@ pub fn verify(folder: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Verif
     let mut verification = Verification::default();
     if let Err(error) = identity::check(folder) {
         verification.damage(None, "replica", error.to_string());
+    }
+    if !ballast::is_whole(folder)? {
+        verification.damage(None, "ballast", "it was changed; it holds nothing, so remove it".to_owned());
     }
     if folder.join("journal").is_dir() {
         let disk = FileDisk::open(&folder.join("journal"))?;

@@ -8,7 +8,7 @@
 //! Guarantees: looking never fails an operation; no look is older than [`LOOK`] when a new document asks; each
 //! change of level is logged once.
 
-mod ballast; // the file that is given back
+pub(crate) mod ballast; // the file that is given back
 mod level; // from bytes to a level, with hysteresis
 mod spend; // what the shelves may use of a disk that is nearly full
 
