@@ -64,6 +64,8 @@ struct Group {
     payload_bytes: usize,
     /// Of the operations so far that are written or encoded.
     segments: Vec<SegmentId>,
+    /// The thread slept before the first job came.
+    woken: bool,
 }
 
 /// What the journal's handle and its thread share.
@@ -140,6 +142,7 @@ impl Shared {
 
     fn next(&self, group: &mut Group, marked: bool) -> Next {
         let mut queue = lock(&self.queue);
+        group.woken = false;
         loop {
             queue.asleep = false;
             if queue.take_into(group) {
@@ -149,6 +152,7 @@ impl Shared {
                 return Next::End;
             }
             queue.asleep = true;
+            group.woken = true;
             if marked {
                 queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
                 continue;
@@ -200,14 +204,26 @@ impl Shared {
             writer.encode(operations, &mut group.segments, |segment, len| {
                 lock(&self.segments).insert(segment, len);
             })?;
-            // Long enough for somebody who is appending a group to append the next of it, and nothing beside a
-            // sync.
-            for _ in 0..SPINS {
-                std::hint::spin_loop();
-            }
-            if !lock(&self.queue).take_into(group) {
+            if !self.more(group) {
                 return writer.sync();
             }
+        }
+    }
+
+    /// Lets those join a group who are appending right now, as long as each look finds more and without any
+    /// clock.
+    fn more(&self, group: &mut Group) -> bool {
+        // Long enough for somebody to append one more, and nothing beside a sync.
+        for _ in 0..SPINS {
+            std::hint::spin_loop();
+        }
+        if lock(&self.queue).take_into(group) {
+            return true;
+        }
+        // Who woke this thread may have had to make way for it.
+        group.woken && {
+            std::thread::yield_now();
+            lock(&self.queue).take_into(group)
         }
     }
 
