@@ -11,6 +11,7 @@ use super::typist::keystroke;
 
 on_each_engine! {
     a_document_is_described_whether_the_shelf_has_it_or_not,
+    a_document_is_listed_also_while_the_shelf_takes_it_over,
 }
 
 fn a_document_is_described_whether_the_shelf_has_it_or_not(engine: Engine) {
@@ -40,4 +41,20 @@ fn a_document_is_described_whether_the_shelf_has_it_or_not(engine: Engine) {
     assert_eq!(store.describe(&id).unwrap(), None, "deleted in the journal");
     store.flush().unwrap();
     assert_eq!(store.describe(&id).unwrap(), None, "deleted on the shelf");
+}
+
+fn a_document_is_listed_also_while_the_shelf_takes_it_over(engine: Engine) {
+    let folder = tempfile::tempdir().unwrap();
+    let hasty = StoreConfig { takeover_ms: 1, engine: Some(engine), ..StoreConfig::new(folder.path()) };
+    let store = Store::open(hasty, ThreadWorker::start().unwrap()).unwrap();
+    for round in 0..300 {
+        let (sender, receiver) = channel();
+        let id = DocumentId::yjs(&format!("d{round:04}")).unwrap();
+        let done = Box::new(move |result| sender.send(result).unwrap());
+        store.document(&id).unwrap().append(Kind::YjsUpdate, keystroke(7, 0), done).unwrap();
+        receiver.recv().unwrap().unwrap();
+        for _ in 0..10 {
+            assert_eq!(store.documents(None, 1000).unwrap().len(), round + 1);
+        }
+    }
 }
