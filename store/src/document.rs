@@ -155,11 +155,15 @@ impl Entry {
     /// Whether the document will have something to serve once the shelf has taken what is pending; none if that
     /// changes nothing.
     pub(crate) fn will_be_listed(&self, inner: &Inner) -> Option<bool> {
+        // First what is pending, then the shelf: an operation leaves the first only when it is in the second.
+        let (pending, _) = self.pending(inner.replica);
         // One that cannot be read is listed: reading it says why.
-        let version = inner.shelves.record(&self.id, true).ok().flatten().unwrap_or_default().version;
-        let known = self.lock();
-        let mut news = known.pending.iter().filter(|op| op.seq > version.get(op.replica)).peekable();
-        news.peek()?;
+        let record = inner.shelves.record(&self.id, true).ok().flatten().unwrap_or_default();
+        let mut news = pending.iter().filter(|op| op.seq > record.version.get(op.replica)).peekable();
+        if news.peek().is_none() {
+            // It may have come to the shelf after that was asked for its documents.
+            return (record.deleted_ms == 0 && record.has_content()).then_some(true);
+        }
         Some(news.all(|operation| operation.kind != Kind::Deletion))
     }
 
