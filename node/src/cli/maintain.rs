@@ -16,20 +16,23 @@ use crate::admin::{self, Event, Named, Request};
 use crate::config::Settings;
 use crate::error::Error;
 
+/// Findings that a person is shown, the worst of them; one lost shelf can have as many as documents.
+const FINDINGS_SHOWN: u64 = 50;
+
 /// Judges a folder that nobody uses whole, file by file; on a running server what can be judged while it changes.
 pub(super) fn verify(settings: &Settings, args: &Whole) -> Result<(), Error> {
     check_there_is_one(settings)?;
-    let mut output = Output::new(args.at.json);
-    let done = match maintain::verify(&settings.data, &mut |progress| output.progress(progress)) {
-        Ok(verification) => report(&mut output, &verification).map_err(Error::Output)?,
+    let mut report = Report { output: Output::new(args.at.json), findings: 0 };
+    let done = match maintain::verify(&settings.data, &mut |progress| report.output.progress(progress)) {
+        Ok(verification) => report.add_all(&verification).map_err(Error::Output)?,
         Err(MaintainError::Open(OpenError::Locked { .. })) => {
             let counter = Counter::open(settings)?;
             let done = counter.ask(&Request::Verify, &Bytes::new(), &mut |event| match event {
                 Event::Progress(progress) => {
-                    output.progress(progress);
+                    report.output.progress(progress);
                     Ok(())
                 }
-                Event::Row(row) => output.row("findings", &row, finding),
+                Event::Row(row) => report.add(&row),
                 Event::Bytes(_) => Ok(()),
             })?;
             counter.close()?;
@@ -37,19 +40,42 @@ pub(super) fn verify(settings: &Settings, args: &Whole) -> Result<(), Error> {
         }
         Err(error) => return Err(error.into()),
     };
-    output.end_of_rows("findings", &done).map_err(Error::Output)?;
-    let damaged = says(&done, "damaged");
-    let verdict = if damaged { "damaged" } else { "everything is as it was written" };
-    let counts = ["documents", "operations", "bytes"].map(|key| format!("{} {key}", field(&done, key)));
-    output.line(format!("{}: {verdict}", counts.join(", "))).map_err(Error::Output)?;
-    if damaged { Err(Error::Damaged) } else { Ok(()) }
+    report.end(&done).map_err(Error::Output)?;
+    if says(&done, "damaged") { Err(Error::Damaged) } else { Ok(()) }
 }
 
-fn report(output: &mut Output, verification: &Verification) -> std::io::Result<Value> {
-    for one in &verification.findings {
-        output.row("findings", &admin::finding(one), finding)?;
+/// What verify says, as it comes.
+struct Report {
+    output: Output,
+    findings: u64,
+}
+
+impl Report {
+    fn add_all(&mut self, verification: &Verification) -> std::io::Result<Value> {
+        for one in &verification.findings {
+            self.add(&admin::finding(one))?;
+        }
+        Ok(admin::verification(verification))
     }
-    Ok(admin::verification(verification))
+
+    fn add(&mut self, row: &Value) -> std::io::Result<()> {
+        self.findings += 1;
+        if self.output.json || self.findings <= FINDINGS_SHOWN {
+            self.output.row("findings", row, finding)?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, done: &Value) -> std::io::Result<()> {
+        self.output.end_of_rows("findings", done)?;
+        let more = self.findings.saturating_sub(FINDINGS_SHOWN);
+        if more > 0 {
+            self.output.line(format!("… and {more} findings more; --json has them all"))?;
+        }
+        let verdict = if says(done, "damaged") { "damaged" } else { "everything is as it was written" };
+        let counts = ["documents", "operations", "bytes"].map(|key| format!("{} {key}", field(done, key)));
+        self.output.line(format!("{}: {verdict}", counts.join(", ")))
+    }
 }
 
 fn finding(row: &Value) -> String {
@@ -87,7 +113,7 @@ pub(super) fn repair(settings: &Settings, args: &Repair) -> Result<(), Error> {
     });
     output.answer(&done, |done| {
         let mut lines = vec![format!("{} documents are whole", field(done, "whole"))];
-        for (key, what) in [("mended", "something is missing in"), ("lost", "nothing was found of")] {
+        for (key, what) in [("mended", "damaged, and saved as far as it is intact:"), ("lost", "nothing was found of")] {
             lines.extend(done.get(key).and_then(Value::as_array).into_iter().flatten().map(|row| format!("{what} {}", name_of(row))));
         }
         lines.push(format!(
