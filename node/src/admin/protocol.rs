@@ -311,6 +311,30 @@ mod tests {
                 r#"{"tombolo":1,"request":{"show":{"document":{"format":"yjs","name":"a b"},"content":true}}}"#,
             ),
             (
+                Request::Export { document: document.clone(), form: FileForm::Text, root: Some("r".into()) },
+                r#"{"tombolo":1,"request":{"export":{"document":{"format":"yjs","name":"a b"},"form":"text","root":"r"}}}"#,
+            ),
+            (
+                Request::Remove { document: document.clone() },
+                r#"{"tombolo":1,"request":{"remove":{"document":{"format":"yjs","name":"a b"}}}}"#,
+            ),
+            (Request::Tombstones, r#"{"tombolo":1,"request":"tombstones"}"#),
+            (
+                Request::Purge { document: document.clone() },
+                r#"{"tombolo":1,"request":{"purge":{"document":{"format":"yjs","name":"a b"}}}}"#,
+            ),
+            (Request::Verify, r#"{"tombolo":1,"request":"verify"}"#),
+            (Request::Compact, r#"{"tombolo":1,"request":"compact"}"#),
+            (Request::Quarantined, r#"{"tombolo":1,"request":"quarantined"}"#),
+            (
+                Request::Quarantine { document: document.clone() },
+                r#"{"tombolo":1,"request":{"quarantine":{"document":{"format":"yjs","name":"a b"}}}}"#,
+            ),
+            (
+                Request::Release { document: document.clone(), replica: "0f".into(), seq: 2, retry: true },
+                r#"{"tombolo":1,"request":{"release":{"document":{"format":"yjs","name":"a b"},"replica":"0f","seq":2,"retry":true}}}"#,
+            ),
+            (
                 Request::Import { document, form: FileForm::UpdateV2, root: None, bytes: 7 },
                 r#"{"tombolo":1,"request":{"import":{"document":{"format":"yjs","name":"a b"},"form":"update-v2","root":null,"bytes":7}}}"#,
             ),

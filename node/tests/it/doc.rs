@@ -250,8 +250,20 @@ async fn next(socket: &mut Socket) -> Bytes {
     }
 }
 
+/// The code with which the server closes.
+async fn closed(socket: &mut Socket) -> u16 {
+    loop {
+        let frame = tokio::time::timeout(std::time::Duration::from_secs(20), socket.next()).await;
+        match frame.unwrap() {
+            Some(Ok(Frame::Close(Some(close)))) => return u16::from(close.code),
+            Some(Ok(_)) => {}
+            other => panic!("no close: {other:?}"),
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connected_yjs_client_sees_an_import() {
+async fn a_connected_yjs_client_sees_an_import_and_a_deletion() {
     let world = World::new();
     let server = Running::serve(&world.data(), &[]);
     let mut client = connect(&server, "/yjs/room").await;
@@ -269,14 +281,15 @@ async fn a_connected_yjs_client_sees_an_import() {
     assert_eq!(frame[3..], *HI);
     Update::parse(frame.slice(3..)).unwrap();
     tokio::task::block_in_place(|| world.json(&["doc", "rm", "room"]));
-    let ended = loop {
-        match client.next().await {
-            Some(Ok(Frame::Close(Some(close)))) => break u16::from(close.code),
-            Some(Ok(_)) => {}
-            other => panic!("no close: {other:?}"),
-        }
-    };
-    assert_eq!(ended, 4410, "who has a deleted document open is told");
+    assert_eq!(closed(&mut client).await, 4410, "who has a deleted document open is told");
+    // A client that reconnects with its copy does not bring it back.
+    let mut again = connect(&server, "/yjs/room").await;
+    let mut edit = vec![0, 2, u8::try_from(HI.len()).unwrap()];
+    edit.extend_from_slice(HI);
+    again.send(Frame::binary(edit)).await.unwrap();
+    assert_eq!(closed(&mut again).await, 4410, "who comes later is told, too");
+    let listed = tokio::task::block_in_place(|| world.json(&["doc", "list"]));
+    assert_eq!(listed["documents"], serde_json::json!([]));
     assert_eq!(server.end("TERM"), Some(0));
 }
 
