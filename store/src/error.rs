@@ -27,7 +27,7 @@ pub enum OpenError {
         source: std::io::Error,
     },
     /// The file that names this replica is damaged.
-    #[error("the file {path} does not name a replica; restore it from a backup of this folder", path = path.display())]
+    #[error("the file {path} does not name a replica; run `tombolo repair`, or restore it from a backup of this folder", path = path.display())]
     Identity {
         /// The file.
         path: PathBuf,

@@ -11,7 +11,7 @@ pub enum JournalError {
     /// Bytes that were durable have changed.
     #[error(
         "journal segment {segment} is damaged at offset {offset} ({found}); nothing was changed; \
-         restore the data folder from a backup, or move the segment away to give up what it holds"
+         save what is intact with `tombolo repair`, or restore the data folder from a backup"
     )]
     Damaged {
         /// The segment.
@@ -22,7 +22,9 @@ pub enum JournalError {
         found: &'static str,
     },
     /// A segment between two others is not there.
-    #[error("journal segment {segment} is missing; restore the data folder from a backup")]
+    #[error(
+        "journal segment {segment} is missing; save what is intact with `tombolo repair`, or restore the data folder from a backup"
+    )]
     Missing {
         /// The segment.
         segment: SegmentId,

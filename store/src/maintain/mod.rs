@@ -8,7 +8,7 @@ mod verify; // what is wrong, and with which document
 
 use std::path::{Path, PathBuf};
 
-use tombolo_core::id::DocumentId;
+use tombolo_core::id::{DocumentId, Format};
 
 use crate::error::OpenError;
 use crate::journal::JournalError;
@@ -77,7 +77,11 @@ impl Verification {
     }
 
     fn say(&mut self, severity: Severity, document: Option<&DocumentId>, place: &str, found: String) {
-        let document = document.map(ToString::to_string);
+        let document = document.map(|id| match id.format() {
+            Format::Yjs => id.to_string(),
+            // As the commands name it.
+            Format::Automerge => format!("automerge:{id}"),
+        });
         self.findings.push(Finding { severity, document, place: place.to_owned(), found });
     }
 

@@ -101,7 +101,9 @@ impl ClosedShelves {
         match self.open_copy(index, scratch)? {
             Ok(shelf) => inspection.add(shelf.inspect(&keys, &mut || ())),
             Err(error) => {
-                fault(None, words(&error));
+                // The copy is not what the operator looks for.
+                let (copy, original) = (scratch.display().to_string(), self.folder.display().to_string());
+                fault(None, words(&error).replace(&copy, &original));
                 let names = keys.iter().filter_map(|key| DocumentId::from_key(key).ok());
                 inspection.faults.extend(
                     names.map(|id| Fault { document: Some(id), found: "its shelf does not open".to_owned() }),

@@ -13,7 +13,7 @@ use super::engine::Engine;
 pub enum ShelfError {
     /// Rows of a document are changed or missing.
     #[error(
-        "document {document} is damaged: {found}; other documents are served on; restore it from a backup"
+        "document {document} is damaged: {found}; other documents are served on; run `tombolo repair`, or restore it from a backup"
     )]
     Damaged {
         /// The document.
@@ -50,7 +50,7 @@ pub enum ShelfError {
         what: &'static str,
     },
     /// A shelf does not open, not even a copy of it.
-    #[error("the shelf in {path} does not open; documents on other shelves are served on; restore it from a backup", path = path.display())]
+    #[error("the shelf in {path} does not open; documents on other shelves are served on; run `tombolo repair`, or restore it from a backup", path = path.display())]
     Unopenable {
         /// Its folder.
         path: PathBuf,
@@ -60,7 +60,7 @@ pub enum ShelfError {
     },
     /// A shelf has fewer documents than it had, so a document that is not found may be one of those.
     #[error(
-        "document {document} may be lost: its shelf has {found} documents and had {expected}; others are served on; restore it from a backup"
+        "document {document} may be lost: its shelf has {found} documents and had {expected}; others are served on; run `tombolo repair`, or restore it from a backup"
     )]
     Incomplete {
         /// The document.
@@ -71,7 +71,7 @@ pub enum ShelfError {
         expected: u64,
     },
     /// The file that tells how documents are spread over shelves is damaged.
-    #[error("the file {path} does not tell how the shelves are laid out; restore it from a backup of this folder", path = path.display())]
+    #[error("the file {path} does not tell how the shelves are laid out; run `tombolo repair`, or restore it from a backup of this folder", path = path.display())]
     Layout {
         /// The file.
         path: PathBuf,

@@ -323,6 +323,7 @@ impl Shelves {
                 shelf.close()?;
                 drop(shelf);
                 open::swap(&folder)?;
+                self.seal(index);
             }
             Err(shelf) => {
                 shelf.unretire();

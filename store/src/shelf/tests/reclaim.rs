@@ -30,6 +30,7 @@ fn copied_and_the_same(engine: Engine) {
     let stored: Vec<_> = ids.iter().map(|id| shelves.load(id, false).unwrap().unwrap()).collect();
     let (before, after) = shelves.reclaim(0, true).unwrap().unwrap();
     assert!(after < before, "{before} bytes became {after}");
+    assert!(folder.path().join("0000.seal").exists(), "it is closed until somebody comes");
     assert!(after < 8 * shelves.live_bytes(0).unwrap().unwrap() + 2_000_000);
     for (id, stored) in ids.iter().zip(&stored) {
         assert_eq!(&shelves.load(id, false).unwrap().unwrap(), stored);
