@@ -57,18 +57,12 @@ impl Coverage {
     /// (HAZARDS: yrs-2, yrs-3).
     #[must_use]
     pub fn admits(&self, update: &Update) -> bool {
-        let mut reach: BTreeMap<u64, u64> = BTreeMap::new();
-        let known = |client| self.inserted.get(&client).map_or(0, RangeSet::contiguous);
-        for (client, start, end) in update.blocks() {
-            let reached = reach.entry(client).or_insert_with(|| known(client));
-            if start > *reached {
-                return false;
-            }
-            *reached = (*reached).max(end);
-        }
-        let reached = |client| reach.get(&client).copied().unwrap_or_else(|| known(client));
-        update.needs().iter().all(|(&client, &behind)| behind <= reached(client))
-            && update.deletes().all(|(client, clock, len)| clock + len <= reached(client))
+        update.ground().iter().all(|(&client, &clock)| clock <= self.reach(client))
+    }
+
+    /// How far this client is known without a hole.
+    pub(super) fn reach(&self, client: u64) -> u64 {
+        self.inserted.get(&client).map_or(0, RangeSet::contiguous)
     }
 
     /// How far each client is known without a hole; what lies behind a hole is left out.

@@ -16,6 +16,7 @@ mod merge;
 mod parse;
 mod ranges;
 mod state_vector;
+mod waiting; // updates whose ground is missing
 
 #[cfg(test)]
 mod tests;
@@ -25,3 +26,4 @@ pub use error::InvalidUpdate;
 pub use merge::{diff, merge};
 pub use parse::Update;
 pub use state_vector::StateVector;
+pub use waiting::admit;

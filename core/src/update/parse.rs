@@ -133,9 +133,39 @@ impl Update {
         self.parsed.sections.iter().any(|section| section.blocks.iter().any(|block| block.content == 2))
     }
 
-    /// For each client that a struct leans on, the clock behind the highest one needed.
-    pub(super) fn needs(&self) -> &BTreeMap<u64, u64> {
-        &self.parsed.needs
+    /// What must be known before a document can take this update whole: how far each client must reach
+    /// without a hole. Empty if it leans on nothing.
+    #[must_use]
+    pub fn ground(&self) -> BTreeMap<u64, u64> {
+        let (mut ground, mut own) = (BTreeMap::new(), BTreeMap::new());
+        for section in &self.parsed.sections {
+            // Whoever reaches the last run of structs has every hole before it filled.
+            let (mut behind, mut run) = (0, 0);
+            for block in section.blocks.iter().filter(|block| !block.is_skip()) {
+                if block.start() > behind {
+                    run = block.start();
+                }
+                behind = block.end();
+            }
+            own.insert(section.client, behind);
+            if run > 0 {
+                ground.insert(section.client, run);
+            }
+        }
+        let needs = self.parsed.needs.iter().map(|(&client, &behind)| (client, behind));
+        let deletes = self.deletes().map(|(client, clock, len)| (client, clock + len));
+        for (client, behind) in needs.chain(deletes) {
+            if behind > own.get(&client).copied().unwrap_or(0) {
+                let clock = ground.entry(client).or_insert(0);
+                *clock = (*clock).max(behind);
+            }
+        }
+        ground
+    }
+
+    /// The clients of which it inserts something, in ascending order.
+    pub(super) fn clients(&self) -> impl Iterator<Item = u64> + '_ {
+        self.parsed.sections.iter().map(|section| section.client)
     }
 
     /// The sections in ascending client order.
