@@ -93,7 +93,8 @@ impl Entry {
             let deleted = known.pending.iter().any(|op| op.kind == Kind::Deletion && later(op));
             known.deleted = deleted || record.deleted_ms > 0;
             known.has_content = !known.deleted && (record.has_content() || !known.pending.is_empty());
-            known.set_aside = set_aside.iter().map(|aside| aside.hash).collect();
+            // More may have come while the shelf was asked.
+            known.set_aside.extend(set_aside.iter().map(|aside| aside.hash));
             known.begun |= record.version.iter().next().is_some();
             known.last = Some(last);
         }

@@ -94,6 +94,14 @@ impl Inner {
         }
     }
 
+    /// These payloads were set aside: who has the document open does not take them again.
+    pub(crate) fn note_set_aside(&self, id: &DocumentId, hashes: impl Iterator<Item = [u8; 32]>) {
+        let entry = self.entries().get(id).map(Arc::clone);
+        if let Some(entry) = entry {
+            hashes.for_each(|hash| entry.note_set_aside(hash, true));
+        }
+    }
+
     pub(crate) fn entries(&self) -> MutexGuard<'_, HashMap<DocumentId, Arc<Entry>>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -261,13 +269,13 @@ impl Store {
         inner.takeover.flush().map_err(|reason| StoreError::Takeover { reason })
     }
 
-    /// Gives back all the space that it can: every shelf that was ever made is copied to a fresh database. Gives back
+    /// Gives back all the space that it can: every tail is folded, then every shelf that was ever made is copied to a fresh database. Gives back
     /// the bytes of the shelves before and after. Blocking; documents are served on meanwhile.
     ///
     /// # Errors
     /// [`StoreError`] if a shelf cannot be read or written; it stays as it was.
     pub fn compact(&self, progress: &mut dyn FnMut(Progress)) -> Result<(u64, u64), StoreError> {
-        self.flush()?;
+        self.fold_all(progress)?;
         let shelves = &self.life.inner.shelves;
         let before = shelves.size_on_disk();
         for index in 0..shelves.count() {
@@ -362,8 +370,7 @@ fn start_threads(inner: &Arc<Inner>, worker: Arc<dyn Worker>) -> std::io::Result
     let patience = Duration::from_millis(inner.config.takeover_ms);
     let takeover = named("takeover").spawn(move || taking.takeover.run(&taking, patience))?;
     let folding = Arc::clone(inner);
-    let compaction = named("compaction")
-        .spawn(move || folding.compactor.run(&folding.shelves, &*worker, &folding.space))?;
+    let compaction = named("compaction").spawn(move || folding.compactor.run(&folding, &*worker))?;
     let (closing, idle) = (Arc::clone(inner), Duration::from_millis(inner.config.shelf_idle_ms));
     let idle = named("shelf-idle").spawn(move || closing.idle.run(&closing.shelves, idle, &closing.space))?;
     Ok(vec![takeover, compaction, idle])

@@ -130,6 +130,21 @@ pub(super) fn encode_reply(reply: &Result<Reply, WorkerError>) -> Vec<u8> {
             out.push(20);
             write_var_bytes(&mut out, view);
         }
+        Ok(Reply::Partly { snapshot, waiting }) => {
+            out.push(16);
+            write_var_bytes(&mut out, snapshot);
+            write_var_u64(&mut out, waiting.len() as u64);
+            waiting.iter().for_each(|place| write_var_u64(&mut out, *place));
+        }
+        Err(WorkerError::Unavailable { reason }) => {
+            out.push(17);
+            write_var_bytes(&mut out, reason.as_bytes());
+        }
+        Err(WorkerError::Pending) => out.push(18),
+        Err(WorkerError::Diverged { reason }) => {
+            out.push(19);
+            write_var_bytes(&mut out, reason.as_bytes());
+        }
     }
     out
 }
@@ -154,6 +169,17 @@ pub(super) fn decode_reply(bytes: &Bytes) -> Result<Result<Reply, WorkerError>, 
         7 => Err(WorkerError::Died { reason: reader.var_str()?.to_owned() }),
         8 => Err(WorkerError::NoSession),
         20 => Ok(Reply::View(read_bytes(bytes, &mut reader)?)),
+        16 => {
+            let snapshot = read_bytes(bytes, &mut reader)?;
+            let mut waiting = Vec::new();
+            for _ in 0..reader.var_u64()? {
+                waiting.push(reader.var_u64()?);
+            }
+            Ok(Reply::Partly { snapshot, waiting })
+        }
+        17 => Err(WorkerError::Unavailable { reason: reader.var_str()?.to_owned() }),
+        18 => Err(WorkerError::Pending),
+        19 => Err(WorkerError::Diverged { reason: reader.var_str()?.to_owned() }),
         _ => return Err(NoMessage),
     };
     reader.end()?;
@@ -283,6 +309,11 @@ mod tests {
             ".*".prop_map(|reason| Err(WorkerError::Refused { reason })),
             ".*".prop_map(|reason| Err(WorkerError::Died { reason })),
             Just(Err(WorkerError::NoSession)),
+            Just(Err(WorkerError::Pending)),
+            ".*".prop_map(|reason| Err(WorkerError::Unavailable { reason })),
+            ".*".prop_map(|reason| Err(WorkerError::Diverged { reason })),
+            (bytes(), prop::collection::vec(peer(), 0..4))
+                .prop_map(|(snapshot, waiting)| Ok(Reply::Partly { snapshot, waiting })),
         ]
     }
 

@@ -2,7 +2,8 @@
 //!
 //! One process folds, one shows documents, the others hold sessions, each document in the one that its name hashes
 //! to. A process that dies, exhausts its memory or takes too long is ended, answered for with
-//! [`WorkerError::Died`], and replaced with the next request; sessions that it held for other documents answer
+//! [`WorkerError::Died`], and replaced with the next request; one that does not even start answers
+//! [`WorkerError::Unavailable`]; sessions that it held for other documents answer
 //! [`WorkerError::NoSession`] and are opened again by whoever needs them.
 
 use std::ffi::OsString;
@@ -15,6 +16,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use tombolo_core::operation::Kind;
 
 use super::child::{read_frame, write_frame};
 use super::codec::{decode_reply, encode_request};
@@ -92,25 +94,41 @@ impl Lane {
     fn call(&self, request: &Request) -> Result<Reply, WorkerError> {
         let mut slot = lock(&self.running);
         let died = |reason: String| WorkerError::Died { reason };
-        let mut running = match slot.take().and_then(Running::if_alive) {
+        let running = match slot.take().and_then(Running::if_alive) {
             Some(running) => running,
-            None => {
-                Running::start(&self.config).map_err(|error| died(format!("it does not start: {error}")))?
-            }
+            None => self.start().map_err(|reason| WorkerError::Unavailable { reason })?,
         };
+        let (running, reply) = self.exchange(running, request).map_err(died)?;
+        *slot = Some(running);
+        reply
+    }
+
+    /// A process that has answered once: one that ends before that does not end because of what it is asked.
+    fn start(&self) -> Result<Running, String> {
+        let running = Running::start(&self.config).map_err(|error| error.to_string())?;
+        let nothing = Request::Compact { kind: Kind::YjsUpdate, parts: Vec::new() };
+        match self.exchange(running, &nothing)? {
+            (running, Ok(_)) => Ok(running),
+            (_, Err(error)) => Err(error.to_string()),
+        }
+    }
+
+    /// The answer in time, and the process; otherwise how the process ended.
+    fn exchange(
+        &self,
+        mut running: Running,
+        request: &Request,
+    ) -> Result<(Running, Result<Reply, WorkerError>), String> {
         let limit = Duration::from_millis(self.config.request_ms_max);
         self.watch.arm(Instant::now() + limit, Pid::from_child(&running.child));
         let exchanged = running.exchange(request);
         if self.watch.disarm() {
             running.end();
-            return Err(died(format!("it took longer than {} ms", self.config.request_ms_max)));
+            return Err(format!("it took longer than {} ms", self.config.request_ms_max));
         }
         match exchanged {
-            Ok(reply) => {
-                *slot = Some(running);
-                reply
-            }
-            Err(error) => Err(died(format!("its process ended ({}): {error}", running.end()))),
+            Ok(reply) => Ok((running, reply)),
+            Err(error) => Err(format!("its process ended ({}): {error}", running.end())),
         }
     }
 }

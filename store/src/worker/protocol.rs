@@ -8,7 +8,8 @@ use tombolo_core::operation::Kind;
 /// A question to the worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Fold a snapshot and its tail into one snapshot: [`Reply::Snapshot`].
+    /// Fold a snapshot and its tail into one snapshot, proved to be the same document before it is handed out:
+    /// [`Reply::Snapshot`], or [`Reply::Partly`] if changes of Automerge wait for others.
     Compact {
         /// Which engine.
         kind: Kind,
@@ -83,6 +84,13 @@ pub enum Reply {
     Snapshot(Bytes),
     /// The document in the form asked for, or the operation made of one.
     View(Bytes),
+    /// The folded bytes of the parts but for some, each change of which that has its ground is in them all the same.
+    Partly {
+        /// As [`Reply::Snapshot`].
+        snapshot: Bytes,
+        /// Places of the parts that have a change that waits for one that is not there, ascending.
+        waiting: Vec<u64>,
+    },
     /// The document is hydrated.
     Opened {
         /// Whether it has no change at all.
@@ -117,6 +125,22 @@ pub enum WorkerError {
     #[error("the merge worker refused: {reason}")]
     Refused {
         /// The engine's words.
+        reason: String,
+    },
+    /// There is no engine to ask: no process, thread or memory for one, or no program. Nobody's bytes are to blame;
+    /// try again later.
+    #[error("no merge worker can be started: {reason}; free memory and processes")]
+    Unavailable {
+        /// What the system said.
+        reason: String,
+    },
+    /// An edit waits for one that is not among the parts. Keep it in the tail.
+    #[error("an edit waits for one that is not here")]
+    Pending,
+    /// A fold is not the document that its parts are, by its state hash. Keep the tail: it is right.
+    #[error("a fold would not be the same document: {reason}")]
+    Diverged {
+        /// What does not agree.
         reason: String,
     },
     /// The engine died of the request; the session, if it was for one, is closed for all its peers.

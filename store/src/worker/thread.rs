@@ -54,7 +54,7 @@ impl ThreadWorker {
 
 impl Worker for ThreadWorker {
     fn call(&self, request: Request) -> Result<Reply, WorkerError> {
-        let gone = || WorkerError::Died { reason: "its thread has ended".to_owned() };
+        let gone = || WorkerError::Unavailable { reason: "its thread has ended".to_owned() };
         let thread = self.thread_for(&request).ok_or_else(gone)?;
         let (answer, answered) = sync_channel(1);
         thread.send(Job { request, answer }).map_err(|_| gone())?;
@@ -103,16 +103,22 @@ impl Shard {
     pub(super) fn handle(&mut self, request: Request) -> Result<Reply, WorkerError> {
         match request {
             Request::Compact { kind, parts } => {
-                let compact = match kind {
-                    Kind::YjsUpdate => yjs::compact,
-                    Kind::AutomergeChanges => automerge::compact,
+                let folded = match kind {
+                    Kind::YjsUpdate => guarded(|| yjs::compact(&parts))?.map(Reply::Snapshot),
+                    Kind::AutomergeChanges => {
+                        guarded(|| automerge::compact_what_has_ground(&parts))?.map(partly)
+                    }
                     Kind::Deletion => {
                         return Err(WorkerError::Refused {
                             reason: "a deletion has nothing to fold".to_owned(),
                         });
                     }
                 };
-                guarded(|| compact(&parts))?.map(Reply::Snapshot).map_err(refused)
+                folded.map_err(|error| match error {
+                    EngineError::Pending => WorkerError::Pending,
+                    EngineError::Diverged { reason } => WorkerError::Diverged { reason },
+                    other => refused(other),
+                })
             }
             Request::View { format, form, root, parts } => {
                 guarded(|| view::view(format, form, root.as_deref(), &parts))?
@@ -183,6 +189,13 @@ impl Shard {
             }
         }
     }
+}
+
+fn partly((snapshot, waiting): (Bytes, Vec<usize>)) -> Reply {
+    if waiting.is_empty() {
+        return Reply::Snapshot(snapshot);
+    }
+    Reply::Partly { snapshot, waiting: waiting.into_iter().map(|place| place as u64).collect() }
 }
 
 /// What becomes of a session after a request.

@@ -25,6 +25,8 @@ mod corruption; // flips and cuts in real folders: verify, repair, serving
 #[cfg(test)]
 mod deletion; // deleted stays deleted
 #[cfg(test)]
+mod fold; // tails in any order, with gaps, and with what an engine dies of
+#[cfg(test)]
 mod footprint; // bytes on the disk for a byte of a document
 #[cfg(test)]
 mod golden; // folders that earlier versions wrote

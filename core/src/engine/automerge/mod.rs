@@ -3,7 +3,7 @@
 //! Nothing is ever edited here, so the random actor id that automerge gives each document is never used.
 //! Hydrating into values, the recursion of HAZARDS am-7, does not happen either.
 
-use ::automerge::{Automerge, ChangeHash, ReadDoc};
+use ::automerge::{Automerge, ChangeHash, ReadDoc, SaveOptions};
 use bytes::Bytes;
 
 use self::chunk::{Chunks, load_document};
@@ -18,26 +18,43 @@ pub use session::{Received, Session};
 
 /// Folds documents and changes, in any order and with repetitions, into one document chunk.
 ///
-/// The result is loaded again before it is handed out and must have the same heads and as many changes.
-/// automerge stores changes in their order of arrival, so the bytes of two folds of one document may
-/// differ; their [`heads`] do not.
+/// The result is loaded again before it is handed out and must have the same heads and as many changes: heads
+/// hash all history. automerge stores changes in their order of arrival, so the bytes of two folds of one
+/// document may differ; their [`heads`] do not.
 ///
 /// # Errors
 /// [`EngineError::Pending`] if a change waits for one that is not there, [`EngineError::Malformed`] if a
 /// part does not read to its end or two changes claim one position of one actor (HAZARDS am-9),
 /// [`EngineError::Diverged`] if the fold is not the same document.
 pub fn compact(parts: &[Bytes]) -> Result<Bytes, EngineError> {
-    let (document, pending) = load(parts)?;
-    if pending {
-        return Err(EngineError::Pending);
+    match compact_what_has_ground(parts)? {
+        (saved, waiting) if waiting.is_empty() => Ok(saved),
+        _ => Err(EngineError::Pending),
     }
-    let saved = document.save();
+}
+
+/// As [`compact`], without the changes that wait for one that is not there; with the places of the parts that have
+/// such a change, ascending.
+///
+/// # Errors
+/// As for [`compact`], but for [`EngineError::Pending`].
+pub fn compact_what_has_ground(parts: &[Bytes]) -> Result<(Bytes, Vec<usize>), EngineError> {
+    let (document, pending) = load(parts)?;
+    let saved = document.save_with_options(SaveOptions { retain_orphans: false, ..SaveOptions::default() });
     let again = load_document(&saved).map_err(EngineError::diverged)?;
     if again.get_heads() != document.get_heads() || again.stats().num_changes != document.stats().num_changes
     {
         return Err(EngineError::diverged("a saved document loads with other changes"));
     }
-    Ok(saved.into())
+    let mut waiting = Vec::new();
+    for (place, part) in parts.iter().enumerate().filter(|_| pending) {
+        let mut chunks = Chunks::default();
+        chunks.read(part)?;
+        if chunks.hashes().iter().any(|hash| document.get_change_by_hash(hash).is_none()) {
+            waiting.push(place);
+        }
+    }
+    Ok((saved.into(), waiting))
 }
 
 /// The heads of the document that the parts give, sorted. Equal heads are equal documents: they hash all

@@ -1,0 +1,88 @@
+//! What of a document a fold is made of, and in which order an engine is given it.
+//!
+//! Guarantee: an engine is given nothing that did not pass the door that every update passes, and no Yjs update whose
+//! ground is missing; such updates wait in the tail, and are served from there as bytes.
+
+use bytes::Bytes;
+use tombolo_core::id::{DocumentId, Format};
+use tombolo_core::operation::{Kind, Operation};
+use tombolo_core::update::{Coverage, Update, admit};
+
+use crate::shelf::Stored;
+
+/// The material of a fold.
+pub(super) struct Plan {
+    pub(super) kind: Kind,
+    pub(super) snapshot: Option<Bytes>,
+    /// The tail, in the order in which it is stored.
+    pub(super) tail: Vec<Operation>,
+    /// What of the tail may be given to an engine, by place, with its update if it is one of Yjs.
+    sound: Vec<(usize, Option<Update>)>,
+    /// What is known before the tail.
+    ground: Coverage,
+}
+
+impl Plan {
+    /// Looks at a stored document; gives back, beside the plan, those operations that do not pass the door and why.
+    ///
+    /// # Errors
+    /// Why nothing of it can be folded.
+    pub(super) fn new(id: &DocumentId, stored: Stored) -> Result<(Self, Vec<(usize, String)>), String> {
+        let Stored { snapshot, tail, .. } = stored;
+        let (mut sound, mut unsound, mut ground) = (Vec::new(), Vec::new(), Coverage::default());
+        if id.format() == Format::Automerge {
+            sound.extend((0..tail.len()).map(|place| (place, None)));
+            return Ok((Self { kind: Kind::AutomergeChanges, snapshot, tail, sound, ground }, unsound));
+        }
+        if let Some(snapshot) = &snapshot {
+            let update = Update::parse(snapshot.clone())
+                .map_err(|error| format!("its snapshot does not validate: {error}"))?;
+            check(&update)?;
+            ground.add(&update);
+        }
+        for (place, operation) in tail.iter().enumerate() {
+            match Update::parse(operation.payload.clone()) {
+                Ok(update) => {
+                    check(&update)?;
+                    sound.push((place, Some(update)));
+                }
+                Err(error) => unsound.push((place, format!("it does not validate: {error}"))),
+            }
+        }
+        Ok((Self { kind: Kind::YjsUpdate, snapshot, tail, sound, ground }, unsound))
+    }
+
+    /// Places of the operations that an engine can take, in the order in which it can.
+    pub(super) fn order(&self) -> Vec<usize> {
+        let updates: Vec<Update> = self.sound.iter().filter_map(|(_, update)| update.clone()).collect();
+        if updates.is_empty() {
+            return self.sound.iter().map(|(place, _)| *place).collect();
+        }
+        let order = admit(&mut self.ground.clone(), &updates);
+        order.into_iter().filter_map(|index| self.sound.get(index).map(|(place, _)| *place)).collect()
+    }
+
+    /// Leaves an operation out from now on. What leans on it waits for it then.
+    pub(super) fn leave_out(&mut self, gone: usize) {
+        self.sound.retain(|(place, _)| *place != gone);
+    }
+
+    /// The snapshot and these operations as an engine is given them.
+    pub(super) fn parts(&self, places: &[usize]) -> Vec<Bytes> {
+        let tail = places.iter().filter_map(|place| self.tail.get(*place));
+        self.snapshot.iter().cloned().chain(tail.map(|operation| operation.payload.clone())).collect()
+    }
+
+    /// Bytes of these operations.
+    pub(super) fn bytes(&self, places: &[usize]) -> u64 {
+        let tail = places.iter().filter_map(|place| self.tail.get(*place));
+        tail.map(|operation| operation.payload.len() as u64).sum()
+    }
+}
+
+fn check(update: &Update) -> Result<(), String> {
+    if update.has_legacy_json() {
+        return Err("it has legacy JSON items, which yrs 0.28.1 reads differently from Yjs".into());
+    }
+    Ok(())
+}

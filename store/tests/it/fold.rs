@@ -1,0 +1,220 @@
+//! Folding tails in any order, with gaps, and with operations that an engine dies of.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use tombolo_core::id::{DocumentId, Seq};
+use tombolo_core::operation::Kind;
+use tombolo_store::worker::{Reply, Request, ThreadWorker, Worker, WorkerError};
+use tombolo_store::{AppendError, Engine, Release, Store, StoreConfig};
+
+use super::typist::{keystroke, text, typed};
+
+on_each_engine! {
+    tails_in_any_order_fold_whole,
+    what_waits_is_kept_and_folded_when_its_ground_comes,
+    an_operation_that_kills_is_set_aside_and_nothing_else,
+    what_cannot_be_asked_or_proved_sets_nothing_aside,
+    more_killers_than_one_fold_blames_go_in_several,
+}
+
+fn open(folder: &Path, engine: Engine, worker: Arc<dyn Worker>) -> Store {
+    let config = StoreConfig { takeover_ms: 5, engine: Some(engine), ..StoreConfig::new(folder) };
+    Store::open(config, worker).unwrap()
+}
+
+fn threads() -> Arc<dyn Worker> {
+    ThreadWorker::start().unwrap()
+}
+
+fn document() -> DocumentId {
+    DocumentId::yjs("d").unwrap()
+}
+
+/// Appends these, waits until each is durable.
+fn append(store: &Store, payloads: impl IntoIterator<Item = Bytes>) -> Vec<Seq> {
+    let document = store.document(&document()).unwrap();
+    let (sender, receiver) = channel();
+    for payload in payloads {
+        let sender = sender.clone();
+        let done = Box::new(move |result| sender.send(result).unwrap());
+        document.append(Kind::YjsUpdate, payload, done).unwrap();
+    }
+    drop(sender);
+    receiver.iter().map(Result::unwrap).collect()
+}
+
+fn fold(store: &Store) {
+    store.fold_all(&mut |_| ()).unwrap();
+}
+
+/// Operations that are not folded.
+fn tail(store: &Store) -> usize {
+    store.document(&document()).unwrap().read().unwrap().tail.len()
+}
+
+fn read(store: &Store) -> String {
+    text(&store.document(&document()).unwrap().read().unwrap())
+}
+
+/// The same numbers in an order without a rule.
+fn shuffled(count: u64) -> Vec<u64> {
+    let mut numbers: Vec<u64> = (0..count).collect();
+    numbers.sort_by_key(|n| *blake3::hash(&n.to_le_bytes()).as_bytes());
+    numbers
+}
+
+fn tails_in_any_order_fold_whole(engine: Engine) {
+    const COUNT: u64 = 10_000;
+    for order in [(0..COUNT).rev().collect(), shuffled(COUNT)] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path(), engine, threads());
+        append(&store, order.into_iter().map(|clock| keystroke(7, clock)));
+        fold(&store);
+        assert_eq!((tail(&store), read(&store)), (0, typed(COUNT)));
+    }
+}
+
+fn what_waits_is_kept_and_folded_when_its_ground_comes(engine: Engine) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), engine, threads());
+    append(&store, shuffled(3_000).into_iter().filter(|n| *n != 1_000).map(|clock| keystroke(7, clock)));
+    fold(&store);
+    assert_eq!(tail(&store), 1_999, "what is behind the gap waits");
+    fold(&store);
+    drop(store);
+    let store = open(folder.path(), engine, threads());
+    assert_eq!(tail(&store), 1_999);
+    append(&store, [keystroke(7, 1_000)]);
+    fold(&store);
+    assert_eq!((tail(&store), read(&store)), (0, typed(3_000)));
+}
+
+/// Dies of every request that has the letter that is typed at one of these clocks of client 9, as long as there is
+/// an engine.
+struct Deadly {
+    engine: Arc<dyn Worker>,
+    killers: Vec<u64>,
+    error: WorkerError,
+}
+
+impl Deadly {
+    fn start(killers: impl IntoIterator<Item = u64>, error: WorkerError) -> Arc<Self> {
+        Arc::new(Self { engine: threads(), killers: killers.into_iter().collect(), error })
+    }
+
+    fn dies(killers: impl IntoIterator<Item = u64>) -> Arc<Self> {
+        Self::start(killers, WorkerError::Died { reason: "of the letter".into() })
+    }
+}
+
+impl Worker for Deadly {
+    fn call(&self, request: Request) -> Result<Reply, WorkerError> {
+        let Request::Compact { parts, .. } = &request else { panic!("{request:?}") };
+        if self.killers.iter().any(|clock| parts.contains(&keystroke(*clock, 0))) {
+            return Err(self.error.clone());
+        }
+        self.engine.call(request)
+    }
+}
+
+/// A thousand letters of client 7, with one of each of these clients in between: that is what is deadly.
+fn with_killers(killers: &[u64]) -> Vec<Bytes> {
+    let mut payloads: Vec<_> = (0..1_000).map(|clock| keystroke(7, clock)).collect();
+    for (at, client) in killers.iter().enumerate() {
+        payloads.insert(at * 977 % 1_000, keystroke(*client, 0));
+    }
+    payloads
+}
+
+fn an_operation_that_kills_is_set_aside_and_nothing_else(engine: Engine) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), engine, Deadly::dies([100, 102]));
+    let payloads = with_killers(&[100, 101, 102]);
+    let seqs = append(&store, payloads.iter().cloned().chain([keystroke(100, 1), keystroke(7, 1_000)]));
+    fold(&store);
+    let held: BTreeSet<_> =
+        store.quarantine(&document()).unwrap().iter().map(|aside| aside.operation.seq).collect();
+    let killers = [100, 102]
+        .map(|client| seqs[payloads.iter().position(|payload| *payload == keystroke(client, 0)).unwrap()]);
+    assert_eq!(held, killers.into());
+    assert_eq!(tail(&store), 1, "what leans on an operation that was set aside waits for it");
+    let document_open = store.document(&document()).unwrap();
+    let again = |client| document_open.append(Kind::YjsUpdate, keystroke(client, 0), Box::new(|_| ()));
+    assert!(matches!(again(100), Err(AppendError::Quarantined { .. })));
+    assert!(again(101).is_ok());
+    drop(document_open);
+    drop(store);
+
+    // An engine that does not die of it any more.
+    let store = open(folder.path(), engine, threads());
+    let document_open = store.document(&document()).unwrap();
+    let refused = document_open.append(Kind::YjsUpdate, keystroke(102, 0), Box::new(|_| ()));
+    assert!(matches!(refused, Err(AppendError::Quarantined { .. })));
+    for seq in killers {
+        assert!(store.release(&document(), (store.replica(), seq), Release::Retry).unwrap());
+    }
+    fold(&store);
+    assert_eq!((tail(&store), store.quarantine(&document()).unwrap().len()), (0, 0));
+    assert_eq!(read(&store).len(), 1_005);
+}
+
+fn what_cannot_be_asked_or_proved_sets_nothing_aside(engine: Engine) {
+    let unavailable = WorkerError::Unavailable { reason: "no memory".into() };
+    let diverged = WorkerError::Diverged { reason: "other text".into() };
+    for (error, kept) in [(unavailable, 1_001), (WorkerError::Pending, 1), (diverged, 1)] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path(), engine, Deadly::start([100], error));
+        append(&store, with_killers(&[100]));
+        fold(&store);
+        assert_eq!((tail(&store), store.quarantine(&document()).unwrap().len()), (kept, 0));
+    }
+}
+
+fn more_killers_than_one_fold_blames_go_in_several(engine: Engine) {
+    let folder = tempfile::tempdir().unwrap();
+    let killers: Vec<u64> = (100..130).collect();
+    let store = open(folder.path(), engine, Deadly::dies(killers.clone()));
+    append(&store, with_killers(&killers));
+    fold(&store);
+    let held = store.quarantine(&document()).unwrap().len();
+    assert!((1..=16).contains(&held), "{held}");
+    fold(&store);
+    fold(&store);
+    assert_eq!((store.quarantine(&document()).unwrap().len(), tail(&store)), (30, 0));
+    assert_eq!(read(&store), typed(1_000));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// Any order, any gaps, any killers: each operation is folded, in the tail or in quarantine.
+    #[test]
+    fn folded_kept_and_set_aside_are_all(
+        order in Just((0..60u64).collect::<Vec<_>>()).prop_shuffle(),
+        lost in prop::collection::btree_set(0..60u64, 0..3),
+        killers in prop::collection::btree_set(100..160u64, 0..4),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path(), Engine::Sled, Deadly::dies(killers.clone()));
+        // Clock n of client 7, and for every third also the first letter of client n + 100.
+        let of = |n: &u64| [Some(keystroke(7, *n)), (n % 3 == 0).then(|| keystroke(n + 100, 0))];
+        let payloads: Vec<_> = order.iter().filter(|n| !lost.contains(n)).flat_map(of).flatten().collect();
+        append(&store, payloads.clone());
+        fold(&store);
+        let contents = store.document(&document()).unwrap().read().unwrap();
+        let reach = lost.first().copied().unwrap_or(60);
+        let waiting = (reach..60).filter(|n| !lost.contains(n)).map(|clock| keystroke(7, clock));
+        prop_assert_eq!(contents.tail.iter().cloned().collect::<BTreeSet<_>>(), waiting.collect::<BTreeSet<_>>());
+        let asides = store.quarantine(&document()).unwrap().into_iter().map(|aside| aside.operation.payload);
+        let stored = |client: &u64| payloads.contains(&keystroke(*client, 0));
+        let expected: BTreeSet<_> = killers.iter().filter(|client| stored(client)).map(|client| keystroke(*client, 0)).collect();
+        prop_assert_eq!(asides.collect::<BTreeSet<_>>(), expected.clone());
+        let folded = payloads.len() - contents.tail.len() - expected.len();
+        prop_assert_eq!(text(&tombolo_store::Contents { tail: Vec::new(), ..contents }).len(), folded);
+    }
+}
