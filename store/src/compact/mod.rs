@@ -44,7 +44,7 @@ struct Task {
     /// Whether the policy is not asked.
     asked: bool,
     /// Dropped when it was looked at.
-    _waits: Option<SyncSender<()>>,
+    waits: Option<SyncSender<()>>,
 }
 
 /// What waits for compaction.
@@ -104,14 +104,12 @@ impl Compactor {
         inner: &Inner,
         worker: &dyn Worker,
     ) -> bool {
-        let Task { id, user_left, asked, .. } = task;
+        let Task { id, user_left, asked, waits } = task;
+        let before = known.get(id).copied().unwrap_or_default();
         let record = match inner.shelves.record(id, true) {
-            Ok(Some(record)) if *asked && record.tail_count > 0 => record,
-            Ok(Some(record))
-                if is_due(id, &record, known.get(id).copied().unwrap_or_default(), *user_left) =>
-            {
-                record
-            }
+            // Whoever connects again and again to a document that cannot be helped does not keep it busy.
+            Ok(Some(record)) if *asked && (waits.is_some() || before != Left::all(&record)) => record,
+            Ok(Some(record)) if !asked && is_due(id, &record, before, *user_left) => record,
             Ok(_) => return false,
             Err(error) => {
                 tracing::warn!(document = %id, %error, "cannot look at a document for compaction");
@@ -153,7 +151,7 @@ impl Compactor {
                 return None;
             }
             if let Some((id, waits)) = waiting.asked.pop_front() {
-                return Some(Task { id, user_left: false, asked: true, _waits: waits });
+                return Some(Task { id, user_left: false, asked: true, waits });
             }
             let rest = rest_until.saturating_duration_since(Instant::now());
             if rest > Duration::ZERO {
@@ -162,10 +160,10 @@ impl Compactor {
             }
             if let Some(id) = waiting.left.pop_first() {
                 waiting.due.remove(&id);
-                return Some(Task { id, user_left: true, asked: false, _waits: None });
+                return Some(Task { id, user_left: true, asked: false, waits: None });
             }
             if let Some(id) = waiting.due.pop_first() {
-                return Some(Task { id, user_left: false, asked: false, _waits: None });
+                return Some(Task { id, user_left: false, asked: false, waits: None });
             }
             waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
