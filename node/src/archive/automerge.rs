@@ -199,11 +199,7 @@ impl Sessions {
             return Ok(()); // Left while its message waited.
         }
         if !self.open.contains_key(id) {
-            let document = self.store.document(id)?;
-            let contents = document.read()?;
-            let parts = contents.snapshot.into_iter().chain(contents.tail).collect();
-            self.worker.call(Request::SessionOpen { document: id.clone(), parts })?;
-            let session = OpenSession { document, peers: BTreeSet::new(), asking: BTreeSet::new() };
+            let session = self.open_session(id)?;
             self.open.insert(id.clone(), session);
         }
         let Some(session) = self.open.get_mut(id) else { return Ok(()) };
@@ -236,6 +232,25 @@ impl Sessions {
             }
         }
         Ok(())
+    }
+
+    /// Hydrates a document. If that cannot be done with what is stored, the operation to blame is looked for at once.
+    fn open_session(&self, id: &DocumentId) -> Result<OpenSession, Failure> {
+        if self.store.is_suspect(id) {
+            return Err(Failure::Suspect);
+        }
+        let document = self.store.document(id)?;
+        let contents = document.read()?;
+        let parts = contents.snapshot.into_iter().chain(contents.tail).collect();
+        match self.worker.call(Request::SessionOpen { document: id.clone(), parts }) {
+            Ok(_) => Ok(OpenSession { document, peers: BTreeSet::new(), asking: BTreeSet::new() }),
+            Err(error @ (WorkerError::Died { .. } | WorkerError::Refused { .. })) => {
+                tracing::error!(document = %id, %error, "what is stored of a document opens no session");
+                self.store.suspect(id)?;
+                Err(Failure::Suspect)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Makes the replies now, lets them go when everything they speak of is durable.
@@ -289,6 +304,11 @@ impl Sessions {
             Failure::Store(_) => {
                 if let Some(port) = port(&self.ports, peer) {
                     port.refuse("the document cannot be read or stored now");
+                }
+            }
+            Failure::Suspect => {
+                if let Some(port) = port(&self.ports, peer) {
+                    port.refuse(STARTED_OVER);
                 }
             }
             Failure::Worker(WorkerError::Refused { reason }) => {
@@ -371,6 +391,9 @@ enum Failure {
     Store(#[from] StoreError),
     #[error("refused: {0}")]
     Refused(AppendError),
+    /// It is being looked for what the engine does not take of the stored document.
+    #[error("the document is being examined")]
+    Suspect,
     #[error("worker: {0}")]
     Worker(#[from] WorkerError),
 }

@@ -12,9 +12,9 @@ use tombolo_store::worker::{
     ProcessConfig, ProcessWorker, Reply, Request, ThreadWorker, Worker, WorkerError,
 };
 
-const GIB: u64 = 1024 * 1024 * 1024;
+pub const GIB: u64 = 1024 * 1024 * 1024;
 
-fn start(memory_bytes: u64, request_ms_max: u64) -> Arc<ProcessWorker> {
+pub fn start(memory_bytes: u64, request_ms_max: u64) -> Arc<ProcessWorker> {
     let arguments = vec!["merge-worker".into(), "--memory-bytes".into(), memory_bytes.to_string().into()];
     let program = env!("CARGO_BIN_EXE_tombolo").into();
     ProcessWorker::start(ProcessConfig { program, arguments, request_ms_max }).unwrap()

@@ -67,7 +67,7 @@ impl Store {
 
 impl Compactor {
     /// Looks at a document at once and waits until that is done.
-    fn fold_now(&self, id: &DocumentId) {
+    pub(super) fn fold_now(&self, id: &DocumentId) {
         let (sender, receiver) = sync_channel(0);
         let mut waiting = self.lock();
         if waiting.closing {
@@ -80,7 +80,7 @@ impl Compactor {
         let _ = receiver.recv();
     }
 
-    fn suspect(&self, id: &DocumentId) {
+    pub(super) fn suspect(&self, id: &DocumentId) {
         let mut waiting = self.lock();
         if !waiting.closing && waiting.suspects.insert(id.clone()) {
             waiting.asked.push_back((id.clone(), None));

@@ -202,7 +202,7 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let store = open(folder.path(), Engine::Sled, Deadly::dies(killers.clone()));
         // Clock n of client 7, and for every third also the first letter of client n + 100.
-        let of = |n: &u64| [Some(keystroke(7, *n)), (n.is_multiple_of(3)).then(|| keystroke(n + 100, 0))];
+        let of = |n: &u64| [Some(keystroke(7, *n)), n.is_multiple_of(3).then(|| keystroke(n + 100, 0))];
         let payloads: Vec<_> = order.iter().filter(|n| !lost.contains(n)).flat_map(of).flatten().collect();
         append(&store, payloads.clone());
         fold(&store);
@@ -215,6 +215,7 @@ proptest! {
         let expected: BTreeSet<_> = killers.iter().filter(|client| stored(client)).map(|client| keystroke(*client, 0)).collect();
         let folded = payloads.len() - contents.tail.len() - expected.len();
         prop_assert_eq!(asides.collect::<BTreeSet<_>>(), expected);
+
         prop_assert_eq!(text(&tombolo_store::Contents { tail: Vec::new(), ..contents }).len(), folded);
     }
 }
