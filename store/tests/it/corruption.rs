@@ -31,7 +31,8 @@ impl Dice {
 }
 
 fn config(folder: &Path) -> StoreConfig {
-    StoreConfig { segment_bytes: 64 * 1024, shelf_count: 2, ..StoreConfig::new(folder) }
+    // Without the ballast: it is noise, and a change in it is no damage.
+    StoreConfig { segment_bytes: 64 * 1024, shelf_count: 2, ballast_bytes: 0, ..StoreConfig::new(folder) }
 }
 
 /// With whatever engine it was made with.
