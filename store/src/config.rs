@@ -31,6 +31,9 @@ pub struct StoreConfig {
     /// How long a deleted document stays refused by name, in ms; then the name may be used again. Longer than any
     /// client is away.
     pub tombstone_ms: u64,
+    /// How often the file that gives a copied or restored folder away is made anew while operations come in, in ms.
+    /// A backup that is younger can be restored in place without being seen.
+    pub witness_ms: u64,
     /// Longest time that a durable operation waits for others before the shelf takes it, in ms.
     pub takeover_ms: u64,
 }
@@ -50,6 +53,7 @@ impl StoreConfig {
             disk_refuse_new_percent: 90,
             ballast_bytes: 16 * 1024 * 1024,
             tombstone_ms: 90 * 24 * 3600 * 1000,
+            witness_ms: 60_000,
             takeover_ms: 500,
         }
     }

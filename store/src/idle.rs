@@ -1,13 +1,13 @@
 //! What is done from time to time: shelves that nobody uses are closed, so that memory follows what is open and not
-//! what is stored, those that have grown far beyond what counts of them are copied, tombstones that stood long enough go, and the
-//! disk is looked at.
+//! what is stored; those that have grown far beyond what counts of them are copied; tombstones that stood long enough
+//! go; the disk is looked at, and the folder's witness made anew.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::document::now_ms;
-use crate::shelf::Shelves;
-use crate::space::{LOOK, Space};
+use crate::space::LOOK;
+use crate::store::Inner;
 
 /// The end of the idle thread, when it is asked for.
 #[derive(Debug)]
@@ -30,7 +30,8 @@ impl Idle {
     }
 
     /// The idle thread.
-    pub(crate) fn run(&self, shelves: &Shelves, idle: Duration, space: &Space) {
+    pub(crate) fn run(&self, inner: &Inner, idle: Duration) {
+        let Inner { shelves, space, renewal, journal, .. } = inner;
         let mut closing = self.lock();
         while !*closing {
             closing = self
@@ -44,6 +45,7 @@ impl Idle {
                 shelves.reclaim_where_due();
                 shelves.close_idle(idle);
                 space.tick();
+                renewal.tick(journal.stats().operations);
                 closing = self.lock();
             }
         }

@@ -13,7 +13,7 @@ use crate::config::StoreConfig;
 use crate::disk::FileDisk;
 use crate::document::{Document, Entry};
 use crate::error::{OpenError, StoreError};
-use crate::identity::{self, Lock};
+use crate::identity::{self, Lock, Renewal};
 use crate::idle::Idle;
 use crate::journal::{Journal, JournalConfig, Latency, Replay};
 use crate::maintain::{self, Progress, Verification};
@@ -50,7 +50,7 @@ pub struct StoreMetrics {
 /// What the threads and handles of a store share.
 pub(crate) struct Inner {
     pub(crate) replica: ReplicaId,
-    identity: Identity,
+    pub(crate) renewal: Renewal,
     pub(crate) journal: Journal,
     pub(crate) shelves: Shelves,
     pub(crate) takeover: Takeover,
@@ -135,9 +135,10 @@ impl Store {
         let shelves = Shelves::open(&config.path.join("shelf"), config.shelf_count, config.engine)?;
         let settings = JournalConfig { segment_bytes: config.segment_bytes };
         let (journal, replay) = Journal::open(Arc::new(disk), settings)?;
+        let witness = Duration::from_millis(config.witness_ms);
         let inner = Arc::new(Inner {
             replica: identity.replica,
-            identity,
+            renewal: Renewal::new(config.path.clone(), identity, witness),
             journal,
             shelves,
             takeover: Takeover::default(),
@@ -163,7 +164,7 @@ impl Store {
     /// Who this store is, and who it was before it was copied or restored.
     #[must_use]
     pub fn identity(&self) -> &Identity {
-        &self.life.inner.identity
+        self.life.inner.renewal.identity()
     }
 
     /// Opens a document; one that has no operations yet is opened too. Blocking.
@@ -372,6 +373,6 @@ fn start_threads(inner: &Arc<Inner>, worker: Arc<dyn Worker>) -> std::io::Result
     let folding = Arc::clone(inner);
     let compaction = named("compaction").spawn(move || folding.compactor.run(&folding, &*worker))?;
     let (closing, idle) = (Arc::clone(inner), Duration::from_millis(inner.config.shelf_idle_ms));
-    let idle = named("shelf-idle").spawn(move || closing.idle.run(&closing.shelves, idle, &closing.space))?;
+    let idle = named("shelf-idle").spawn(move || closing.idle.run(&closing, idle))?;
     Ok(vec![takeover, compaction, idle])
 }

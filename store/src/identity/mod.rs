@@ -5,6 +5,7 @@
 //! that peers can tell that it went backwards.
 
 mod file; // the bytes of the replica file
+mod renewal; // a new witness from time to time
 mod witness; // a file that cannot be copied
 
 use std::fs::{File, OpenOptions};
@@ -13,6 +14,8 @@ use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
 use tombolo_core::id::{Identity, Incarnation, ReplicaId};
+
+pub(crate) use self::renewal::Renewal;
 
 use self::file::Stored;
 use self::witness::Witness;
@@ -50,11 +53,18 @@ fn sync_parent(folder: &Path) -> io::Result<()> {
 /// durably before anything is named after it.
 pub(crate) fn open(folder: &Path) -> Result<Identity, OpenError> {
     let not_writable = |source| OpenError::NotWritable { path: folder.to_owned(), source };
+    let mut renamed = true;
     let identity = match read(folder)? {
         None => born().map_err(not_writable)?,
         // It cannot be told whether it was copied; from now on it can.
-        Some(Stored::Named(replica)) => Identity { replica, ..born().map_err(not_writable)? },
-        Some(Stored::Witnessed(identity, witness)) if witness.stands(folder) => identity,
+        Some(Stored::Named(replica)) => {
+            renamed = false;
+            Identity { replica, ..born().map_err(not_writable)? }
+        }
+        Some(Stored::Witnessed(identity, witness)) if witness.stands(folder) => {
+            renamed = false;
+            identity
+        }
         Some(Stored::Witnessed(mut identity, _)) => {
             let before = (identity.replica, identity.incarnation);
             identity.former.push(before);
@@ -66,10 +76,25 @@ pub(crate) fn open(folder: &Path) -> Result<Identity, OpenError> {
             now
         }
     };
-    let witness = Witness::make(folder).map_err(not_writable)?;
-    write(folder, &file::encode(&identity, &witness)).map_err(not_writable)?;
-    witness.remove_others(folder).map_err(not_writable)?;
+    match renew(folder, &identity) {
+        // A full disk must open; the old witness stands, and operations keep their name.
+        Err(error) if !renamed && is_no_room(&error) => {
+            tracing::warn!(%error, "no room for a new witness; the old one stands until there is");
+        }
+        renewed => renewed.map_err(not_writable)?,
+    }
     Ok(identity)
+}
+
+/// Another witness in the place of the one that there is.
+fn renew(folder: &Path, identity: &Identity) -> io::Result<()> {
+    let witness = Witness::make(folder)?;
+    write(folder, &file::encode(identity, &witness))?;
+    witness.remove_others(folder)
+}
+
+fn is_no_room(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Whether the file that names the replica is whole; a folder that was never used has none.

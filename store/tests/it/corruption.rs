@@ -31,13 +31,7 @@ impl Dice {
 }
 
 fn config(folder: &Path) -> StoreConfig {
-    StoreConfig {
-        segment_bytes: 64 * 1024,
-        shelf_count: 2,
-        // It holds nothing, and comes when there is time.
-        ballast_bytes: 0,
-        ..StoreConfig::new(folder)
-    }
+    StoreConfig { segment_bytes: 64 * 1024, shelf_count: 2, ballast_bytes: 8192, ..StoreConfig::new(folder) }
 }
 
 /// With whatever engine it was made with.

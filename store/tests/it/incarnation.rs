@@ -1,5 +1,6 @@
 //! Copies, moves, restores and resets of a data folder, and what a peer makes of each.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::sync::mpsc::channel;
@@ -76,6 +77,98 @@ fn a_restore_in_place_went_backwards_and_a_reset_is_new() {
     assert_eq!(judged(&before, &again), Continuity::WentBackwards);
     fs::remove_dir_all(&data).unwrap();
     assert_eq!(judged(&before, &write(&data, 0)), Continuity::New);
+}
+
+/// Puts back only what differs, each file as a new one, and removes what is too many: as `rsync -a --delete` does.
+fn restore_what_differs(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(to).unwrap().map(Result::unwrap) {
+        if !from.join(entry.file_name()).exists() {
+            let path = entry.path();
+            if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
+        }
+    }
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            restore_what_differs(&entry.path(), &target);
+        } else if !target.exists() || fs::read(entry.path()).unwrap() != fs::read(&target).unwrap() {
+            let new = target.with_extension("restored");
+            fs::copy(entry.path(), &new).unwrap();
+            fs::rename(new, target).unwrap();
+        }
+    }
+}
+
+fn witnesses(folder: &Path) -> Vec<OsString> {
+    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter(|name| name.to_string_lossy().starts_with("witness-")).collect()
+}
+
+/// The backup was made while the store was at work, and nobody opened the store since.
+#[test]
+fn a_restore_of_what_differs_went_backwards() {
+    let root = tempfile::tempdir().unwrap();
+    let (data, backup) = (root.path().join("data"), root.path().join("backup"));
+    let config = StoreConfig { witness_ms: 1, shelf_idle_ms: 2, ..StoreConfig::new(&data) };
+    let store = Store::open(config, ThreadWorker::start().unwrap()).unwrap();
+    let before = store.identity().clone();
+    let document = store.document(&DocumentId::yjs("d").unwrap()).unwrap();
+    let write = |clock| {
+        let (sender, receiver) = channel();
+        let done = Box::new(move |result: Result<_, _>| sender.send(result.unwrap()).unwrap());
+        document.append(Kind::YjsUpdate, keystroke(7, clock), done).unwrap();
+        receiver.recv().unwrap();
+    };
+    // Each operation is followed by one other witness, and then all is quiet.
+    let renewed = |clock| {
+        let then = witnesses(&data);
+        write(clock);
+        while witnesses(&data) == then || witnesses(&data).len() != 1 {
+            std::thread::yield_now();
+        }
+    };
+    renewed(0);
+    store.flush().unwrap();
+    copy_folder(&data, &backup);
+    renewed(1);
+    drop((document, store));
+    restore_what_differs(&backup, &data);
+    let restored = open(&data).identity().clone();
+    assert_ne!(restored.replica, before.replica, "it would give the name of the second letter again");
+    assert_eq!(judged(&before, &restored), Continuity::WentBackwards);
+}
+
+/// The original was killed with operations in its journal only: the copy serves them and goes on behind them.
+#[test]
+fn what_a_former_life_left_in_the_journal_is_served_and_shelved() {
+    let root = tempfile::tempdir().unwrap();
+    let (original, copy) = (root.path().join("original"), root.path().join("copy"));
+    let config = StoreConfig { takeover_ms: 600_000, ..StoreConfig::new(&original) };
+    let store = Store::open(config, ThreadWorker::start().unwrap()).unwrap();
+    let document = store.document(&DocumentId::yjs("d").unwrap()).unwrap();
+    let (sender, receiver) = channel();
+    for clock in 0..40 {
+        let sender = sender.clone();
+        let done = Box::new(move |result: Result<_, _>| sender.send(result.unwrap()).unwrap());
+        document.append(Kind::YjsUpdate, keystroke(7, clock), done).unwrap();
+    }
+    drop(sender);
+    assert_eq!(receiver.iter().count(), 40);
+    copy_folder(&original, &copy);
+    for round in 0..3 {
+        // A copy of a copy each time, and each leaves an operation of its own behind.
+        write(&copy, 40 + round);
+        let next = root.path().join(format!("copy-{round}"));
+        copy_folder(&copy, &next);
+        fs::remove_dir_all(&copy).unwrap();
+        copy_folder(&next, &copy);
+    }
+    let store = open(&copy);
+    assert_eq!(store.identity().former.len(), 4);
+    store.flush().unwrap();
+    let contents = store.document(&DocumentId::yjs("d").unwrap()).unwrap().read().unwrap();
+    assert_eq!(text(&contents), typed(43));
 }
 
 #[test]
