@@ -97,6 +97,8 @@ impl Desk {
     pub(super) fn ask(&self, request: tombolo_store::worker::Request) -> Result<Bytes, Failure> {
         match self.worker.call(request)? {
             Reply::View(bytes) | Reply::Snapshot(bytes) => Ok(bytes),
+            // Whoever asks here needs all of it.
+            Reply::Partly { .. } => Err(WorkerError::Pending.into()),
             _ => Err(WorkerError::Died { reason: "it answered something else".to_owned() }.into()),
         }
     }
