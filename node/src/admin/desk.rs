@@ -97,11 +97,8 @@ impl Desk {
     pub(super) fn ask(&self, request: tombolo_store::worker::Request) -> Result<Bytes, Failure> {
         match self.worker.call(request)? {
             Reply::View(bytes) | Reply::Snapshot(bytes) => Ok(bytes),
-            // Part of what was asked for is not it.
-            Reply::Partly { .. } => Err(WorkerError::Refused {
-                reason: "a change in it waits for one that is not there".to_owned(),
-            }
-            .into()),
+            // Whoever asks here needs all of it.
+            Reply::Partly { .. } => Err(WorkerError::Pending.into()),
             _ => Err(WorkerError::Died { reason: "it answered something else".to_owned() }.into()),
         }
     }

@@ -269,6 +269,7 @@ impl From<WorkerError> for Failure {
     fn from(error: WorkerError) -> Self {
         match error {
             WorkerError::Refused { reason } => Self::unfit(reason),
+            WorkerError::Pending => Self::unfit(error.to_string()),
             other => Self::because(Code::Store, &other),
         }
     }

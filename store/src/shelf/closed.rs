@@ -138,7 +138,7 @@ impl ClosedShelves {
         drop(shelf);
         remove(scratch)?;
         if rest.is_some() {
-            salvage::carve(&seal::files(&folder)?, self.layout.mark, &rest, take)?;
+            salvage::carve(&seal::files(&open::present(&folder))?, self.layout.mark, &rest, take)?;
         }
         Ok(())
     }
@@ -151,14 +151,17 @@ impl ClosedShelves {
     fn open_copy(&self, index: u16, scratch: &Path) -> io::Result<Result<OpenShelf, ShelfError>> {
         remove(scratch)?;
         fs::create_dir_all(scratch)?;
-        for (name, path) in seal::files(&self.path(index))? {
+        let source = open::present(&self.path(index));
+        for (name, path) in seal::files(&source)? {
             let to = scratch.join(name);
             to.parent().map_or(Ok(()), fs::create_dir_all)?;
             fs::copy(path, to)?;
         }
-        let copy = scratch.join(format!("{index:04}"));
-        fs::create_dir_all(copy.join("blobs"))?;
-        Ok(OpenShelf::open(&copy, self.layout))
+        if source.join("blobs").is_dir() {
+            // sled's, and empty.
+            fs::create_dir_all(scratch.join(source.file_name().unwrap_or_default()).join("blobs"))?;
+        }
+        Ok(OpenShelf::open(&scratch.join(format!("{index:04}")), self.layout))
     }
 }
 

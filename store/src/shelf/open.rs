@@ -48,6 +48,12 @@ pub(super) fn open(folder: &Path, expected: u64, engine: Engine) -> Result<Box<d
     }
 }
 
+/// Where the shelf of this folder lies: a kill may have come between the two renames of a swap.
+pub(super) fn present(folder: &Path) -> PathBuf {
+    let copy = copy_of(folder);
+    if !folder.exists() && copy.exists() { copy } else { folder.to_owned() }
+}
+
 /// Where [`salvage`] makes its copy.
 fn copy_of(folder: &Path) -> PathBuf {
     folder.with_extension("copy")

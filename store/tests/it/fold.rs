@@ -134,6 +134,8 @@ fn with_killers(killers: &[u64]) -> Vec<Bytes> {
 fn an_operation_that_kills_is_set_aside_and_nothing_else(engine: Engine) {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path(), engine, Deadly::dies([100, 102]));
+    // Who has it open the whole time hears of it, too.
+    let document_open = store.document(&document()).unwrap();
     let payloads = with_killers(&[100, 101, 102]);
     let seqs = append(&store, payloads.iter().cloned().chain([keystroke(100, 1), keystroke(7, 1_000)]));
     fold(&store);
@@ -143,7 +145,6 @@ fn an_operation_that_kills_is_set_aside_and_nothing_else(engine: Engine) {
         .map(|client| seqs[payloads.iter().position(|payload| *payload == keystroke(client, 0)).unwrap()]);
     assert_eq!(held, killers.into());
     assert_eq!(tail(&store), 1, "what leans on an operation that was set aside waits for it");
-    let document_open = store.document(&document()).unwrap();
     let again = |client| document_open.append(Kind::YjsUpdate, keystroke(client, 0), Box::new(|_| ()));
     assert!(matches!(again(100), Err(AppendError::Quarantined { .. })));
     assert!(again(101).is_ok());

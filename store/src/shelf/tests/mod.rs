@@ -9,7 +9,9 @@ use super::memory::MemoryShelf;
 use super::open_shelf::OpenShelf;
 use super::row::Mark;
 use super::rows::Rows;
-use super::{Contents, Engine, Fold, Shelf, ShelfError, Shelves, Stored, Stuck, Tree, VALUE_BYTES_MAX};
+use super::{
+    ClosedShelves, Contents, Engine, Fold, Shelf, ShelfError, Shelves, Stored, Stuck, Tree, VALUE_BYTES_MAX,
+};
 
 mod deciding; // what a fold keeps, sets aside, gives back; deletion
 mod reclaim; // copies that take a shelf's place
@@ -421,5 +423,31 @@ proptest! {
             let snapshot = (folded > 0).then(|| Bytes::copy_from_slice(&(folded as u64).to_be_bytes()));
             prop_assert_eq!(contents.snapshot, snapshot);
         }
+    }
+}
+
+/// Stops in the middle of making a shelf, and of swapping one, as verify finds them.
+#[test]
+fn verify_knows_a_shelf_that_is_half_made_or_half_swapped() {
+    for engine in Engine::ALL {
+        let folder = tempfile::tempdir().unwrap();
+        let scratch = folder.path().join("scratch");
+        let inspect = || ClosedShelves::open(folder.path()).unwrap().unwrap().inspect(0, &scratch).unwrap();
+        let shelves = Shelves::open(folder.path(), 1, Some(engine)).unwrap();
+        shelves.fill(&ten(&DocumentId::Automerge([3; 16]))).unwrap();
+        shelves.close().unwrap();
+        let (shelf, copy) = (folder.path().join("0000"), folder.path().join("0000.copy"));
+        std::fs::rename(&shelf, &copy).unwrap();
+        std::fs::remove_file(folder.path().join("0000.seal")).unwrap();
+        let found = inspect();
+        assert_eq!((found.documents, found.faults), (1, vec![]), "{engine}");
+        std::fs::remove_dir_all(&copy).unwrap();
+        let faults = inspect().faults;
+        assert!(faults.iter().any(|fault| fault.document.is_some()), "{engine}: {faults:?}");
+        // A census that says nothing is what comes first.
+        std::fs::remove_file(folder.path().join("0000.census")).unwrap();
+        let layout = super::layout::read(folder.path()).unwrap().unwrap();
+        super::census::make(&shelf, &layout).unwrap();
+        assert_eq!(inspect().faults, [], "{engine}");
     }
 }
