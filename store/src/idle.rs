@@ -42,7 +42,7 @@ impl Idle {
             if !*closing {
                 drop(closing);
                 shelves.purge_expired(now_ms().saturating_sub(self.tombstone_ms));
-                shelves.reclaim_where_due();
+                shelves.reclaim_where_due(&|bytes| space.admits(bytes).is_ok());
                 shelves.close_idle(idle);
                 space.tick();
                 renewal.tick(journal.stats().operations);

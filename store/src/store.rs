@@ -280,7 +280,7 @@ impl Store {
         let shelves = &self.life.inner.shelves;
         let before = shelves.size_on_disk();
         for index in 0..shelves.count() {
-            shelves.reclaim(index, true)?;
+            shelves.reclaim(index)?;
             progress(Progress { done: u64::from(index) + 1, of: u64::from(shelves.count()) });
         }
         Ok((before, shelves.size_on_disk()))

@@ -7,13 +7,16 @@
 use std::fs;
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
-use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use tombolo_core::id::DocumentId;
 
 use super::document::{DocumentRecord, Prefix, place};
 use super::engine::Engine;
 use super::open_shelf::OpenShelf;
+use super::shelves::{Shelves, State};
 use super::{Change, ShelfError, Tree, open, quarantine, snapshot, tail};
 
 /// Rows copied in one batch, in bytes.
@@ -27,6 +30,103 @@ const RATIO_MAX: u64 = 3;
 pub(super) fn is_due(size: u64, live: u64) -> bool {
     size >= SIZE_MIN && size > live.saturating_mul(RATIO_MAX)
 }
+
+impl Shelves {
+    /// Gives space back where that is worth while, of shelves that are open and if there is room for so many bytes.
+    pub fn reclaim_where_due(&self, admits: &dyn Fn(u64) -> bool) {
+        for index in 0..self.count() {
+            match self.reclaim_if(index, |size, live| is_due(size, live) && admits(live)) {
+                Ok(Some((before, after))) => tracing::info!(index, before, after, "a shelf was copied"),
+                Ok(None) => {}
+                Err(error) => tracing::warn!(index, %error, "a shelf could not be copied; it stays as it is"),
+            }
+        }
+    }
+
+    /// As [`Shelves::reclaim`], if the shelf is open, has grown, and this says yes to its size and what counts of it.
+    fn reclaim_if(
+        &self,
+        index: u16,
+        is_due: impl Fn(u64, u64) -> bool,
+    ) -> Result<Option<(u64, u64)>, ShelfError> {
+        let Some(slot) = self.slots.get(usize::from(index)) else { return Ok(None) };
+        let Some(shelf) = slot.open_shelf() else { return Ok(None) };
+        let size = size(&self.path(usize::from(index)));
+        if !slot.has_grown(size) {
+            return Ok(None);
+        }
+        slot.looked_at.store(size, Ordering::Relaxed);
+        if !is_due(size, shelf.live_bytes()?) {
+            return Ok(None);
+        }
+        drop(shelf);
+        self.reclaim(index)
+    }
+
+    /// Copies a shelf to a fresh database; gives back the bytes on the disk before and after. None if it was never
+    /// made or is being closed. Reading goes on meanwhile, but for an instant; filling and folding wait.
+    ///
+    /// # Errors
+    /// [`ShelfError`]; the shelf is then as before.
+    pub fn reclaim(&self, index: u16) -> Result<Option<(u64, u64)>, ShelfError> {
+        let index = usize::from(index);
+        let folder = self.path(index);
+        let slot = self.slots.get(index).ok_or(ShelfError::Closed)?;
+        let before = size(&folder);
+        let Some(shelf) = self.shelf_if_made(index)? else { return Ok(None) };
+        let mut locked = None;
+        let retired = shelf.copy_to(&folder, self.layout.engine, || {
+            let state = slot.lock();
+            let ours = matches!(&*state, State::Open { shelf: open, .. } if Arc::ptr_eq(open, &shelf));
+            locked = Some(state);
+            ours
+        })?;
+        // Whoever comes now waits for the slot, and then opens the copy.
+        let Some(mut state) = locked.filter(|_| retired) else { return Ok(None) };
+        *state = State::Closed;
+        match alone(shelf) {
+            Ok(shelf) => {
+                shelf.close()?;
+                drop(shelf);
+                open::swap(&folder)?;
+                self.seal(index);
+            }
+            Err(shelf) => {
+                shelf.unretire();
+                *state = State::Open { shelf, used: Instant::now() };
+                return Ok(None);
+            }
+        }
+        drop(state);
+        let after = size(&folder);
+        slot.looked_at.store(after, Ordering::Relaxed);
+        Ok(Some((before, after)))
+    }
+
+    /// Bytes of a shelf that count; none if it was never made.
+    ///
+    /// # Errors
+    /// [`ShelfError`] if it cannot be read.
+    pub fn live_bytes(&self, index: u16) -> Result<Option<u64>, ShelfError> {
+        self.shelf_if_made(usize::from(index))?.map(|shelf| shelf.live_bytes()).transpose()
+    }
+}
+
+/// Waits until the others, who only read, are done with a shelf.
+fn alone(mut shelf: Arc<OpenShelf>) -> Result<OpenShelf, Arc<OpenShelf>> {
+    let start = Instant::now();
+    loop {
+        match Arc::try_unwrap(shelf) {
+            Ok(shelf) => return Ok(shelf),
+            Err(shared) if start.elapsed() > READERS_PATIENCE => return Err(shared),
+            Err(shared) => shelf = shared,
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// How long the swap of a shelf waits for those who read it.
+const READERS_PATIENCE: Duration = Duration::from_secs(10);
 
 impl OpenShelf {
     /// Bytes of keys and rows that count.

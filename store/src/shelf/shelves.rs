@@ -28,8 +28,8 @@ pub type Stuck = BTreeMap<DocumentId, ShelfError>;
 /// All shelves of a store.
 pub struct Shelves {
     folder: PathBuf,
-    layout: Layout,
-    slots: Vec<Slot>,
+    pub(super) layout: Layout,
+    pub(super) slots: Vec<Slot>,
 }
 
 impl fmt::Debug for Shelves {
@@ -39,16 +39,16 @@ impl fmt::Debug for Shelves {
 }
 
 #[derive(Default)]
-struct Slot {
+pub(super) struct Slot {
     state: Mutex<State>,
     /// Bytes that the shelf had when it was last looked at whether copying it is worth while.
-    looked_at: AtomicU64,
+    pub(super) looked_at: AtomicU64,
     /// When its old tombstones were last taken away.
     purged: Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
-enum State {
+pub(super) enum State {
     #[default]
     Closed,
     Open {
@@ -276,75 +276,6 @@ impl Shelves {
         u16::try_from(self.index(id)).unwrap_or_default()
     }
 
-    /// Gives space back where that is worth while, of shelves that are open.
-    pub fn reclaim_where_due(&self) {
-        for index in 0..self.count() {
-            match self.reclaim(index, false) {
-                Ok(Some((before, after))) => tracing::info!(index, before, after, "a shelf was copied"),
-                Ok(None) => {}
-                Err(error) => tracing::warn!(index, %error, "a shelf could not be copied; it stays as it is"),
-            }
-        }
-    }
-
-    /// Copies a shelf to a fresh database if that gives much space back, or if it is `forced`; gives back the bytes
-    /// on the disk before and after. Reading goes on meanwhile, but for an instant; filling and folding wait.
-    ///
-    /// # Errors
-    /// [`ShelfError`]; the shelf is then as before.
-    pub fn reclaim(&self, index: u16, forced: bool) -> Result<Option<(u64, u64)>, ShelfError> {
-        let index = usize::from(index);
-        let folder = self.path(index);
-        let slot = self.slots.get(index).ok_or(ShelfError::Closed)?;
-        if !forced && slot.open_shelf().is_none() {
-            return Ok(None);
-        }
-        let before = reclaim::size(&folder);
-        if !forced && !slot.has_grown(before) {
-            return Ok(None);
-        }
-        let Some(shelf) = self.shelf_if_made(index)? else { return Ok(None) };
-        slot.looked_at.store(before, Ordering::Relaxed);
-        if !forced && !reclaim::is_due(before, shelf.live_bytes()?) {
-            return Ok(None);
-        }
-        let mut locked = None;
-        let retired = shelf.copy_to(&folder, self.layout.engine, || {
-            let state = slot.lock();
-            let ours = matches!(&*state, State::Open { shelf: open, .. } if Arc::ptr_eq(open, &shelf));
-            locked = Some(state);
-            ours
-        })?;
-        // Whoever comes now waits for the slot, and then opens the copy.
-        let Some(mut state) = locked.filter(|_| retired) else { return Ok(None) };
-        *state = State::Closed;
-        match alone(shelf) {
-            Ok(shelf) => {
-                shelf.close()?;
-                drop(shelf);
-                open::swap(&folder)?;
-                self.seal(index);
-            }
-            Err(shelf) => {
-                shelf.unretire();
-                *state = State::Open { shelf, used: Instant::now() };
-                return Ok(None);
-            }
-        }
-        drop(state);
-        let after = reclaim::size(&folder);
-        slot.looked_at.store(after, Ordering::Relaxed);
-        Ok(Some((before, after)))
-    }
-
-    /// Bytes of a shelf that count; none if it was never made.
-    ///
-    /// # Errors
-    /// [`ShelfError`] if it cannot be read.
-    pub fn live_bytes(&self, index: u16) -> Result<Option<u64>, ShelfError> {
-        self.shelf_if_made(usize::from(index))?.map(|shelf| shelf.live_bytes()).transpose()
-    }
-
     /// Closes shelves that nobody used for so long.
     pub fn close_idle(&self, idle: Duration) {
         for (index, slot) in self.slots.iter().enumerate() {
@@ -386,7 +317,7 @@ impl Shelves {
     }
 
     /// Without a seal a shelf is as good as before; only verify can say less of it.
-    fn seal(&self, index: usize) {
+    pub(super) fn seal(&self, index: usize) {
         if let Err(error) = seal::write(&self.path(index)) {
             tracing::info!(%error, "a closed shelf was not sealed");
         }
@@ -396,12 +327,12 @@ impl Shelves {
         usize::from(place(id).1) % self.slots.len().max(1)
     }
 
-    fn path(&self, index: usize) -> PathBuf {
+    pub(super) fn path(&self, index: usize) -> PathBuf {
         self.folder.join(format!("{index:04}"))
     }
 
     /// The shelf, unless it was never made: reading makes none.
-    fn shelf_if_made(&self, index: usize) -> Result<Option<Arc<OpenShelf>>, ShelfError> {
+    pub(super) fn shelf_if_made(&self, index: usize) -> Result<Option<Arc<OpenShelf>>, ShelfError> {
         let known = self.slots.get(index).is_some_and(|slot| !matches!(*slot.lock(), State::Closed));
         if known || open::is_made(&self.path(index)) { self.shelf(index).map(Some) } else { Ok(None) }
     }
@@ -458,21 +389,8 @@ impl Shelves {
     }
 }
 
-/// Waits until the others, who only read, are done with a shelf.
-fn alone(mut shelf: Arc<OpenShelf>) -> Result<OpenShelf, Arc<OpenShelf>> {
-    let start = Instant::now();
-    loop {
-        match Arc::try_unwrap(shelf) {
-            Ok(shelf) => return Ok(shelf),
-            Err(shared) if start.elapsed() > READERS_PATIENCE => return Err(shared),
-            Err(shared) => shelf = shared,
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
 impl Slot {
-    fn open_shelf(&self) -> Option<Arc<OpenShelf>> {
+    pub(super) fn open_shelf(&self) -> Option<Arc<OpenShelf>> {
         match &*self.lock() {
             State::Open { shelf, .. } => Some(Arc::clone(shelf)),
             _ => None,
@@ -480,11 +398,11 @@ impl Slot {
     }
 
     /// Whether the shelf has grown to this size by a quarter since it was last looked at.
-    fn has_grown(&self, size: u64) -> bool {
+    pub(super) fn has_grown(&self, size: u64) -> bool {
         reclaim::is_due(size, 0) && size / 5 > self.looked_at.load(Ordering::Relaxed) / 4
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         // A state is replaced in one step, so a poisoned one is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -492,7 +410,5 @@ impl Slot {
 
 /// How often old tombstones of a shelf are looked for.
 const PURGE: Duration = Duration::from_secs(3600);
-/// How long the swap of a shelf waits for those who read it.
-const READERS_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a shelf that did not open is not tried again.
 const BROKEN: Duration = Duration::from_secs(60);

@@ -28,7 +28,7 @@ fn copied_and_the_same(engine: Engine) {
     let set_aside = vec![aside(&operation(ids[3].clone(), 57, noise(4000)))];
     shelves.fold(&ids[3], &Fold { count: 1, set_aside: set_aside.clone(), ..Fold::default() }).unwrap();
     let stored: Vec<_> = ids.iter().map(|id| shelves.load(id, false).unwrap().unwrap()).collect();
-    let (before, after) = shelves.reclaim(0, true).unwrap().unwrap();
+    let (before, after) = shelves.reclaim(0).unwrap().unwrap();
     assert!(after < before, "{before} bytes became {after}");
     assert!(folder.path().join("0000.seal").exists(), "it is closed until somebody comes");
     assert!(after < 8 * shelves.live_bytes(0).unwrap().unwrap() + 2_000_000);
@@ -71,7 +71,7 @@ fn copied_under_users(engine: Engine) {
         });
         let mut copied = 0;
         while written.load(std::sync::atomic::Ordering::Acquire) < 60 {
-            copied += u32::from(shelves.reclaim(0, true).unwrap().is_some());
+            copied += u32::from(shelves.reclaim(0).unwrap().is_some());
         }
         assert!(copied > 0);
     });
