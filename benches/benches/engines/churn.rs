@@ -83,7 +83,7 @@ fn through_the_store(engine: Engine, scale: Scale) {
     let live = (0..16).filter_map(|index| shelves.live_bytes(index).expect("the store reads")).sum();
     say(&format!("store on {engine}"), scale, shelves.size_on_disk(), live);
     for index in 0..16 {
-        shelves.reclaim(index, true).expect("the disk takes it");
+        shelves.reclaim(index).expect("the disk takes it");
     }
     say(&format!("store on {engine}, copied"), scale, shelves.size_on_disk(), live);
     shelves.close().expect("the disk takes it");
