@@ -5,6 +5,8 @@ mod admin; // the socket of a server, and what hostile clients do to it
 #[cfg(test)]
 mod command_line; // what it says and how it ends
 #[cfg(test)]
+mod corpus; // what fuzzers found worth keeping
+#[cfg(test)]
 mod doc; // documents listed, shown, out and in, here and on a server
 #[cfg(test)]
 mod maintain; // verify, repair, compact, quarantine

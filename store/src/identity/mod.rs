@@ -5,6 +5,8 @@
 //! that peers can tell that it went backwards.
 
 mod file; // the bytes of the replica file
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod witness; // a file that cannot be copied
 
 use std::fs::{File, OpenOptions};
