@@ -15,7 +15,7 @@ use tombolo_core::update::Update;
 use tombolo_core::validate::{validate_chunks, validate_sync_message};
 use tombolo_store::worker::{Reply, Request, ThreadWorker, Worker, WorkerError};
 
-use crate::{chunks, panics, parts};
+use super::{chunks, panics, parts};
 
 static WORKER: LazyLock<Arc<ThreadWorker>> = LazyLock::new(|| ThreadWorker::start().unwrap());
 const DOCUMENT: DocumentId = DocumentId::Automerge([5; 16]);
