@@ -11,7 +11,7 @@ mod worker; // what passed, to the engines
 
 pub use disk::disk;
 pub use validators::{automerge, awareness, dialects, update};
-pub use worker::worker;
+pub use worker::{died, worker};
 
 /// Cuts an input in parts. Bytes that no UTF-8 has, so that parts may hold text; other than a length, a mark
 /// survives what a fuzzer inserts before it.
