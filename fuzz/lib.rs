@@ -1,45 +1,28 @@
-//! The bodies of the fuzz targets, callable without a fuzzer.
+//! The bodies of the fuzz targets, callable without a fuzzer: bytes in, a panic if a promise is broken.
+//!
+//! A test of the workspace replays the corpus through them (`node/tests/it/corpus.rs`). How to run them under
+//! libFuzzer, and what has been run, is in `README.md`.
 
-use bytes::Bytes;
-use tombolo_core::dialect::{automerge_repo, hocuspocus, y_protocols};
-use tombolo_core::update::{Coverage, InvalidUpdate, StateVector, Update, diff, merge};
-use tombolo_core::validate::{AwarenessUpdate, validate_chunks, validate_sync_message};
+mod chunks; // forged checksums
+mod disk; // what a store finds on its disk
+mod panics; // where engines panicked
+mod validators; // what a client sends
+mod worker; // what passed, to the engines
 
-/// Whatever parses can be merged, cut and parsed again.
-pub fn update(data: &[u8]) {
-    let _ = StateVector::parse(data);
-    let Ok(update) = Update::parse(Bytes::copy_from_slice(data)) else { return };
-    let mut known = Coverage::default();
-    known.add(&update);
-    assert!(known.covers(&update));
-    let half = update.blocks().map(|(client, start, end)| (client, start.midpoint(end))).collect();
-    for bytes in [merge(&[update.clone(), update.clone()]), diff(&[update], &half)] {
-        let again = Update::parse(bytes);
-        assert!(matches!(again, Ok(_) | Err(InvalidUpdate::ParentNoType { .. })), "{again:?}");
+pub use disk::disk;
+pub use validators::{automerge, awareness, dialects, update};
+pub use worker::{died, worker};
+
+/// Cuts an input in parts. Bytes that no UTF-8 has, so that parts may hold text; other than a length, a mark
+/// survives what a fuzzer inserts before it.
+fn parts(bytes: &[u8]) -> Vec<&[u8]> {
+    let (mut parts, mut start) = (Vec::new(), 0);
+    for (at, pair) in bytes.windows(2).enumerate() {
+        if pair == [0xf5, 0xf6] && at >= start {
+            parts.push(&bytes[start..at]);
+            start = at + 2;
+        }
     }
-}
-
-/// Whatever parses comes back.
-pub fn awareness(data: &[u8]) {
-    if let Ok(update) = AwarenessUpdate::parse(data) {
-        assert_eq!(AwarenessUpdate::parse(&update.encode()), Ok(update));
-    }
-}
-
-/// Neither check panics or hangs.
-pub fn automerge(data: &[u8]) {
-    let _ = validate_chunks(data);
-    let _ = validate_sync_message(data);
-}
-
-/// No parser panics; an automerge-repo message that parses is written so that it parses to the same again.
-pub fn dialects(data: &[u8]) {
-    let frame = Bytes::copy_from_slice(data);
-    let _ = y_protocols::parse(&frame);
-    if let Ok(hocuspocus::Incoming::Addressed { address, .. }) = hocuspocus::parse(&frame) {
-        assert!(address.prefix().ends_with(address.document().as_bytes()) || address.prefix().contains(&0));
-    }
-    if let Ok(Some(message)) = automerge_repo::parse(&frame) {
-        assert_eq!(automerge_repo::parse(&message.encode()).ok(), Some(Some(message)));
-    }
+    parts.push(&bytes[start..]);
+    parts
 }

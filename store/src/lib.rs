@@ -14,6 +14,9 @@ mod describe;
 pub mod disk;
 mod document;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod identity;
 mod idle;
 pub mod journal;

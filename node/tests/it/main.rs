@@ -7,6 +7,8 @@ mod blame; // documents that an engine dies of, over processes of its own
 #[cfg(test)]
 mod command_line; // what it says and how it ends
 #[cfg(test)]
+mod corpus; // what fuzzers found worth keeping
+#[cfg(test)]
 mod doc; // documents listed, shown, out and in, here and on a server
 #[cfg(test)]
 mod kill; // SIGKILL under a client that types

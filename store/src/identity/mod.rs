@@ -5,6 +5,8 @@
 //! that peers can tell that it went backwards.
 
 mod file; // the bytes of the replica file
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod renewal; // a new witness from time to time
 mod witness; // a file that cannot be copied
 

@@ -9,6 +9,8 @@ mod checksum; // CRC32C, and CRC-32 in version 1
 mod committer; // the one thread that writes and syncs
 mod error; // what can be wrong
 mod finding; // what looking at it finds
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod handle; // append, barrier, reclaim, close
 mod inspect; // everything that is wrong, without changing it
 mod latency; // how long commits take

@@ -391,5 +391,26 @@ pub(super) fn whole(layout: &Layout, documents: &HashMap<Vec<u8>, Digest>) -> Ve
     bytes
 }
 
+/// Any bytes for the file, as they are and with right checksums where an entry may start, for the fuzz targets.
+#[cfg(feature = "fuzzing")]
+pub fn fuzz(bytes: &[u8]) {
+    let layout = &super::fuzzing::LAYOUT;
+    let _ = decode_1(bytes);
+    read(bytes, layout, true);
+    let mut sealed = [&layout.encode(MAGIC)[..], bytes].concat();
+    let mut at = LAYOUT_LEN;
+    while let Some(&[_, _, _, _, _, k0, k1]) = sealed.get(at..).and_then(|rest| rest.first_chunk()) {
+        let end = at + HEAD + usize::from(u16::from_be_bytes([k0, k1]));
+        let Some(entry) = sealed.get_mut(at..end) else { break };
+        let crc = checksum(layout, at as u64, entry).to_be_bytes();
+        entry.iter_mut().zip(crc).for_each(|(to, from)| *to = from);
+        at = end;
+    }
+    let expected = read(&sealed, layout, false);
+    let newest = expected.documents.iter().map(|(key, announced)| (key.clone(), announced.newest)).collect();
+    let again = read(&whole(layout, &newest), layout, false);
+    assert!(again.fault.is_none() && again.keys().is_superset(&expected.keys()));
+}
+
 #[cfg(test)]
 mod tests;

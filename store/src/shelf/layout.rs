@@ -128,6 +128,17 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Any bytes for the file, as they are and with a right checksum, for the fuzz targets.
+#[cfg(feature = "fuzzing")]
+pub(super) fn fuzz(bytes: &[u8]) {
+    let _ = (Layout::decode(bytes, *MAGIC), decode_1(bytes));
+    let sealed = [&MAGIC[..], bytes].concat();
+    let sealed = [&sealed[..], &crc32c::crc32c(&sealed).to_be_bytes()].concat();
+    if let Some(layout) = Layout::decode(&sealed, *MAGIC) {
+        assert_eq!(layout.encode(*MAGIC)[..], sealed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

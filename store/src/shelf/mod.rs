@@ -14,6 +14,8 @@ mod engine; // sled or redb
 mod error; // what can be wrong
 mod fill; // operations into a shelf
 mod fold; // a tail into a snapshot, operations in and out of quarantine
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod inspect; // every row, and what is wrong with it
 mod layout; // how documents are spread, and the store's mark
 #[cfg(test)]

@@ -169,6 +169,16 @@ fn decode(bytes: &[u8]) -> Option<Files> {
     rest.is_empty().then_some(files)
 }
 
+/// Any bytes for the file, as they are and with a right checksum, for the fuzz targets.
+#[cfg(feature = "fuzzing")]
+pub fn fuzz(bytes: &[u8]) {
+    let _ = decode(bytes);
+    let sealed = [MAGIC, bytes].concat();
+    if let Some(files) = decode(&[&sealed[..], &crc32c::crc32c(&sealed).to_be_bytes()].concat()) {
+        assert_eq!(decode(&encode(&files)), Some(files));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,6 +11,8 @@
 
 mod child; // the far end of a process
 mod codec; // requests and replies for a pipe
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod process; // in processes of their own, with limits
 mod protocol; // what is asked and answered
 mod thread; // in this process, on threads with large stacks
