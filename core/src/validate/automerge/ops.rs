@@ -65,7 +65,7 @@ pub(super) fn walk_ops(
     let mut expand = Booleans::new(of(9, BOOLEAN));
     let mut mark = Rle::<&str>::new(of(10, STRING));
     let actor = |index: u64| if index < actors { Ok(()) } else { Err(InvalidAutomerge::Actor) };
-    let mut rows = 0u64;
+    let (mut rows, mut ids) = (0u64, Vec::new());
     while !action.done() {
         rows += 1;
         budget.spend(1)?;
@@ -86,8 +86,10 @@ pub(super) fn walk_ops(
             _ => return Err(InvalidAutomerge::Operation),
         }
         if layout == Layout::Document {
-            actor(id_actor.some()?)?;
-            counter(id_ctr.next()?.ok_or(InvalidAutomerge::Null)?)?;
+            let (index, clock) = (id_actor.some()?, id_ctr.next()?.ok_or(InvalidAutomerge::Null)?);
+            actor(index)?;
+            counter(clock)?;
+            ids.push((clock, index));
         }
         let action = action.some()?;
         let kind = values.next()?;
@@ -127,6 +129,11 @@ pub(super) fn walk_ops(
         mark.end(),
     ] {
         ended?;
+    }
+    // The engine puts operations back into their changes and panics where there is one already (HAZARDS am-10).
+    ids.sort_unstable();
+    if ids.windows(2).any(|pair| matches!(pair, [one, two] if one == two)) {
+        return Err(InvalidAutomerge::Operation);
     }
     Ok(rows)
 }

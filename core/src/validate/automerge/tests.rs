@@ -139,6 +139,16 @@ fn hostile_headers_are_refused() {
 }
 
 #[test]
+fn found_by_fuzzing() {
+    let lines = include_str!("../../../../fixtures/fuzz/refused.hex").lines();
+    for line in lines.filter(|line| !line.starts_with('#')) {
+        let byte = |at| u8::from_str_radix(&line[at..at + 2], 16).unwrap();
+        let chunk: Vec<u8> = (0..line.len()).step_by(2).map(byte).collect();
+        assert_eq!(validate_chunks(&chunk), Err(InvalidAutomerge::Operation));
+    }
+}
+
+#[test]
 fn mutations_that_pass_seldom_hurt_the_engine() {
     let edits: Vec<Edit> =
         (0..30u8).map(|n| (n, n.wrapping_mul(7), usize::from(n) * 31, "häé".into())).collect();
