@@ -47,7 +47,7 @@ impl Store {
             return Ok(false);
         }
         // The tombstone may still be on its way there.
-        self.flush()?;
+        self.settle()?;
         self.inner().shelves.purge(id)?;
         entry.undelete();
         Ok(true)
@@ -58,7 +58,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if a shelf cannot be read.
     pub fn tombstones(&self) -> Result<Vec<(DocumentId, u64)>, StoreError> {
-        self.flush()?;
+        self.settle()?;
         Ok(self.inner().shelves.tombstones()?)
     }
 

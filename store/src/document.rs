@@ -77,22 +77,24 @@ impl Entry {
         // What is pending first, and the shelf without the lock: nobody appends before the last seq is known,
         // so what leaves one meanwhile is found in the other, and whoever asks what is pending need not wait
         // for the disk.
-        let (pending, is_new) = {
+        let (pending, waiting, is_new) = {
             let known = self.lock();
             if known.last.is_some() {
                 return Ok(());
             }
-            (known.last_pending(inner.replica), known.starts_anew(inner.replica))
+            // Before the shelf is asked: what leaves the one meanwhile is found in the other.
+            let waiting: Vec<_> =
+                known.pending.iter().map(|op| (op.replica, op.seq, op.kind == Kind::Deletion)).collect();
+            (known.last_pending(inner.replica), waiting, known.starts_anew(inner.replica))
         };
         let record = inner.shelves.record(&self.id, is_new)?.unwrap_or_default();
         let set_aside = if record.set_aside > 0 { inner.shelves.set_aside(&self.id)? } else { Vec::new() };
         let last = record.version.get(inner.replica).max(pending);
         let mut known = self.lock();
         if known.last.is_none() {
-            let later = |operation: &Operation| operation.seq > record.version.get(operation.replica);
-            let deleted = known.pending.iter().any(|op| op.kind == Kind::Deletion && later(op));
-            known.deleted = deleted || record.deleted_ms > 0;
-            known.has_content = !known.deleted && (record.has_content() || !known.pending.is_empty());
+            let mut later = waiting.iter().filter(|(replica, seq, _)| *seq > record.version.get(*replica));
+            known.deleted = record.deleted_ms > 0 || later.any(|(.., deletion)| *deletion);
+            known.has_content = !known.deleted && (record.has_content() || !waiting.is_empty());
             // More may have come while the shelf was asked.
             known.set_aside.extend(set_aside.iter().map(|aside| aside.hash));
             known.begun |= record.version.iter().next().is_some();

@@ -256,8 +256,15 @@ impl Store {
     /// Waits until everything appended before is on the shelf. Blocking.
     ///
     /// # Errors
-    /// [`StoreError`] if the journal or the shelf refuses.
+    /// [`StoreError`] if the journal or the shelf refuses, or the shelf cannot take some documents' operations.
     pub fn flush(&self) -> Result<(), StoreError> {
+        self.settle()?;
+        let stuck = self.life.inner.takeover.first_stuck();
+        stuck.map_or(Ok(()), |reason| Err(StoreError::Takeover { reason }))
+    }
+
+    /// As [`Store::flush`], but that one stuck document holds nobody else up.
+    pub(crate) fn settle(&self) -> Result<(), StoreError> {
         let inner = &self.life.inner;
         let (sender, receiver) = std::sync::mpsc::channel();
         inner.journal.barrier(Box::new(move |result| {
@@ -308,7 +315,8 @@ impl Life {
         }
         let inner = &self.inner;
         inner.journal.close();
-        let flushed = inner.takeover.flush().map_err(|reason| StoreError::Takeover { reason });
+        let flushed = inner.takeover.flush().and_then(|()| inner.takeover.first_stuck().map_or(Ok(()), Err));
+        let flushed = flushed.map_err(|reason| StoreError::Takeover { reason });
         inner.takeover.close();
         inner.compactor.close();
         inner.idle.close();

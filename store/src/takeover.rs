@@ -74,7 +74,7 @@ impl Takeover {
         self.lock().failure.clone()
     }
 
-    /// Waits until everything pushed before is on the shelf.
+    /// Waits until everything pushed before is on the shelf, but for what is stuck.
     pub(crate) fn flush(&self) -> Result<(), String> {
         let mut waiting = self.lock();
         let until = waiting.pushed;
@@ -90,8 +90,12 @@ impl Takeover {
         if waiting.taken < until {
             return Err("the takeover has ended".to_owned());
         }
-        drop(waiting);
-        self.stuck().first_reason().map_or(Ok(()), Err)
+        Ok(())
+    }
+
+    /// Why some operations are not on the shelf although they were taken, if any are not.
+    pub(crate) fn first_stuck(&self) -> Option<String> {
+        self.stuck().first_reason()
     }
 
     /// Takes what waits and ends the thread.

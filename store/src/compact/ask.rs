@@ -19,7 +19,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the journal or a shelf refuses.
     pub fn fold_all(&self, progress: &mut dyn FnMut(Progress)) -> Result<(), StoreError> {
-        self.flush()?;
+        self.settle()?;
         let of = self.count_tails()?;
         let (mut done, mut after) = (0, None);
         loop {
@@ -53,7 +53,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if not everything of it can be put on the shelf, where operations are looked at.
     pub fn suspect(&self, id: &DocumentId) -> Result<(), StoreError> {
-        self.flush()?;
+        self.settle()?;
         self.inner().compactor.suspect(id);
         Ok(())
     }

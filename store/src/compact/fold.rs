@@ -47,7 +47,7 @@ pub(super) fn fold(
     is_closing: &dyn Fn() -> bool,
 ) -> Result<Left, NotFolded> {
     let Some(stored) = inner.shelves.load(id, false)? else { return Ok(Left::default()) };
-    let count = stored.record.tail_count;
+    let (count, life) = (stored.record.tail_count, stored.record.life());
     let (plan, unsound) = Plan::new(id, stored).map_err(NotFolded::Stays)?;
     let mut folding = Folding { plan, worker, is_closing, out: BTreeMap::new(), from: 0 };
     let folded = folding.run()?;
@@ -57,7 +57,7 @@ pub(super) fn fold(
     let Folding { plan, out, .. } = folding;
     let mut aside: BTreeMap<usize, String> = unsound.into_iter().collect();
     aside.extend(out.into_iter().filter_map(|(place, out)| Some((place, out.reason(&folded)?))));
-    let mut fold = Fold { count, snapshot: folded.snapshot, ..Fold::default() };
+    let mut fold = Fold { of: Some(life), count, snapshot: folded.snapshot, ..Fold::default() };
     for (place, operation) in plan.tail.into_iter().enumerate() {
         if let Some(reason) = aside.remove(&place) {
             tracing::error!(document = %id, replica = %operation.replica, seq = operation.seq.0, reason, "an operation was set aside");

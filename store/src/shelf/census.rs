@@ -283,7 +283,8 @@ impl Census {
             None if expected.fault.is_some() => {
                 let file = OpenOptions::new().read(true).write(true).open(&path)?;
                 let end = file.metadata()?.len();
-                Writing { file, end, live: end, done: true }
+                // Never written anew: it is the only word of what may be missing.
+                Writing { file, end, live: u64::MAX, done: true }
             }
             // So do those of version 1 that count more than there are.
             None if found.nameless.is_some() => {
@@ -334,7 +335,8 @@ impl Census {
 
     /// Whether most of it is of the past.
     pub(super) fn is_long(&self) -> bool {
-        let long = |writing: &Writing| writing.end > writing.live.saturating_mul(2) + 16 * SLACK_BYTES;
+        let long =
+            |writing: &Writing| writing.end > writing.live.saturating_mul(2).saturating_add(16 * SLACK_BYTES);
         self.lock().as_ref().is_some_and(long)
     }
 

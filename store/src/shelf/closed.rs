@@ -38,7 +38,7 @@ impl ClosedShelves {
                 match (told, path.exists()) {
                     (Some(layout), true) => (layout, Some("it was changed")),
                     (Some(layout), false) => (layout, Some("it is missing")),
-                    (None, false) if !has_shelves(folder)? => return Ok(None),
+                    (None, false) if !folder.is_dir() || !layout::has_shelves(folder)? => return Ok(None),
                     (None, _) => match layout::read_1(folder)? {
                         Some(layout) => (layout, None),
                         None => return Err(ShelfError::Layout { path }),
@@ -170,10 +170,6 @@ fn remove(scratch: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
-}
-
-fn has_shelves(folder: &Path) -> io::Result<bool> {
-    Ok(names(folder)?.iter().any(|name| name.len() == 4 && name.parse::<u16>().is_ok()))
 }
 
 fn layout_of_census(folder: &Path) -> io::Result<Option<Layout>> {

@@ -13,7 +13,7 @@ use super::{Change, ShelfError, Tree};
 pub struct DocumentRecord {
     /// Which operations are here.
     pub version: Version,
-    /// Generation of the snapshot; 0 if there is none.
+    /// Generation of the snapshot, or of the last one if it was deleted.
     pub(super) generation: u64,
     /// Bytes of the snapshot as it is served.
     pub snapshot_bytes: u64,
@@ -29,6 +29,13 @@ pub struct DocumentRecord {
     pub deleted_ms: u64,
     /// Operations in quarantine.
     pub set_aside: u64,
+}
+
+/// A state of a document from one fold or deletion to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Life {
+    tail_first: u64,
+    generation: u64,
 }
 
 /// As rows of version 1 have it. Fields are only ever added in a later row version.
@@ -116,7 +123,8 @@ impl DocumentRecord {
     pub(crate) fn delete(&mut self, at_ms: u64) {
         let (tail_first, version) = (self.tail_end(), std::mem::take(&mut self.version));
         // Positions and generations go on, so that what is left over can never count again.
-        *self = Self { tail_first, version, deleted_ms: at_ms.max(1), ..Self::default() };
+        let generation = self.generation;
+        *self = Self { tail_first, generation, version, deleted_ms: at_ms.max(1), ..Self::default() };
     }
 
     /// Where the next operation goes.
@@ -127,7 +135,18 @@ impl DocumentRecord {
     /// Whether there is anything to serve.
     #[must_use]
     pub fn has_content(&self) -> bool {
-        self.generation > 0 || self.tail_count > 0
+        self.has_snapshot() || self.tail_count > 0 || self.set_aside > 0
+    }
+
+    /// Whether there is a snapshot; a packed one is never empty.
+    pub(super) fn has_snapshot(&self) -> bool {
+        self.snapshot_stored > 0
+    }
+
+    /// Which state of the document this is the record of, as far as a fold goes.
+    #[must_use]
+    pub fn life(&self) -> Life {
+        Life { tail_first: self.tail_first, generation: self.generation }
     }
 }
 

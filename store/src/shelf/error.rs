@@ -125,7 +125,12 @@ fn is_passing(error: &std::io::Error) -> bool {
     let short = [Errno::NOSPC, Errno::DQUOT, Errno::MFILE, Errno::NFILE, Errno::NOMEM];
     let code = error.raw_os_error();
     short.iter().any(|short| code == Some(short.raw_os_error()))
-        || matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+        || matches!(
+            error.kind(),
+            std::io::ErrorKind::StorageFull
+                | std::io::ErrorKind::QuotaExceeded
+                | std::io::ErrorKind::TimedOut
+        )
         || error.to_string().contains("acquire lock")
 }
 

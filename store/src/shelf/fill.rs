@@ -111,7 +111,7 @@ impl OpenShelf {
     }
 
     /// Removes everything that the record does not count any more.
-    fn clear(&self, id: &DocumentId, record: &DocumentRecord) -> Result<(), ShelfError> {
+    pub(super) fn clear(&self, id: &DocumentId, record: &DocumentRecord) -> Result<(), ShelfError> {
         let prefix = place(id).0;
         let _nobody_reads = self.reading.write().unwrap_or_else(PoisonError::into_inner);
         let rows = &self.rows;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tombolo_core::id::{DocumentId, ReplicaId, Seq};
 use tombolo_core::operation::Operation;
 
-use super::document::place;
+use super::document::{DocumentRecord, Life, place};
 use super::open_shelf::OpenShelf;
 use super::quarantine::{self, SetAside};
 use super::{ShelfError, Tree, snapshot, tail};
@@ -16,6 +16,8 @@ use super::{ShelfError, Tree, snapshot, tail};
 /// What a fold puts in the place of the snapshot and the first operations of the tail.
 #[derive(Clone, Debug, Default)]
 pub struct Fold {
+    /// The state that was read; none if that cannot have changed. Of another one nothing is folded.
+    pub of: Option<Life>,
     /// How many operations of the tail it is about.
     pub count: u64,
     /// What the snapshot and the others of them are together; none if the present one stays.
@@ -24,6 +26,12 @@ pub struct Fold {
     pub keep: Vec<Operation>,
     /// Those that go into quarantine.
     pub set_aside: Vec<SetAside>,
+}
+
+impl Fold {
+    fn is_of(&self, record: &DocumentRecord) -> bool {
+        record.tail_count >= self.count && self.of.is_none_or(|life| life == record.life())
+    }
 }
 
 /// What becomes of an operation in quarantine.
@@ -38,10 +46,9 @@ pub enum Release {
 impl OpenShelf {
     /// See [`Shelves::fold`](super::Shelves::fold).
     pub(super) fn fold(&self, id: &DocumentId, fold: &Fold) -> Result<(), ShelfError> {
-        let _writing = self.writing()?;
-        let Some(mut record) = self.record(id, false)?.filter(|record| record.tail_count >= fold.count)
-        else {
-            // It was deleted meanwhile.
+        let mut writing = self.writing()?;
+        let Some(mut record) = self.record(id, false)?.filter(|record| fold.is_of(record)) else {
+            // It was deleted meanwhile, and may have begun anew.
             return Ok(());
         };
         let (prefix, rows) = (place(id).0, &self.rows);
@@ -80,10 +87,12 @@ impl OpenShelf {
             rows.engine.batch(Tree::Snapshots, changes)?;
         }
         let row = record.to_row(rows, id)?;
+        let was_dirty = std::mem::replace(&mut writing.dirty, true);
         rows.engine.batch(Tree::Tails, tails)?;
         rows.engine.batch(Tree::Quarantine, aside)?;
         rows.engine.sync()?;
         self.write_records(vec![row])?;
+        writing.dirty = was_dirty;
         let _nobody_reads = self.reading.write().unwrap_or_else(PoisonError::into_inner);
         rows.engine.batch(Tree::Tails, tail::removals(rows, &prefix, 0..record.tail_first)?)?;
         rows.engine.batch(Tree::Snapshots, snapshot::removals(rows, &prefix, 0..record.generation)?)
@@ -96,9 +105,11 @@ impl OpenShelf {
         (replica, seq): (ReplicaId, Seq),
         release: Release,
     ) -> Result<bool, ShelfError> {
-        let _writing = self.writing()?;
+        let mut writing = self.writing()?;
         let (prefix, rows) = (place(id).0, &self.rows);
-        let Some(mut record) = self.record(id, false)? else { return Ok(false) };
+        let Some(mut record) = self.record(id, false)?.filter(|record| record.set_aside > 0) else {
+            return Ok(false);
+        };
         let named = |aside: &SetAside| (aside.operation.replica, aside.operation.seq) == (replica, seq);
         let Some(mut aside) = quarantine::read(rows, id, &prefix)?.into_iter().find(named) else {
             return Ok(false);
@@ -106,6 +117,8 @@ impl OpenShelf {
         if aside.dropped {
             return Ok(release == Release::Drop);
         }
+        let was_dirty = std::mem::replace(&mut writing.dirty, true);
+        let _nobody_reads = self.reading.write().unwrap_or_else(PoisonError::into_inner);
         match release {
             Release::Drop => {
                 aside.operation.payload = Bytes::new();
@@ -127,6 +140,7 @@ impl OpenShelf {
                 rows.engine.sync()?;
             }
         }
+        writing.dirty = was_dirty;
         Ok(true)
     }
 }

@@ -63,7 +63,7 @@ pub(super) fn open(folder: &Path, wanted: u16, engine: Option<Engine>) -> Result
     let (layout, is_written) = match (read(folder)?, read_1(folder)?) {
         (Some(layout), _) => (layout, true),
         (None, Some(layout)) => (layout, false),
-        (None, None) if path.exists() => return Err(ShelfError::Layout { path }),
+        (None, None) if path.exists() || has_shelves(folder)? => return Err(ShelfError::Layout { path }),
         (None, None) => {
             let engine = engine.unwrap_or_default();
             (Layout { count: wanted.max(1), mark: Mark::random()?, engine }, false)
@@ -78,7 +78,19 @@ pub(super) fn open(folder: &Path, wanted: u16, engine: Option<Engine>) -> Result
     }
     write(&path, &layout.encode(*MAGIC))?;
     sync_folder(folder)?;
+    sync_parent(folder)?;
     Ok(layout)
+}
+
+/// Whether there are, or were, shelves in this folder: then they have a layout.
+pub(super) fn has_shelves(folder: &Path) -> io::Result<bool> {
+    let is_shelf = |name: &str| name.len() == 4 && name.parse::<u16>().is_ok();
+    for entry in fs::read_dir(folder)? {
+        if entry?.file_name().to_string_lossy().split('.').next().is_some_and(is_shelf) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The layout of this folder, if it has one of this version.
@@ -169,6 +181,16 @@ mod tests {
             let layout = Layout { count: 16, mark: Mark(*b"\xd4ROWmark"), engine };
             assert_eq!(layout.encode(*MAGIC), golden);
             assert_eq!(Layout::decode(&golden, *MAGIC), Some(layout));
+        }
+    }
+
+    /// A new mark would make every row that is there one of nobody.
+    #[test]
+    fn a_folder_with_shelves_gets_no_new_layout() {
+        for name in ["0003", "0003.census", "0011.copy"] {
+            let folder = tempfile::tempdir().unwrap();
+            fs::create_dir(folder.path().join(name)).unwrap();
+            assert!(matches!(open(folder.path(), 16, None), Err(ShelfError::Layout { .. })), "{name}");
         }
     }
 

@@ -41,7 +41,7 @@ use std::fmt::Debug;
 use std::ops::ControlFlow;
 
 pub use closed::ClosedShelves;
-pub use document::DocumentRecord;
+pub use document::{DocumentRecord, Life};
 pub use engine::Engine;
 pub use error::ShelfError;
 pub use fold::{Fold, Release};

@@ -79,9 +79,11 @@ fn finish_swap(folder: &Path) -> Result<(), ShelfError> {
         fs::rename(&copy, folder)?;
         sync_parent(folder)?;
     }
-    let old = folder.with_extension("old");
-    if folder.exists() && old.exists() {
-        fs::remove_dir_all(old)?;
+    // What a swap left, or did not come to.
+    for left in [folder.with_extension("old"), copy] {
+        if folder.exists() && left.exists() {
+            fs::remove_dir_all(left)?;
+        }
     }
     Ok(())
 }

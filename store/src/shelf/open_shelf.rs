@@ -106,6 +106,11 @@ impl OpenShelf {
         }
     }
 
+    /// Whether anything is known not to be as it should.
+    pub(super) fn is_faulty(&self) -> bool {
+        !self.faults.is_empty() || self.nameless.is_some()
+    }
+
     /// Keys of documents that are known not to be as they should.
     pub(super) fn fault_keys(&self) -> BTreeSet<Vec<u8>> {
         self.faults.keys().cloned().collect()
@@ -187,6 +192,8 @@ impl OpenShelf {
             tail_count: stored.tail.len() as u64,
             tail_bytes: stored.tail.iter().map(|operation| operation.payload.len() as u64).sum(),
             set_aside: set_aside.len() as u64,
+            snapshot_bytes: 0,
+            snapshot_stored: 0,
             ..stored.record.clone()
         };
         if let Some(snapshot) = &stored.snapshot {
@@ -210,6 +217,8 @@ impl OpenShelf {
         let mut rows = Vec::new();
         for id in ids {
             if let Some(record) = self.record(id, false)?.filter(|record| record.deleted_ms > 0) {
+                // A stop right behind the tombstone may have left what it does not count.
+                self.clear(id, &record)?;
                 // The record stays: operations of before must not count again, whoever brings them.
                 rows.push(DocumentRecord { deleted_ms: 0, ..record }.to_row(&self.rows, id)?);
             }

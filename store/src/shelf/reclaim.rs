@@ -15,6 +15,7 @@ use tombolo_core::id::DocumentId;
 
 use super::document::{DocumentRecord, Prefix, place};
 use super::engine::Engine;
+use super::error::EngineFault;
 use super::open_shelf::OpenShelf;
 use super::shelves::{Shelves, State};
 use super::{Change, ShelfError, Tree, open, quarantine, snapshot, tail};
@@ -149,6 +150,10 @@ impl OpenShelf {
         retire: impl FnOnce() -> bool,
     ) -> Result<bool, ShelfError> {
         let mut writing = self.writing()?;
+        if self.is_faulty() {
+            // What repair could still find in the old files must not go with them.
+            return Ok(false);
+        }
         self.rows.engine.sync()?;
         // Half a copy is of no use to anybody, and its room may be.
         self.copy_rows(folder, engine).inspect_err(|_| open::drop_draft(folder))?;
@@ -176,15 +181,21 @@ impl OpenShelf {
     ) -> Result<(), ShelfError> {
         let mut documents: Vec<(Prefix, DocumentRecord)> = Vec::new();
         let mut out = Batches { put, changes: Vec::new(), bytes: 0 };
+        let mut fault = None;
         self.rows.engine.scan(Tree::Documents, &[], None, &mut |key, row| {
             let record = self.rows.mark.open(Tree::Documents, key, row).ok().and_then(DocumentRecord::decode);
-            // A damaged one is copied, too: it stays what it is.
-            if let (Ok(id), Some(record)) = (DocumentId::from_key(key), record) {
-                documents.push((place(&id).0, record));
-            }
+            let (Ok(id), Some(record)) = (DocumentId::from_key(key), record) else {
+                fault =
+                    Some(EngineFault { words: "a record is damaged, so the shelf is not copied".to_owned() });
+                return ControlFlow::Break(());
+            };
+            documents.push((place(&id).0, record));
             out.changes.push((key.to_vec(), Some(row.to_vec())));
             ControlFlow::Continue(())
         })?;
+        if let Some(fault) = fault {
+            return Err(ShelfError::Engine(fault));
+        }
         out.flush(Tree::Documents)?;
         documents.sort_unstable_by_key(|(prefix, _)| *prefix);
         for (prefix, record) in &documents {
@@ -192,7 +203,7 @@ impl OpenShelf {
             self.copy_range(Tree::Tails, positions, &mut out)?;
         }
         out.flush(Tree::Tails)?;
-        for (prefix, record) in documents.iter().filter(|(_, record)| record.generation > 0) {
+        for (prefix, record) in documents.iter().filter(|(_, record)| record.has_snapshot()) {
             let generation = record.generation..record.generation.saturating_add(1);
             self.copy_range(Tree::Snapshots, snapshot::range(prefix, generation), &mut out)?;
         }

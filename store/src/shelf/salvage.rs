@@ -171,7 +171,11 @@ impl Carving {
     fn put_together(mut self) -> Option<Rescued> {
         let id = self.id.clone()?;
         // Positions and generations only grow.
-        self.records.sort_by_key(|record| (record.tail_end(), record.generation, record.deleted_ms));
+        let operations =
+            |record: &DocumentRecord| record.version.iter().map(|(_, seq)| u128::from(seq.0)).sum::<u128>();
+        self.records.sort_by_key(|record| {
+            (operations(record), record.tail_end(), record.generation, record.deleted_ms)
+        });
         let newest = self.records.pop();
         let deleted = newest.as_ref().filter(|record| record.deleted_ms > 0);
         if let Some(record) = deleted {
@@ -180,7 +184,7 @@ impl Carving {
         }
         let from = newest.as_ref().map_or(0, |record| record.tail_first);
         let generation = newest.as_ref().map_or(0, |record| record.generation);
-        let (of, snapshot) = self.newest_snapshot();
+        let (of, snapshot) = self.newest_snapshot(newest.as_ref());
         // Without the snapshot of that record, older operations may still be what it was made of.
         let from = if of == generation { from } else { 0 };
         let operations = self.operations(&id, from);
@@ -196,8 +200,10 @@ impl Carving {
     }
 
     /// The newest generation whose pieces are all here, with its number; 0 if there is none.
-    fn newest_snapshot(&self) -> (u64, Option<Bytes>) {
-        for (generation, pieces) in self.snapshots.iter().rev() {
+    fn newest_snapshot(&self, newest: Option<&DocumentRecord>) -> (u64, Option<Bytes>) {
+        // What is above the newest record was cut off before it counted.
+        let until = newest.map_or(u64::MAX, |record| record.generation);
+        for (generation, pieces) in self.snapshots.range(..=until).rev() {
             // A generation is written once, or again by a fold that was cut off: then its pieces do not fit.
             let contiguous = pieces.keys().copied().eq(0..u32::try_from(pieces.len()).unwrap_or(u32::MAX));
             let packed: Vec<u8> = pieces
@@ -205,7 +211,13 @@ impl Carving {
                 .filter_map(|bodies| bodies.last())
                 .flat_map(|body| body.iter().copied())
                 .collect();
-            if contiguous && let Some(snapshot) = snapshot::unpack(&packed) {
+            // After a deletion nothing of before counts.
+            let wanted =
+                newest.is_none_or(|record| record.generation != *generation || record.has_snapshot());
+            if contiguous
+                && wanted
+                && let Some(snapshot) = snapshot::unpack(&packed)
+            {
                 return (*generation, Some(snapshot));
             }
         }

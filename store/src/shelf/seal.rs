@@ -126,7 +126,11 @@ fn look(folder: &Path) -> io::Result<Files> {
 pub(super) fn wait_for_release(folder: &Path) -> io::Result<()> {
     let start = Instant::now();
     for (_, path) in files(folder)? {
-        let file = File::open(path)?;
+        let file = match File::open(path) {
+            // The engine has tidied up since it was listed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            opened => opened?,
+        };
         while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             if start.elapsed() > RELEASE_PATIENCE {
                 return Err(io::ErrorKind::TimedOut.into());

@@ -48,7 +48,7 @@ pub(super) fn read(
     prefix: &Prefix,
     record: &DocumentRecord,
 ) -> Result<Option<Bytes>, ShelfError> {
-    if record.generation == 0 {
+    if !record.has_snapshot() {
         return Ok(None);
     }
     let damaged = |found| ShelfError::Damaged { document: id.clone(), found };
