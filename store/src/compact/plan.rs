@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use tombolo_core::id::{DocumentId, Format};
 use tombolo_core::operation::{Kind, Operation};
-use tombolo_core::update::{Coverage, Update, admit};
+use tombolo_core::update::{Admitted, Coverage, Update, admit};
 
 use crate::shelf::Stored;
 
@@ -52,14 +52,19 @@ impl Plan {
         Ok((Self { kind: Kind::YjsUpdate, snapshot, tail, sound, ground }, unsound))
     }
 
-    /// Places of the operations that an engine can take, in the order in which it can.
+    /// Places of the operations that an engine can take, in the order in which it can; at the end those that it can
+    /// take only together.
     pub(super) fn order(&self) -> Vec<usize> {
         let updates: Vec<Update> = self.sound.iter().filter_map(|(_, update)| update.clone()).collect();
         if updates.is_empty() {
             return self.sound.iter().map(|(place, _)| *place).collect();
         }
-        let order = admit(&mut self.ground.clone(), &updates);
-        order.into_iter().filter_map(|index| self.sound.get(index).map(|(place, _)| *place)).collect()
+        let Admitted { order, together, .. } = admit(&mut self.ground.clone(), &updates);
+        order
+            .into_iter()
+            .chain(together)
+            .filter_map(|index| self.sound.get(index).map(|(place, _)| *place))
+            .collect()
     }
 
     /// Leaves an operation out from now on. What leans on it waits for it then.
