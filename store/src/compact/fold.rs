@@ -2,9 +2,11 @@
 //!
 //! Guarantees: nothing changes on the shelf before a snapshot of what is folded was proved by the worker and, for Yjs,
 //! passed the door; every operation is in that snapshot, in the tail or in quarantine; an operation is set aside only
-//! if it killed the engine or was refused twice, while all before it and all that is folded now pass. What the engine
+//! if it killed the engine or was refused twice, while all before it and all that is folded now pass, and did not
+//! strain it: the last straw is not to blame. What the engine
 //! does not refuse but cannot prove stays in the tail.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -49,7 +51,8 @@ pub(super) fn fold(
     let Some(stored) = inner.shelves.load(id, false)? else { return Ok(Left::default()) };
     let count = stored.record.tail_count;
     let (plan, unsound) = Plan::new(id, stored).map_err(NotFolded::Stays)?;
-    let mut folding = Folding { plan, worker, is_closing, out: BTreeMap::new(), from: 0 };
+    let mut folding =
+        Folding { plan, worker, is_closing, out: BTreeMap::new(), from: 0, strained: RefCell::default() };
     let folded = folding.run()?;
     if is_closing() {
         return Err(NotFolded::Closing);
@@ -112,6 +115,8 @@ struct Folding<'a> {
     out: BTreeMap<usize, Out>,
     /// So many at the beginning of the order are known to pass.
     from: usize,
+    /// How many at the beginning of the order pass only just.
+    strained: RefCell<BTreeSet<usize>>,
 }
 
 impl Folding<'_> {
@@ -151,6 +156,15 @@ impl Folding<'_> {
             }
             Verdict::Unclear => Err(NotFolded::NotNow(format!("{died}; asked again, it passes"))),
             Verdict::Operation(sound, _) if self.out.len() >= BLAMES_MAX => Ok(Found::Sound(sound)),
+            Verdict::Operation(sound, WorkerError::Died { reason })
+                if self.strained.borrow().contains(&sound) =>
+            {
+                tracing::warn!(
+                    reason,
+                    "a document is nearly too much for the merge worker; nobody is blamed"
+                );
+                Ok(Found::Sound(sound))
+            }
             Verdict::Operation(sound, error) => {
                 let killed = order.get(..=sound).unwrap_or_default();
                 let Some(place) = killed.last() else { return Ok(Found::Sound(sound)) };
@@ -174,7 +188,12 @@ impl Folding<'_> {
     }
 
     fn ask(&self, places: &[usize]) -> Result<Reply, WorkerError> {
-        self.worker.call(Request::Compact { kind: self.plan.kind, parts: self.plan.parts(places) })
+        let request = Request::Compact { kind: self.plan.kind, parts: self.plan.parts(places) };
+        let reply = self.worker.call(request)?;
+        if self.worker.is_strained() {
+            self.strained.borrow_mut().insert(places.len());
+        }
+        Ok(reply)
     }
 
     fn folded(&self, order: &[usize], reply: Reply) -> Result<Folded, NotFolded> {
