@@ -51,8 +51,16 @@ pub(super) fn fold(
     let Some(stored) = inner.shelves.load(id, false)? else { return Ok(Left::default()) };
     let count = stored.record.tail_count;
     let (plan, unsound) = Plan::new(id, stored).map_err(NotFolded::Stays)?;
-    let mut folding =
-        Folding { plan, worker, is_closing, out: BTreeMap::new(), from: 0, strained: RefCell::default() };
+    let mut folding = Folding {
+        plan,
+        worker,
+        is_closing,
+        out: BTreeMap::new(),
+        from: 0,
+        strained: RefCell::default(),
+        waiting: RefCell::default(),
+        reordered: 0,
+    };
     let folded = folding.run()?;
     if is_closing() {
         return Err(NotFolded::Closing);
@@ -117,6 +125,10 @@ struct Folding<'a> {
     from: usize,
     /// How many at the beginning of the order pass only just.
     strained: RefCell<BTreeSet<usize>>,
+    /// What waits among so many at the beginning of the order, by place.
+    waiting: RefCell<BTreeMap<usize, BTreeSet<usize>>>,
+    /// How often the order was changed.
+    reordered: usize,
 }
 
 impl Folding<'_> {
@@ -134,7 +146,7 @@ impl Folding<'_> {
                 Err(error) => match self.find(&order, &error)? {
                     Found::Passes(reply) => reply,
                     Found::Sound(sound) => return self.fold_sound(order.get(..sound).unwrap_or_default()),
-                    Found::LeftOut => continue,
+                    Found::Again => continue,
                 },
             };
             return self.folded(&order, reply);
@@ -165,6 +177,7 @@ impl Folding<'_> {
                 );
                 Ok(Found::Sound(sound))
             }
+            Verdict::Operation(sound, _) if self.is_in_question(order, sound) => Ok(Found::Again),
             Verdict::Operation(sound, error) => {
                 let killed = order.get(..=sound).unwrap_or_default();
                 let Some(place) = killed.last() else { return Ok(Found::Sound(sound)) };
@@ -172,9 +185,23 @@ impl Folding<'_> {
                 self.out.insert(*place, Out { error, with });
                 self.plan.leave_out(*place);
                 self.from = sound;
-                Ok(Found::LeftOut)
+                Ok(Found::Again)
             }
         }
+    }
+
+    /// Whether an operation may only have brought the ground of a deadly one that waited in front of it; then those
+    /// that wait there are put behind it.
+    fn is_in_question(&mut self, order: &[usize], sound: usize) -> bool {
+        let waiting = self.waiting.take().remove(&sound).unwrap_or_default();
+        let Some(suspect) = order.get(sound).filter(|_| !waiting.is_empty() && self.reordered < BLAMES_MAX)
+        else {
+            return false;
+        };
+        self.plan.put_behind(*suspect, &waiting);
+        self.strained.take();
+        (self.from, self.reordered) = (0, self.reordered + 1);
+        true
     }
 
     /// Too many are to blame: what passes is folded, the rest is kept for the next time.
@@ -192,6 +219,11 @@ impl Folding<'_> {
         let reply = self.worker.call(request)?;
         if self.worker.is_strained() {
             self.strained.borrow_mut().insert(places.len());
+        }
+        if let Reply::Partly { waiting, .. } = &reply {
+            let before = usize::from(self.plan.snapshot.is_some());
+            let place = |part: &u64| places.get(usize::try_from(*part).ok()?.checked_sub(before)?).copied();
+            self.waiting.borrow_mut().insert(places.len(), waiting.iter().filter_map(place).collect());
         }
         Ok(reply)
     }
@@ -226,6 +258,6 @@ enum Found {
     Passes(Reply),
     /// The first so many of the order pass, and no more are looked for.
     Sound(usize),
-    /// One is left out now.
-    LeftOut,
+    /// One is left out now, or the order is another.
+    Again,
 }

@@ -23,6 +23,7 @@ on_each_engine! {
     what_cannot_be_asked_or_proved_sets_nothing_aside,
     more_killers_than_one_fold_blames_go_in_several,
     the_last_straw_is_not_to_blame,
+    who_brings_the_ground_of_a_deadly_change_is_not_to_blame,
     updates_that_are_ground_for_each_other_are_folded,
 }
 
@@ -167,6 +168,46 @@ fn updates_that_are_ground_for_each_other_are_folded(engine: Engine) {
     append(&store, [merge(&[a, c]), b.bytes().clone()]);
     fold(&store);
     assert_eq!((tail(&store), read(&store)), (0, "abc".to_owned()));
+}
+
+/// A change, and one behind it that is deadly when it is applied.
+const GROUND: &str = "856f4a831ff7d319012f0010010101010101010101010101010101010101000000061503340142025602570170027f016b017f017f14017f00";
+const DEADLY: &str = "856f4a835c4ac14c0157011ff7d3194b7f45a5bf58a957960bea5ff0c51375cab2efce5ad5a45bb0c1dd2d1001010101010101010101010101010101020200000008150334014202560257017002710273027f016b017f017f14027f017f007f01";
+
+fn bytes(hex: &str) -> Bytes {
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+}
+
+/// Dies when the second change has its ground.
+struct DeadlyTogether(Arc<dyn Worker>);
+
+impl Worker for DeadlyTogether {
+    fn call(&self, request: Request) -> Result<Reply, WorkerError> {
+        let Request::Compact { parts, .. } = &request else { panic!("{request:?}") };
+        if parts.contains(&bytes(DEADLY)) && (parts[0] != bytes(DEADLY) || parts.contains(&bytes(GROUND))) {
+            return Err(WorkerError::Died { reason: "of both".into() });
+        }
+        self.0.call(request)
+    }
+}
+
+fn who_brings_the_ground_of_a_deadly_change_is_not_to_blame(engine: Engine) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), engine, Arc::new(DeadlyTogether(threads())));
+    let id = DocumentId::Automerge([1; 16]);
+    let document = store.document(&id).unwrap();
+    let (sender, receiver) = channel();
+    for payload in [DEADLY, GROUND] {
+        let sender = sender.clone();
+        let done = Box::new(move |result: Result<Seq, AppendError>| sender.send(result.unwrap()).unwrap());
+        document.append(Kind::AutomergeChanges, bytes(payload), done).unwrap();
+        receiver.recv().unwrap();
+    }
+    fold(&store);
+    let aside: Vec<_> = store.quarantine(&id).unwrap().into_iter().map(|aside| aside.operation.seq).collect();
+    assert_eq!(aside, [Seq(1)]);
+    let contents = document.read().unwrap();
+    assert!(contents.snapshot.is_some() && contents.tail.is_empty());
 }
 
 /// A thousand letters of client 7, with one of each of these clients in between: that is what is deadly.
