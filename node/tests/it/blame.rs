@@ -142,7 +142,7 @@ fn an_engine_that_does_not_start_is_nobodys_fault() {
     assert_eq!((set_aside(&store, &id), parts(&store, &id).len()), (vec![], 50));
 }
 
-/// A change of one actor, a change of another, and one with a right checksum that automerge 0.12 panics on.
+/// A change of one actor, a change of another, and one of an actor without a first one, which automerge 0.12 panics on (HAZARDS am-10).
 const FIRST: &str = "856f4a831ff7d319012f0010010101010101010101010101010101010101000000061503340142025602570170027f016b017f017f14017f00";
 const OTHER: &str = "856f4a837aba8c8b012f0010020202020202020202020202020202020101000000061503340142025602570170027f016f017f017f14017f00";
 const KILLER: &str = "856f4a83185588a3014f011ff7d3194b7f45a5bf58a957960bea5ff0c51375cab2efce5ad5a45bb0c1dd2d1001a001010101010101010101010101010202000000061503340142025602570170027f016c017f017f14027f00";
