@@ -4,7 +4,6 @@
 //! and prints the times.
 
 use std::io::Read as _;
-use std::path::Path;
 use std::time::Instant;
 
 use yrs::Text;
@@ -12,10 +11,9 @@ use yrs::Text;
 use super::*;
 
 /// The updates of a client that types a trace, and the text that it ends with.
-fn typed(name: &str) -> (Vec<Bytes>, String) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/traces").join(name);
+fn typed(trace: &[u8]) -> (Vec<Bytes>, String) {
     let mut json = String::new();
-    flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_string(&mut json).unwrap();
+    flate2::read::GzDecoder::new(trace).read_to_string(&mut json).unwrap();
     let trace: serde_json::Value = serde_json::from_str(&json).unwrap();
     let doc = Doc::with_options(Options {
         offset_kind: OffsetKind::Utf16,
@@ -41,13 +39,16 @@ fn typed(name: &str) -> (Vec<Bytes>, String) {
     (updates, trace["endContent"].as_str().unwrap().to_owned())
 }
 
+const RUST_CODE: &[u8] = include_bytes!("../../../../fixtures/traces/rustcode.json.gz");
+const PAPER: &[u8] = include_bytes!("../../../../fixtures/traces/automerge-paper.json.gz");
+
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a measurement, and nothing that is tested depends on it")]
 fn traces_fold_to_their_texts() {
     let measure = std::env::var_os("TOMBOLO_MEASURE").is_some();
-    let names =
-        if measure { &["rustcode.json.gz", "automerge-paper.json.gz"][..] } else { &["rustcode.json.gz"] };
-    for name in names {
-        let (updates, end) = typed(name);
+    let traces = [("rustcode", RUST_CODE), ("automerge-paper", PAPER)];
+    for (name, trace) in traces.into_iter().take(if measure { 2 } else { 1 }) {
+        let (updates, end) = typed(trace);
         let begun = Instant::now();
         let ready = whole(&updates).unwrap();
         let admitted = begun.elapsed();
@@ -57,7 +58,7 @@ fn traces_fold_to_their_texts() {
         let loaded = begun.elapsed();
         assert_eq!(first.hash().unwrap(), second.hash().unwrap());
         let proved = begun.elapsed();
-        assert_eq!(text(&[second.update.clone()], "t").unwrap(), end);
+        assert_eq!(text(std::slice::from_ref(&second.update), "t").unwrap(), end);
         if measure {
             println!(
                 "{name}: {} updates, {} bytes folded; admitted {admitted:?}, hydrated and encoded {:?}, loaded again \
