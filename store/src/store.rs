@@ -112,6 +112,7 @@ struct Life {
     inner: Arc<Inner>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     ended: Mutex<bool>,
+    worker: Arc<dyn Worker>,
     _lock: Lock,
 }
 
@@ -149,9 +150,10 @@ impl Store {
             entries: Mutex::default(),
         });
         replay_into(&inner, replay);
-        let threads = start_threads(&inner, worker)
+        let threads = start_threads(&inner, Arc::clone(&worker))
             .map_err(|source| OpenError::NotWritable { path: inner.config.path.clone(), source })?;
-        let life = Life { inner, threads: Mutex::new(threads), ended: Mutex::new(false), _lock: lock };
+        let life =
+            Life { inner, threads: Mutex::new(threads), ended: Mutex::new(false), worker, _lock: lock };
         Ok(Self { life: Arc::new(life) })
     }
 
@@ -320,6 +322,7 @@ impl Life {
         inner.takeover.close();
         inner.compactor.close();
         inner.idle.close();
+        inner.compactor.wait_for_the_end(&*self.worker);
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         let mut ended_well = true;
         for thread in threads {

@@ -2,8 +2,10 @@
 //!
 //! yrs writes the entries of `Any` objects, of JSON values and of the delete set in the order of randomly
 //! seeded hash maps: two encodings of one document differ. Here objects are sorted by key and the delete
-//! set by client. The structs themselves are left as they are: their order (clients descending, clocks
-//! ascending) is fixed, and [`super::yjs`] squashes them before they come here.
+//! set by client. The order of the structs (clients descending, clocks ascending) is fixed, but how they are
+//! split depends on their order of arrival. So each that only goes on where the one before ended (same kind and
+//! parent key, origin in its last clock, same right origin) is joined to it: what is left depends on the single
+//! clocks alone.
 //!
 //! The canonical form is for hashing only, nothing reads it back. Layout followed: yrs 0.28.1 `update.rs`,
 //! `block.rs`, `any.rs`, which is the v1 encoding of Yjs 13.
@@ -28,16 +30,67 @@ pub(super) enum CanonicalError {
 pub(super) fn canonical(update: &[u8]) -> Result<Vec<u8>, CanonicalError> {
     let mut walk = Walk { from: Reader::new(update), out: Vec::with_capacity(update.len()) };
     for _ in 0..walk.var()? {
-        let structs = walk.var()?;
-        walk.var()?; // client
-        walk.var()?; // clock
+        let structs = walk.from.var_u64()?; // how many depends on how they are split
+        let client = walk.var()?;
+        let mut clock = walk.var()?;
+        let mut run: Option<Struct> = None;
         for _ in 0..structs {
-            walk.item()?;
+            let next = walk.structure()?;
+            let end = clock + next.len;
+            match &mut run {
+                Some(run) if next.goes_on(run, client, clock) => run.join(&next),
+                _ => run.replace(next).into_iter().for_each(|done| done.write(&mut walk.out)),
+            }
+            clock = end;
         }
+        run.into_iter().for_each(|done| done.write(&mut walk.out));
     }
     walk.delete_set()?;
     walk.from.end()?;
     Ok(walk.out)
+}
+
+/// One struct, or several that go on where the one before ended.
+struct Struct {
+    info: u8,
+    origin: Option<(u64, u64)>,
+    right: Option<(u64, u64)>,
+    parent: Vec<u8>,
+    /// In clocks.
+    len: u64,
+    /// Without its count.
+    content: Vec<u8>,
+}
+
+impl Struct {
+    fn goes_on(&self, before: &Self, client: u64, clock: u64) -> bool {
+        let rest = |info: u8| info & (CONTENT | HAS_PARENT_SUB);
+        match self.info & CONTENT {
+            GC | SKIP => self.info == before.info,
+            DELETED | JSON | STRING | ANY => {
+                rest(self.info) == rest(before.info)
+                    && self.right == before.right
+                    && self.origin == clock.checked_sub(1).map(|last| (client, last))
+            }
+            _ => false,
+        }
+    }
+
+    fn join(&mut self, next: &Self) {
+        self.len += next.len;
+        self.content.extend_from_slice(&next.content);
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.push(self.info);
+        for (client, clock) in self.origin.iter().chain(&self.right) {
+            write_var_u64(out, *client);
+            write_var_u64(out, *clock);
+        }
+        out.extend_from_slice(&self.parent);
+        write_var_u64(out, self.len);
+        write_var_bytes(out, &self.content);
+    }
 }
 
 struct Walk<'a> {
@@ -70,38 +123,69 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn item(&mut self) -> Result<(), CanonicalError> {
-        let info = self.byte()?;
+    fn structure(&mut self) -> Result<Struct, CanonicalError> {
+        let info = self.from.u8()?;
+        let mut found =
+            Struct { info, origin: None, right: None, parent: Vec::new(), len: 0, content: Vec::new() };
         if info == GC || info == SKIP {
-            self.var()?;
-            return Ok(());
+            found.len = self.from.var_u64()?;
+            return Ok(found);
         }
         if info & HAS_ORIGIN != 0 {
-            self.id()?;
+            found.origin = Some((self.from.var_u64()?, self.from.var_u64()?));
         }
         if info & HAS_RIGHT_ORIGIN != 0 {
-            self.id()?;
+            found.right = Some((self.from.var_u64()?, self.from.var_u64()?));
         }
         if info & (HAS_ORIGIN | HAS_RIGHT_ORIGIN) == 0 {
-            if self.var()? == 1 {
-                self.var_bytes()?;
+            let mut parent = self.beside();
+            if parent.var()? == 1 {
+                parent.var_bytes()?;
             } else {
-                self.id()?;
+                parent.id()?;
             }
             if info & HAS_PARENT_SUB != 0 {
-                self.var_bytes()?;
+                parent.var_bytes()?;
             }
+            (self.from, found.parent) = (parent.from, parent.out);
         }
+        let mut content = self.beside();
+        found.len = content.content(info)?;
+        (self.from, found.content) = (content.from, content.out);
+        Ok(found)
+    }
+
+    /// Reads on from here into bytes of its own.
+    fn beside(&self) -> Self {
+        Walk { from: self.from, out: Vec::new() }
+    }
+
+    /// Writes the content without its count, returns its length in clocks.
+    fn content(&mut self, info: u8) -> Result<u64, CanonicalError> {
         match info & CONTENT {
-            1 => self.var().map(drop), // deleted
-            3 | 4 => self.var_bytes(), // binary, string
-            2 => {
-                for _ in 0..self.var()? {
+            DELETED => return Ok(self.from.var_u64()?),
+            JSON => {
+                let len = self.from.var_u64()?;
+                for _ in 0..len {
                     self.json()?;
                 }
-                Ok(())
+                return Ok(len);
             }
-            5 => self.json(), // embed
+            STRING => {
+                let text = self.from.var_bytes()?;
+                self.out.extend_from_slice(text);
+                let units = |byte: &u8| u64::from(byte & 0xc0 != 0x80) + u64::from(*byte >= 0xf0);
+                return Ok(text.iter().map(units).sum());
+            }
+            ANY => {
+                let len = self.from.var_u64()?;
+                for _ in 0..len {
+                    self.any(0)?;
+                }
+                return Ok(len);
+            }
+            3 => self.var_bytes(), // binary
+            5 => self.json(),      // embed
             6 => {
                 self.var_bytes()?;
                 self.json()
@@ -111,18 +195,13 @@ impl Walk<'_> {
                 0 | 1 | 2 | 4 | 6 | 15 => Ok(()),
                 other => Err(CanonicalError::Unknown(other)),
             },
-            8 => {
-                for _ in 0..self.var()? {
-                    self.any(0)?;
-                }
-                Ok(())
-            }
             9 => {
                 self.var_bytes()?;
                 self.any(0)
             }
             other => Err(CanonicalError::Unknown(other)),
-        }
+        }?;
+        Ok(1)
     }
 
     /// A JSON text; what does not parse (`undefined`) stays as it is.
@@ -216,3 +295,7 @@ const HAS_ORIGIN: u8 = 0x80;
 const HAS_RIGHT_ORIGIN: u8 = 0x40;
 const HAS_PARENT_SUB: u8 = 0x20;
 const CONTENT: u8 = 0x1f;
+const DELETED: u8 = 1;
+const JSON: u8 = 2;
+const STRING: u8 = 4;
+const ANY: u8 = 8;

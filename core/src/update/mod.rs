@@ -14,6 +14,7 @@ mod coverage;
 mod error;
 mod merge;
 mod parse;
+mod part; // what of one update has its ground
 mod ranges;
 mod state_vector;
 mod waiting; // updates whose ground is missing
@@ -26,4 +27,4 @@ pub use error::InvalidUpdate;
 pub use merge::{diff, merge};
 pub use parse::Update;
 pub use state_vector::StateVector;
-pub use waiting::admit;
+pub use waiting::{Admitted, admit};

@@ -3,16 +3,43 @@
 //! An engine must never see an update whose ground is missing (HAZARDS: yrs-2, yrs-3). An update that is
 //! admitted may admit others that came before it; each waits under the clients that it lacks, so that the
 //! whole costs a sort and not a search for each update.
+//!
+//! Most updates are taken whole or not at all. But one that was collected of others may be ground for what it waits
+//! for itself, or two may be ground for each other; so what is left is looked at once more, struct by struct.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::coverage::Coverage;
+use super::merge::merge;
 use super::parse::Update;
 
-/// The indices of all `updates` that a document which holds exactly `known` can take, in an order in which
-/// each finds its ground: that of the slice, but for those that had to wait. They are added to `known`; the
-/// others wait for something that is not there.
-pub fn admit(known: &mut Coverage, updates: &[Update]) -> Vec<usize> {
+/// What of many updates has its ground.
+#[derive(Clone, Debug, Default)]
+pub struct Admitted {
+    /// Indices of updates that each find their ground in the order given.
+    pub order: Vec<usize>,
+    /// Indices of others that find it only together, ascending.
+    pub together: Vec<usize>,
+    /// What is to be taken behind `order` in the place of `together`: those, and what has its ground of the rest.
+    pub part: Option<Update>,
+}
+
+/// What of `updates` a document which holds exactly `known` can take, in the order of the slice but for those that
+/// had to wait. It is added to `known`; the rest waits for something that is not there.
+pub fn admit(known: &mut Coverage, updates: &[Update]) -> Admitted {
+    let order = whole(known, updates);
+    let taken: BTreeSet<usize> = order.iter().copied().collect();
+    let left = || updates.iter().enumerate().filter(|(index, _)| !taken.contains(index));
+    let rest: Vec<Update> = left().map(|(_, update)| update.clone()).collect();
+    // All together they may be no update; then they wait.
+    let part = Update::parse(merge(&rest)).ok().and_then(|rest| known.admit_part(&rest));
+    let together = left().filter(|(_, update)| part.is_some() && known.covers(update));
+    let together = together.map(|(index, _)| index).collect();
+    Admitted { order, together, part }
+}
+
+/// The indices of the updates that can be taken whole, in an order in which each finds its ground.
+fn whole(known: &mut Coverage, updates: &[Update]) -> Vec<usize> {
     let mut waiting = Waiting::default();
     let mut order = Vec::with_capacity(updates.len());
     for (index, update) in updates.iter().enumerate() {
@@ -134,7 +161,8 @@ mod tests {
             updates.sort_by_key(|(place, _)| *place);
             let updates: Vec<_> = updates.into_iter().map(|(_, update)| update).collect();
             let (mut known, mut step) = (Coverage::default(), Coverage::default());
-            let order = admit(&mut known, &updates);
+            let Admitted { order, together, .. } = admit(&mut known, &updates);
+            prop_assert!(together.is_empty());
             for index in &order {
                 prop_assert!(step.admits(&updates[*index]));
                 step.add(&updates[*index]);
@@ -151,9 +179,68 @@ mod tests {
         let mut updates: Vec<_> =
             (0..100_000).map(|n| update(&mut clients, (n % 3, (n + 2) % 3, false))).collect();
         updates.reverse();
-        let order = admit(&mut Coverage::default(), &updates);
+        let order = admit(&mut Coverage::default(), &updates).order;
         assert_eq!(order, (0..100_000).rev().collect::<Vec<_>>());
         drop(updates.pop());
-        assert_eq!(admit(&mut Coverage::default(), &updates), Vec::<usize>::new());
+        assert!(admit(&mut Coverage::default(), &updates).order.is_empty());
+    }
+
+    #[test]
+    fn collected_updates_that_are_ground_for_each_other_are_taken() {
+        let parse = |bytes: &'static [u8]| Update::parse(bytes::Bytes::from_static(bytes)).unwrap();
+        // Clock 0 and, behind a hole, clock 2 with a delete of 1 and 2; then the hole.
+        let holed = parse(&[1, 3, 3, 0, 0, 1, 10, 1, 0, 1, 1, 3, 1, 1, 2]);
+        let hole = parse(&[1, 1, 3, 1, 0, 1, 0]);
+        let mut known = Coverage::default();
+        let Admitted { order, together, part } = admit(&mut known, std::slice::from_ref(&holed));
+        assert_eq!((order, together), (vec![], vec![]));
+        let part = part.unwrap();
+        assert_eq!((part.blocks().collect::<Vec<_>>(), part.deletes().count()), (vec![(3, 0, 1)], 0));
+        let Admitted { order, together, part } = admit(&mut Coverage::default(), &[holed, hole]);
+        assert_eq!((order, together), (vec![], vec![0, 1]));
+        let part = part.unwrap();
+        assert_eq!(part.deletes().collect::<Vec<_>>(), [(3, 1, 2)]);
+        assert_eq!(part.blocks().map(|(_, start, end)| end - start).sum::<u64>(), 3);
+        // Two clients, each leaning with its second struct on the first of the other.
+        let one = parse(&[1, 2, 1, 0, 4, 1, 1, b't', 1, b'a', 0x84, 2, 0, 1, b'b', 0]);
+        let two = parse(&[1, 2, 2, 0, 4, 1, 1, b't', 1, b'c', 0x84, 1, 0, 1, b'd', 0]);
+        let mut known = Coverage::default();
+        assert!(admit(&mut known, std::slice::from_ref(&one)).together.is_empty());
+        assert_eq!(known.state_vector().get(1), 1);
+        assert_eq!(admit(&mut Coverage::default(), &[one, two]).together, [0, 1]);
+    }
+
+    proptest! {
+        /// Structs of three clients, some with holes before them, with deletes as ground in others.
+        #[test]
+        fn what_is_given_to_an_engine_has_its_ground(
+            seeds in prop::collection::vec((0u8..3, 0u8..6, 0u8..3, 0u8..6, any::<bool>()), 0..40),
+        ) {
+            let updates: Vec<Update> = seeds
+                .iter()
+                .map(|(client, clock, other, need, holed)| {
+                    let mut bytes = match holed {
+                        true => vec![1, 3, *client, *clock, 0, 2, 10, 1, 0, 1],
+                        false => vec![1, 1, *client, *clock, 0, 2],
+                    };
+                    match need {
+                        0 => bytes.push(0),
+                        need => bytes.extend([1, *other, 1, 0, *need]),
+                    }
+                    Update::parse(bytes.into()).unwrap()
+                })
+                .collect();
+            let Admitted { order, together, part } = admit(&mut Coverage::default(), &updates);
+            let mut again = Coverage::default();
+            for update in order.iter().map(|index| &updates[*index]).chain(&part) {
+                prop_assert!(again.admits(update));
+                again.add(update);
+            }
+            for (index, update) in updates.iter().enumerate() {
+                let is_in = order.contains(&index) || together.contains(&index);
+                prop_assert_eq!(is_in, again.admits(update));
+                prop_assert_eq!(is_in, again.covers(update));
+            }
+        }
     }
 }

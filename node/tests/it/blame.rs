@@ -15,7 +15,7 @@ use tombolo_relay::member::{Archive, PairwisePort};
 use tombolo_store::worker::{Request, Worker, WorkerError};
 use tombolo_store::{AppendError, Store, StoreConfig};
 
-use super::worker::{GIB, start};
+use super::worker::{GIB, fold, hi, signal, start};
 
 fn bytes(hex: &str) -> Bytes {
     (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
@@ -142,7 +142,7 @@ fn an_engine_that_does_not_start_is_nobodys_fault() {
     assert_eq!((set_aside(&store, &id), parts(&store, &id).len()), (vec![], 50));
 }
 
-/// A change of one actor, a change of another, and one with a right checksum that automerge 0.12 panics on.
+/// A change of one actor, a change of another, and one of an actor without a first one, which automerge 0.12 panics on (HAZARDS am-10).
 const FIRST: &str = "856f4a831ff7d319012f0010010101010101010101010101010101010101000000061503340142025602570170027f016b017f017f14017f00";
 const OTHER: &str = "856f4a837aba8c8b012f0010020202020202020202020202020202020101000000061503340142025602570170027f016f017f017f14017f00";
 const KILLER: &str = "856f4a83185588a3014f011ff7d3194b7f45a5bf58a957960bea5ff0c51375cab2efce5ad5a45bb0c1dd2d1001a001010101010101010101010101010202000000061503340142025602570170027f016c017f017f14027f00";
@@ -227,4 +227,43 @@ fn until_closed(folder: &Path, worker: &Arc<dyn Worker>) -> Store {
         }
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn closing_gives_a_running_fold_up_and_the_next_start_takes_it_up_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let id = DocumentId::yjs("d").unwrap();
+    let mark = 2 * GIB + 12_288;
+    // Nothing but closing ends the fold in time.
+    let no_limit = 3_600_000;
+    {
+        let worker: Arc<dyn Worker> = start(mark, no_limit);
+        let store = open(folder.path(), &worker);
+        append(&store, &id, (0..50).map(keystroke).collect());
+        worker.call(fold(hi())).unwrap();
+        signal("STOP", mark, &["T"]);
+        store.suspect(&id).unwrap();
+        store.close().unwrap();
+    }
+    let worker: Arc<dyn Worker> = start(2 * GIB, 60_000);
+    let store = open(folder.path(), &worker);
+    assert_eq!(parts(&store, &id).len(), 50);
+    store.fold_all(&mut |_| ()).unwrap();
+    assert_eq!((parts(&store, &id).len(), set_aside(&store, &id)), (1, vec![]));
+}
+
+#[test]
+fn an_engine_that_is_ended_from_outside_is_nobodys_fault() {
+    let mark = 2 * GIB + 16_384;
+    let worker = start(mark, 3_600_000);
+    worker.call(fold(hi())).unwrap();
+    signal("STOP", mark, &["T"]);
+    let asking = std::thread::spawn({
+        let worker = Arc::clone(&worker);
+        move || worker.call(fold(hi()))
+    });
+    signal("KILL", mark, &["Z", "X"]);
+    // It may be gone before it is asked; then another one answers.
+    let answer = asking.join().unwrap();
+    assert!(matches!(answer, Ok(_) | Err(WorkerError::Unavailable { .. })), "{answer:?}");
 }

@@ -21,11 +21,11 @@ pub fn start(memory_bytes: u64, request_ms_max: u64) -> Arc<ProcessWorker> {
 }
 
 /// Client 1 typing "hi" into the text "t", as captured.
-fn hi() -> Vec<Bytes> {
+pub fn hi() -> Vec<Bytes> {
     vec![Bytes::from_static(&[1, 1, 1, 0, 4, 1, 1, b't', 2, b'h', b'i', 0])]
 }
 
-fn fold(parts: Vec<Bytes>) -> Request {
+pub fn fold(parts: Vec<Bytes>) -> Request {
     Request::Compact { kind: Kind::YjsUpdate, parts }
 }
 
@@ -80,7 +80,7 @@ fn processes(mark: u64) -> Vec<String> {
 }
 
 /// Sends a signal to all of them and waits until each is in the state that it leads to.
-fn signal(name: &str, mark: u64, states: &[&str]) {
+pub fn signal(name: &str, mark: u64, states: &[&str]) {
     let found = processes(mark);
     assert!(!found.is_empty());
     for process in found {

@@ -16,6 +16,8 @@ use crate::worker::Worker;
 
 /// Most documents of which is remembered what a fold left in their tail.
 const LEFT_MAX: usize = 10_000;
+/// How long a fold that was given up has to end before it is given up again.
+const AGAIN: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
@@ -27,6 +29,7 @@ pub(super) struct Waiting {
     /// Documents that killed a session, until a fold has looked for the reason.
     pub(super) suspects: BTreeSet<DocumentId>,
     pub(super) closing: bool,
+    ended: bool,
 }
 
 /// A document to look at, and why.
@@ -61,13 +64,24 @@ impl Compactor {
         }
     }
 
-    /// Ends the thread after the request that it is in.
+    /// Ends the thread after the request that it is in; see [`Compactor::wait_for_the_end`].
     pub(crate) fn close(&self) {
         let mut waiting = self.lock();
         waiting.closing = true;
         // Whoever waits goes on.
         waiting.asked.clear();
         self.changed.notify_all();
+    }
+
+    /// Waits until the closed thread has ended; a fold that it is in is given up if the worker can do that.
+    pub(crate) fn wait_for_the_end(&self, worker: &dyn Worker) {
+        let mut waiting = self.lock();
+        while !waiting.ended {
+            drop(waiting);
+            worker.abandon();
+            // Again and again: the thread may have been about to ask.
+            waiting = self.changed.wait_timeout(self.lock(), AGAIN).unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
     pub(super) fn is_closing(&self) -> bool {
@@ -176,5 +190,7 @@ impl Drop for Ended<'_> {
             tracing::error!("compaction panicked; tails are folded again after the next start");
         }
         self.0.close();
+        self.0.lock().ended = true;
+        self.0.changed.notify_all();
     }
 }

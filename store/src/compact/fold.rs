@@ -2,9 +2,11 @@
 //!
 //! Guarantees: nothing changes on the shelf before a snapshot of what is folded was proved by the worker and, for Yjs,
 //! passed the door; every operation is in that snapshot, in the tail or in quarantine; an operation is set aside only
-//! if it killed the engine or was refused twice, while all before it and all that is folded now pass. What the engine
+//! if it killed the engine or was refused twice, while all before it and all that is folded now pass, and did not
+//! strain it: the last straw is not to blame. What the engine
 //! does not refuse but cannot prove stays in the tail.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -49,7 +51,16 @@ pub(super) fn fold(
     let Some(stored) = inner.shelves.load(id, false)? else { return Ok(Left::default()) };
     let (count, life) = (stored.record.tail_count, stored.record.life());
     let (plan, unsound) = Plan::new(id, stored).map_err(NotFolded::Stays)?;
-    let mut folding = Folding { plan, worker, is_closing, out: BTreeMap::new(), from: 0 };
+    let mut folding = Folding {
+        plan,
+        worker,
+        is_closing,
+        out: BTreeMap::new(),
+        from: 0,
+        strained: RefCell::default(),
+        waiting: RefCell::default(),
+        reordered: 0,
+    };
     let folded = folding.run()?;
     if is_closing() {
         return Err(NotFolded::Closing);
@@ -112,6 +123,12 @@ struct Folding<'a> {
     out: BTreeMap<usize, Out>,
     /// So many at the beginning of the order are known to pass.
     from: usize,
+    /// How many at the beginning of the order pass only just.
+    strained: RefCell<BTreeSet<usize>>,
+    /// What waits among so many at the beginning of the order, by place.
+    waiting: RefCell<BTreeMap<usize, BTreeSet<usize>>>,
+    /// How often the order was changed.
+    reordered: usize,
 }
 
 impl Folding<'_> {
@@ -129,7 +146,7 @@ impl Folding<'_> {
                 Err(error) => match self.find(&order, &error)? {
                     Found::Passes(reply) => reply,
                     Found::Sound(sound) => return self.fold_sound(order.get(..sound).unwrap_or_default()),
-                    Found::LeftOut => continue,
+                    Found::Again => continue,
                 },
             };
             return self.folded(&order, reply);
@@ -151,6 +168,16 @@ impl Folding<'_> {
             }
             Verdict::Unclear => Err(NotFolded::NotNow(format!("{died}; asked again, it passes"))),
             Verdict::Operation(sound, _) if self.out.len() >= BLAMES_MAX => Ok(Found::Sound(sound)),
+            Verdict::Operation(sound, WorkerError::Died { reason })
+                if self.strained.borrow().contains(&sound) =>
+            {
+                tracing::warn!(
+                    reason,
+                    "a document is nearly too much for the merge worker; nobody is blamed"
+                );
+                Ok(Found::Sound(sound))
+            }
+            Verdict::Operation(sound, _) if self.is_in_question(order, sound) => Ok(Found::Again),
             Verdict::Operation(sound, error) => {
                 let killed = order.get(..=sound).unwrap_or_default();
                 let Some(place) = killed.last() else { return Ok(Found::Sound(sound)) };
@@ -158,9 +185,23 @@ impl Folding<'_> {
                 self.out.insert(*place, Out { error, with });
                 self.plan.leave_out(*place);
                 self.from = sound;
-                Ok(Found::LeftOut)
+                Ok(Found::Again)
             }
         }
+    }
+
+    /// Whether an operation may only have brought the ground of a deadly one that waited in front of it; then those
+    /// that wait there are put behind it.
+    fn is_in_question(&mut self, order: &[usize], sound: usize) -> bool {
+        let waiting = self.waiting.take().remove(&sound).unwrap_or_default();
+        let Some(suspect) = order.get(sound).filter(|_| !waiting.is_empty() && self.reordered < BLAMES_MAX)
+        else {
+            return false;
+        };
+        self.plan.put_behind(*suspect, &waiting);
+        self.strained.take();
+        (self.from, self.reordered) = (0, self.reordered + 1);
+        true
     }
 
     /// Too many are to blame: what passes is folded, the rest is kept for the next time.
@@ -174,7 +215,17 @@ impl Folding<'_> {
     }
 
     fn ask(&self, places: &[usize]) -> Result<Reply, WorkerError> {
-        self.worker.call(Request::Compact { kind: self.plan.kind, parts: self.plan.parts(places) })
+        let request = Request::Compact { kind: self.plan.kind, parts: self.plan.parts(places) };
+        let reply = self.worker.call(request)?;
+        if self.worker.is_strained() {
+            self.strained.borrow_mut().insert(places.len());
+        }
+        if let Reply::Partly { waiting, .. } = &reply {
+            let before = usize::from(self.plan.snapshot.is_some());
+            let place = |part: &u64| places.get(usize::try_from(*part).ok()?.checked_sub(before)?).copied();
+            self.waiting.borrow_mut().insert(places.len(), waiting.iter().filter_map(place).collect());
+        }
+        Ok(reply)
     }
 
     fn folded(&self, order: &[usize], reply: Reply) -> Result<Folded, NotFolded> {
@@ -207,6 +258,6 @@ enum Found {
     Passes(Reply),
     /// The first so many of the order pass, and no more are looked for.
     Sound(usize),
-    /// One is left out now.
-    LeftOut,
+    /// One is left out now, or the order is another.
+    Again,
 }

@@ -3,10 +3,12 @@
 //! Guarantee: an engine is given nothing that did not pass the door that every update passes, and no Yjs update whose
 //! ground is missing; such updates wait in the tail, and are served from there as bytes.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use tombolo_core::id::{DocumentId, Format};
 use tombolo_core::operation::{Kind, Operation};
-use tombolo_core::update::{Coverage, Update, admit};
+use tombolo_core::update::{Admitted, Coverage, Update, admit};
 
 use crate::shelf::Stored;
 
@@ -52,14 +54,28 @@ impl Plan {
         Ok((Self { kind: Kind::YjsUpdate, snapshot, tail, sound, ground }, unsound))
     }
 
-    /// Places of the operations that an engine can take, in the order in which it can.
+    /// Places of the operations that an engine can take, in the order in which it can; at the end those that it can
+    /// take only together.
     pub(super) fn order(&self) -> Vec<usize> {
         let updates: Vec<Update> = self.sound.iter().filter_map(|(_, update)| update.clone()).collect();
         if updates.is_empty() {
             return self.sound.iter().map(|(place, _)| *place).collect();
         }
-        let order = admit(&mut self.ground.clone(), &updates);
-        order.into_iter().filter_map(|index| self.sound.get(index).map(|(place, _)| *place)).collect()
+        let Admitted { order, together, .. } = admit(&mut self.ground.clone(), &updates);
+        order
+            .into_iter()
+            .chain(together)
+            .filter_map(|index| self.sound.get(index).map(|(place, _)| *place))
+            .collect()
+    }
+
+    /// Puts operations that wait right behind one that they may wait for. Of Yjs nothing that waits is in the order.
+    pub(super) fn put_behind(&mut self, first: usize, waiting: &BTreeSet<usize>) {
+        let (held, mut rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.sound).into_iter().partition(|(place, _)| waiting.contains(place));
+        let behind = rest.iter().position(|(place, _)| *place == first).map_or(rest.len(), |at| at + 1);
+        rest.splice(behind..behind, held);
+        self.sound = rest;
     }
 
     /// Leaves an operation out from now on. What leans on it waits for it then.

@@ -15,6 +15,7 @@ mod codec; // requests and replies for a pipe
 pub(crate) mod fuzzing;
 mod process; // in processes of their own, with limits
 mod protocol; // what is asked and answered
+mod strain; // how much a process used
 mod thread; // in this process, on threads with large stacks
 
 pub use child::run_child;
@@ -33,6 +34,16 @@ pub trait Worker: Send + Sync + 'static {
     /// # Errors
     /// [`WorkerError`], by what the caller does next.
     fn call(&self, request: Request) -> Result<Reply, WorkerError>;
+
+    /// Gives up the fold that is running, if it can be ended: whoever waits for it hears
+    /// [`WorkerError::Unavailable`]. Nothing is lost, because a worker stores nothing.
+    fn abandon(&self) {}
+
+    /// Whether the last fold took so much of the time or memory allowed that more of the same might be too much, and
+    /// the fault of no part of it.
+    fn is_strained(&self) -> bool {
+        false
+    }
 }
 
 /// Lanes for sessions, each with a thread or process of its own; two, so that one slow document does not stop all

@@ -3,14 +3,16 @@
 //! One process folds, one shows documents, the others hold sessions, each document in the one that its name hashes
 //! to. A process that dies, exhausts its memory or takes too long is ended, answered for with
 //! [`WorkerError::Died`], and replaced with the next request; one that does not even start answers
-//! [`WorkerError::Unavailable`]; sessions that it held for other documents answer
+//! [`WorkerError::Unavailable`], and so does one that somebody else ends (a person, a system out of memory), for
+//! engines crash, but do not send themselves such signals; sessions that it held for other documents answer
 //! [`WorkerError::NoSession`] and are opened again by whoever needs them.
 
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -20,6 +22,7 @@ use tombolo_core::operation::Kind;
 
 use super::child::{read_frame, write_frame};
 use super::codec::{decode_reply, encode_request};
+use super::strain;
 use super::thread::session_of;
 use super::{Reply, Request, SESSION_LANES, Worker, WorkerError, session_lane};
 
@@ -65,6 +68,14 @@ impl Worker for ProcessWorker {
         };
         lane.ok_or(WorkerError::NoSession)?.call(&request)
     }
+
+    fn abandon(&self) {
+        self.compactor.watch.cut();
+    }
+
+    fn is_strained(&self) -> bool {
+        self.compactor.strained.load(Ordering::Relaxed)
+    }
 }
 
 /// One process, one request at a time.
@@ -74,6 +85,7 @@ struct Lane {
     running: Mutex<Option<Running>>,
     watch: Arc<Watch>,
     watching: Option<JoinHandle<()>>,
+    strained: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -88,28 +100,29 @@ impl Lane {
         let watch = Arc::new(Watch::default());
         let watched = Arc::clone(&watch);
         let watching = std::thread::Builder::new().name("merge-watch".into()).spawn(move || watched.run())?;
-        Ok(Self { config, running: Mutex::default(), watch, watching: Some(watching) })
+        let (running, strained) = (Mutex::default(), AtomicBool::new(false));
+        Ok(Self { config, running, watch, watching: Some(watching), strained })
     }
 
     fn call(&self, request: &Request) -> Result<Reply, WorkerError> {
         let mut slot = lock(&self.running);
-        let died = |reason: String| WorkerError::Died { reason };
         let running = match slot.take().and_then(Running::if_alive) {
             Some(running) => running,
-            None => self.start().map_err(|reason| WorkerError::Unavailable { reason })?,
+            None => self.start()?,
         };
-        let (running, reply) = self.exchange(running, request).map_err(died)?;
+        let (running, reply) = self.exchange(running, request)?;
         *slot = Some(running);
         reply
     }
 
     /// A process that has answered once: one that ends before that does not end because of what it is asked.
-    fn start(&self) -> Result<Running, String> {
-        let running = Running::start(&self.config).map_err(|error| error.to_string())?;
+    fn start(&self) -> Result<Running, WorkerError> {
+        let running = Running::start(&self.config).map_err(|error| unavailable(error.to_string()))?;
         let nothing = Request::Compact { kind: Kind::YjsUpdate, parts: Vec::new() };
-        match self.exchange(running, &nothing)? {
-            (running, Ok(_)) => Ok(running),
-            (_, Err(error)) => Err(error.to_string()),
+        match self.exchange(running, &nothing) {
+            Ok((running, Ok(_))) => Ok(running),
+            Err(error @ WorkerError::Unavailable { .. }) => Err(error),
+            Ok((_, Err(error))) | Err(error) => Err(unavailable(error.to_string())),
         }
     }
 
@@ -118,17 +131,29 @@ impl Lane {
         &self,
         mut running: Running,
         request: &Request,
-    ) -> Result<(Running, Result<Reply, WorkerError>), String> {
+    ) -> Result<(Running, Result<Reply, WorkerError>), WorkerError> {
         let limit = Duration::from_millis(self.config.request_ms_max);
-        self.watch.arm(Instant::now() + limit, Pid::from_child(&running.child));
+        let process = Pid::from_child(&running.child);
+        strain::begin(process);
+        let begun = Instant::now();
+        self.watch.arm(begun + limit, process);
         let exchanged = running.exchange(request);
-        if self.watch.disarm() {
-            running.end();
-            return Err(format!("it took longer than {} ms", self.config.request_ms_max));
-        }
-        match exchanged {
-            Ok(reply) => Ok((running, reply)),
-            Err(error) => Err(format!("its process ended ({}): {error}", running.end())),
+        match (self.watch.disarm(), exchanged) {
+            (Watched::Overdue, _) => {
+                running.end();
+                let reason = format!("it took longer than {} ms", self.config.request_ms_max);
+                Err(WorkerError::Died { reason })
+            }
+            (Watched::Cut, _) => {
+                running.end();
+                Err(unavailable("it was told to give up".to_owned()))
+            }
+            (_, Ok(reply)) => {
+                let is_strained = begun.elapsed() > limit / strain::PART || strain::is_much(process);
+                self.strained.store(is_strained, Ordering::Relaxed);
+                Ok((running, reply))
+            }
+            (_, Err(error)) => Err(running.end_of(&error)),
         }
     }
 }
@@ -178,6 +203,31 @@ impl Running {
         let _ = self.child.kill();
         self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string())
     }
+
+    /// Why it gave no answer.
+    fn end_of(mut self, error: &io::Error) -> WorkerError {
+        // Only one that closed its pipes without an answer ends by itself.
+        if !matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe) {
+            return WorkerError::Died { reason: format!("{error}; {}", self.end()) };
+        }
+        match self.child.wait() {
+            Ok(status) if status.signal().is_some_and(is_from_outside) => {
+                unavailable(format!("its process was ended from outside ({status})"))
+            }
+            Ok(status) => WorkerError::Died { reason: format!("its process ended ({status})") },
+            Err(error) => unavailable(error.to_string()),
+        }
+    }
+}
+
+fn unavailable(reason: String) -> WorkerError {
+    WorkerError::Unavailable { reason }
+}
+
+/// Whether a signal is one that crashes do not raise.
+fn is_from_outside(signal: i32) -> bool {
+    let outside = [Signal::KILL, Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT];
+    outside.iter().any(|outside| outside.as_raw() == signal)
 }
 
 /// Kills the process of a request that takes too long, so that whoever waits for its answer goes on.
@@ -193,6 +243,8 @@ enum Watched {
     Idle,
     Until(Instant, Pid),
     Overdue,
+    /// Given up.
+    Cut,
     Closed,
 }
 
@@ -202,9 +254,19 @@ impl Watch {
         self.changed.notify_all();
     }
 
-    /// Whether the time was up.
-    fn disarm(&self) -> bool {
-        matches!(std::mem::replace(&mut *lock(&self.state), Watched::Idle), Watched::Overdue)
+    /// Tells whether the process was killed meanwhile.
+    fn disarm(&self) -> Watched {
+        std::mem::take(&mut *lock(&self.state))
+    }
+
+    /// Kills the process of the request that is running.
+    fn cut(&self) {
+        let mut state = lock(&self.state);
+        if let Watched::Until(_, process) = *state {
+            // Under the lock, as below.
+            let _ = kill_process(process, Signal::KILL);
+            *state = Watched::Cut;
+        }
     }
 
     fn close(&self) {
@@ -217,7 +279,7 @@ impl Watch {
         loop {
             state = match *state {
                 Watched::Closed => return,
-                Watched::Idle | Watched::Overdue => {
+                Watched::Idle | Watched::Overdue | Watched::Cut => {
                     self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
                 }
                 Watched::Until(deadline, process) => {

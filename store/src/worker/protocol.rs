@@ -127,9 +127,9 @@ pub enum WorkerError {
         /// The engine's words.
         reason: String,
     },
-    /// There is no engine to ask: no process, thread or memory for one, or no program. Nobody's bytes are to blame;
-    /// try again later.
-    #[error("no merge worker can be started: {reason}; free memory and processes")]
+    /// There is no engine to ask: no process, thread or memory for one, or no program; or it was ended from outside, or
+    /// told to give up. Nobody's bytes are to blame; try again later. Sessions that it held are gone.
+    #[error("no merge worker is there to answer: {reason}; see that there are memory and processes for one")]
     Unavailable {
         /// What the system said.
         reason: String,

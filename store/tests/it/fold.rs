@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 
 use bytes::Bytes;
 use proptest::prelude::*;
 use tombolo_core::id::{DocumentId, Seq};
 use tombolo_core::operation::Kind;
+use tombolo_core::update::{Update, merge};
 use tombolo_store::worker::{Reply, Request, ThreadWorker, Worker, WorkerError};
 use tombolo_store::{AppendError, Engine, Release, Store, StoreConfig};
 
@@ -20,6 +22,9 @@ on_each_engine! {
     an_operation_that_kills_is_set_aside_and_nothing_else,
     what_cannot_be_asked_or_proved_sets_nothing_aside,
     more_killers_than_one_fold_blames_go_in_several,
+    the_last_straw_is_not_to_blame,
+    who_brings_the_ground_of_a_deadly_change_is_not_to_blame,
+    updates_that_are_ground_for_each_other_are_folded,
 }
 
 fn open(folder: &Path, engine: Engine, worker: Arc<dyn Worker>) -> Store {
@@ -120,6 +125,89 @@ impl Worker for Deadly {
         }
         self.engine.call(request)
     }
+}
+
+/// Dies of more parts than these, whichever they are.
+struct Small {
+    engine: Arc<dyn Worker>,
+    most: usize,
+    is_strained: AtomicBool,
+}
+
+impl Worker for Small {
+    fn call(&self, request: Request) -> Result<Reply, WorkerError> {
+        let Request::Compact { parts, .. } = &request else { panic!("{request:?}") };
+        if parts.len() > self.most {
+            return Err(WorkerError::Died { reason: "of memory".into() });
+        }
+        self.is_strained.store(parts.len() > self.most / 4, Ordering::Relaxed);
+        self.engine.call(request)
+    }
+
+    fn is_strained(&self) -> bool {
+        self.is_strained.load(Ordering::Relaxed)
+    }
+}
+
+fn the_last_straw_is_not_to_blame(engine: Engine) {
+    let folder = tempfile::tempdir().unwrap();
+    let small = Small { engine: threads(), most: 30, is_strained: AtomicBool::new(false) };
+    let store = open(folder.path(), engine, Arc::new(small));
+    append(&store, (0..31).map(|clock| keystroke(7, clock)));
+    fold(&store);
+    assert!(store.quarantine(&document()).unwrap().is_empty());
+    assert_eq!(tail(&store), 1);
+    assert_eq!(read(&store).len(), 31);
+}
+
+fn updates_that_are_ground_for_each_other_are_folded(engine: Engine) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), engine, threads());
+    // "a" and, behind a hole, "c", as one update; then "b".
+    let [a, b, c] = [0, 1, 2].map(|clock| Update::parse(keystroke(7, clock)).unwrap());
+    append(&store, [merge(&[a, c]), b.bytes().clone()]);
+    fold(&store);
+    assert_eq!((tail(&store), read(&store)), (0, "abc".to_owned()));
+}
+
+/// A change, and one behind it that is deadly when it is applied.
+const GROUND: &str = "856f4a831ff7d319012f0010010101010101010101010101010101010101000000061503340142025602570170027f016b017f017f14017f00";
+const DEADLY: &str = "856f4a835c4ac14c0157011ff7d3194b7f45a5bf58a957960bea5ff0c51375cab2efce5ad5a45bb0c1dd2d1001010101010101010101010101010101020200000008150334014202560257017002710273027f016b017f017f14027f017f007f01";
+
+fn bytes(hex: &str) -> Bytes {
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+}
+
+/// Dies when the second change has its ground.
+struct DeadlyTogether(Arc<dyn Worker>);
+
+impl Worker for DeadlyTogether {
+    fn call(&self, request: Request) -> Result<Reply, WorkerError> {
+        let Request::Compact { parts, .. } = &request else { panic!("{request:?}") };
+        if parts.contains(&bytes(DEADLY)) && (parts[0] != bytes(DEADLY) || parts.contains(&bytes(GROUND))) {
+            return Err(WorkerError::Died { reason: "of both".into() });
+        }
+        self.0.call(request)
+    }
+}
+
+fn who_brings_the_ground_of_a_deadly_change_is_not_to_blame(engine: Engine) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), engine, Arc::new(DeadlyTogether(threads())));
+    let id = DocumentId::Automerge([1; 16]);
+    let document = store.document(&id).unwrap();
+    let (sender, receiver) = channel();
+    for payload in [DEADLY, GROUND] {
+        let sender = sender.clone();
+        let done = Box::new(move |result: Result<Seq, AppendError>| sender.send(result.unwrap()).unwrap());
+        document.append(Kind::AutomergeChanges, bytes(payload), done).unwrap();
+        receiver.recv().unwrap();
+    }
+    fold(&store);
+    let aside: Vec<_> = store.quarantine(&id).unwrap().into_iter().map(|aside| aside.operation.seq).collect();
+    assert_eq!(aside, [Seq(1)]);
+    let contents = document.read().unwrap();
+    assert!(contents.snapshot.is_some() && contents.tail.is_empty());
 }
 
 /// A thousand letters of client 7, with one of each of these clients in between: that is what is deadly.
