@@ -279,6 +279,12 @@ impl Document {
         Ok(seq)
     }
 
+    /// Whether it was deleted since it was opened.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        self.in_use.entry.is_deleted()
+    }
+
     /// Calls `done` when everything appended to this document before is durable.
     pub fn barrier(&self, done: Done) {
         let InUse { inner, entry } = &*self.in_use;

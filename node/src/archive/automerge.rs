@@ -246,7 +246,7 @@ impl Sessions {
             Ok(_) => Ok(OpenSession { document, peers: BTreeSet::new(), asking: BTreeSet::new() }),
             Err(error @ (WorkerError::Died { .. } | WorkerError::Refused { .. })) => {
                 tracing::error!(document = %id, %error, "what is stored of a document opens no session");
-                self.store.suspect(id)?;
+                self.store.suspect(id);
                 Err(Failure::Suspect)
             }
             Err(error) => Err(error.into()),
@@ -317,7 +317,13 @@ impl Sessions {
                 }
             }
             Failure::Refused(error) => self.refused(peer, id, error),
-            Failure::Worker(error) => self.restart(id, &error.to_string()),
+            Failure::Worker(error) if self.open.contains_key(id) => self.restart(id, &error.to_string()),
+            Failure::Worker(_) => {
+                // There is no session whose end would tell it.
+                if let Some(port) = port(&self.ports, peer) {
+                    port.refuse(STARTED_OVER);
+                }
+            }
         }
     }
 

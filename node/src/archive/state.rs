@@ -192,13 +192,21 @@ impl OpenDocument {
         for request in waiting {
             match request {
                 Waiting::Store(ticket, update, arrival) => {
-                    self.append(&document, &mut coverage, ticket, &update, arrival);
-                    parts.push(update);
+                    // What was refused is served to nobody; what was known is in the parts.
+                    if self.append(&document, &mut coverage, ticket, &update, arrival) {
+                        parts.push(update);
+                    }
                 }
                 Waiting::Read(asker, state_vector) => reads.push((asker, state_vector)),
             }
         }
         let have = coverage.state_vector();
+        if document.is_deleted() {
+            // While it was being read: nobody is to find it open, or to be told that what it had is saved.
+            drop(state);
+            self.room.answered(MemberId(u64::MAX), Err(StoreRefused::Deleted));
+            return;
+        }
         let cache = Cache::default();
         let at = cache.state();
         *state = State::Open { document, coverage, cache };

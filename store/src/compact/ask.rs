@@ -50,12 +50,9 @@ impl Store {
     /// An engine died of what is stored of a document: a fold looks for the operation to blame at once, whether the
     /// document is due or not, and sets it aside. Until that has ended the document [`Store::is_suspect`].
     ///
-    /// # Errors
-    /// [`StoreError`] if not everything of it can be put on the shelf, where operations are looked at.
-    pub fn suspect(&self, id: &DocumentId) -> Result<(), StoreError> {
-        self.settle()?;
+    /// Waits for nothing: what is still on its way to the shelf is looked at the next time.
+    pub fn suspect(&self, id: &DocumentId) {
         self.inner().compactor.suspect(id);
-        Ok(())
     }
 
     /// Whether it is still being looked for what killed an engine in this document.

@@ -1,6 +1,7 @@
 //! The far end of a process worker: reads requests from stdin, answers on stdout, until stdin ends.
 
 use std::io::{self, Read, Write};
+use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -19,13 +20,22 @@ pub fn run_child(memory_bytes_max: u64) -> io::Result<()> {
     let bound = |bytes| Rlimit { current: Some(bytes), maximum: Some(bytes) };
     setrlimit(Resource::As, bound(memory_bytes_max))?;
     setrlimit(Resource::Core, bound(0))?;
-    // A busy engine does not see that its pipe ended.
-    #[cfg(target_os = "linux")]
-    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    // A busy engine does not see that its pipe ended. (The system's signal for that comes with the end of the thread
+    // that started this process, which is none of the server's end.)
+    let parent = rustix::process::getppid();
+    std::thread::Builder::new().name("parent".into()).spawn(move || {
+        while rustix::process::getppid() == parent {
+            std::thread::sleep(PARENT_LOOK);
+        }
+        std::process::exit(0);
+    })?;
     std::panic::set_hook(Box::new(|_| ()));
     let worker = std::thread::Builder::new().name("merge".into()).stack_size(STACK_BYTES).spawn(serve)?;
     worker.join().unwrap_or_else(|_| Err(io::Error::other("the merge thread panicked")))
 }
+
+/// How soon an orphan ends.
+const PARENT_LOOK: Duration = Duration::from_millis(500);
 
 fn serve() -> io::Result<()> {
     let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());

@@ -27,6 +27,7 @@ fn what_a_fold_keeps_and_sets_aside_is_there_after_any_cut() {
             fill(&shelf, &operations).unwrap();
             engine.cut_after(calls);
             let fold = Fold {
+                of: None,
                 count: 7,
                 snapshot: Some(Bytes::from_static(b"the rest")),
                 keep: operations[1..3].to_vec(),
