@@ -111,3 +111,48 @@ fn a_deleted_document_has_nothing_and_takes_nothing() {
         }
     }
 }
+
+/// A fold takes its time; meanwhile the document is deleted, its name given free, and it begins anew.
+#[test]
+fn a_fold_of_a_former_life_changes_nothing() {
+    for (engine, _folder) in engines() {
+        let shelf = OpenShelf::uncounted(engine);
+        let id = document(1);
+        fill(&shelf, &ten(&id)).unwrap();
+        let life = shelf.record(&id, false).unwrap().unwrap().life();
+        let late = Fold {
+            of: Some(life),
+            count: 2,
+            snapshot: Some(Bytes::from_static(b"of before")),
+            ..Fold::default()
+        };
+        let deletion = Operation { kind: Kind::Deletion, ..operation(id.clone(), 11, vec![]) };
+        fill(&shelf, &[deletion]).unwrap();
+        shelf.purge(std::slice::from_ref(&id)).unwrap();
+        let anew: Vec<_> = (12..=15).map(|seq| operation(id.clone(), seq, vec![1])).collect();
+        fill(&shelf, &anew).unwrap();
+        shelf.fold(&id, &late).unwrap();
+        let stored = shelf.load(&id, false).unwrap().unwrap();
+        assert_eq!((stored.snapshot, stored.tail), (None, anew));
+    }
+}
+
+/// What a deletion left in the file is older than the tombstone, whatever its generation was.
+#[test]
+fn a_generation_outlives_a_deletion() {
+    let shelf = OpenShelf::uncounted(Box::new(MemoryShelf::default()));
+    let id = document(1);
+    fill(&shelf, &ten(&id)).unwrap();
+    fold(&shelf, &id, 10, b"snapshot").unwrap();
+    let before = shelf.record(&id, false).unwrap().unwrap();
+    fill(&shelf, &[Operation { kind: Kind::Deletion, ..operation(id.clone(), 11, vec![]) }]).unwrap();
+    let after = shelf.record(&id, false).unwrap().unwrap();
+    assert!(before.has_content() && !after.has_content());
+    assert!(after.generation >= before.generation && after.tail_end() >= before.tail_end());
+    assert_eq!(shelf.load(&id, false).unwrap().unwrap().snapshot, None);
+    // The next fold takes a number that nothing left in the file can have.
+    shelf.purge(std::slice::from_ref(&id)).unwrap();
+    fill(&shelf, &[operation(id.clone(), 12, vec![1])]).unwrap();
+    fold(&shelf, &id, 1, b"anew").unwrap();
+    assert!(shelf.record(&id, false).unwrap().unwrap().generation > before.generation);
+}

@@ -2,7 +2,7 @@
 
 use tombolo_core::id::DocumentId;
 
-use super::super::{Engine, Fold, Shelves};
+use super::super::{Engine, Fold, Shelves, Tree};
 use super::deciding::aside;
 use super::{document, noise, operation, payload};
 
@@ -77,4 +77,25 @@ fn copied_under_users(engine: Engine) {
     });
     let tail = shelves.load(&id, false).unwrap().unwrap().tail;
     assert!(tail.iter().map(|operation| operation.seq.0).eq(1..=60));
+}
+
+/// What repair can still find of a damaged document lies in the old files: they stay.
+#[test]
+fn a_damaged_shelf_is_not_copied() {
+    let folder = tempfile::tempdir().unwrap();
+    let (lost, broken) = (document(1), document(2));
+    for (id, row) in [(lost, None), (broken, Some(b"no row at all".to_vec()))] {
+        let shelves = Shelves::open(folder.path(), 1, None).unwrap();
+        shelves.fill(&[operation(id.clone(), 1, payload(1, 50))]).unwrap();
+        shelves.close().unwrap();
+        let engine = Engine::Sled.open(&folder.path().join("0000")).unwrap();
+        engine.batch(Tree::Documents, vec![(id.to_key(), row)]).unwrap();
+        engine.sync().unwrap();
+        drop(engine);
+        super::super::seal::wait_for_release(&folder.path().join("0000")).unwrap();
+        let shelves = Shelves::open(folder.path(), 1, None).unwrap();
+        assert!(shelves.load(&id, false).is_err());
+        assert!(!matches!(shelves.reclaim(0), Ok(Some(_))), "{id}");
+        shelves.close().unwrap();
+    }
 }
