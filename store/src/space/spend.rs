@@ -28,7 +28,8 @@ impl Space {
         // A system that does not say how full the disk is will say when it is.
         let Ok(usage) = usage(&self.folder) else { return Ok(()) };
         let length = self.thresholds(&usage).ballast;
-        let kept = if ballast::is_there(&self.folder, length) { 0 } else { length / 2 };
+        // Of what the ballast gave back most is for opening: after a kill sled may need megabytes.
+        let kept = if ballast::is_there(&self.folder, length) { 0 } else { length / 4 * 3 };
         let written = bytes.saturating_mul(WRITTEN_FOR_ONE).saturating_add(SEGMENTS);
         if usage.available >= kept.saturating_add(written) {
             return Ok(());
