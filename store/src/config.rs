@@ -23,8 +23,11 @@ pub struct StoreConfig {
     pub takeover_bytes_max: u64,
     /// From this percentage of the disk on it is warned.
     pub disk_warn_percent: u8,
-    /// From this percentage of the disk on new documents are refused.
+    /// From this percentage of the disk on new documents are refused, if fewer bytes than
+    /// [`disk_ample_bytes`](Self::disk_ample_bytes) are left, too.
     pub disk_refuse_new_percent: u8,
+    /// So many available bytes are room enough, however small a share of the disk they are.
+    pub disk_ample_bytes: u64,
     /// Length in bytes of the file that is given back when the disk is full; at most a sixteenth of the
     /// disk, and at most a segment.
     pub ballast_bytes: u64,
@@ -51,6 +54,7 @@ impl StoreConfig {
             takeover_bytes_max: 256 * 1024 * 1024,
             disk_warn_percent: 80,
             disk_refuse_new_percent: 90,
+            disk_ample_bytes: 2 * 1024 * 1024 * 1024,
             ballast_bytes: 16 * 1024 * 1024,
             tombstone_ms: 90 * 24 * 3600 * 1000,
             witness_ms: 60_000,

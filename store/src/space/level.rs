@@ -34,6 +34,8 @@ impl Usage {
 pub(super) struct Thresholds {
     pub(super) warn_percent: u8,
     pub(super) refuse_new_percent: u8,
+    /// With so many available bytes nothing is refused, whatever the percentage.
+    pub(super) ample: u64,
     /// Fewer available bytes than this: the journal makes no more segments.
     pub(super) reserve: u64,
     /// Fewer available bytes than this: nothing can be counted on.
@@ -71,6 +73,7 @@ impl Level {
         let eased = Thresholds {
             warn_percent: thresholds.warn_percent.saturating_sub(MARGIN_PERCENT),
             refuse_new_percent: thresholds.refuse_new_percent.saturating_sub(MARGIN_PERCENT),
+            ample: with_margin(thresholds.ample),
             reserve: with_margin(thresholds.reserve),
             full: with_margin(thresholds.full),
             ballast: thresholds.ballast,
@@ -83,7 +86,7 @@ impl Level {
             Self::Full
         } else if available < thresholds.reserve {
             Self::Reserve
-        } else if percent >= thresholds.refuse_new_percent {
+        } else if percent >= thresholds.refuse_new_percent && available < thresholds.ample {
             Self::NoNewDocuments
         } else if percent >= thresholds.warn_percent {
             Self::Warn
@@ -107,6 +110,7 @@ mod tests {
     const THRESHOLDS: Thresholds = Thresholds {
         warn_percent: 80,
         refuse_new_percent: 90,
+        ample: 2_048 * MIB,
         reserve: 32 * MIB,
         full: 4 * MIB,
         ballast: 16 * MIB,
@@ -140,6 +144,23 @@ mod tests {
         let mut level = Level::Fine;
         for (mib, expected) in rows {
             level = level.next(&left(mib), &THRESHOLDS, 0);
+            assert_eq!(level, expected, "{mib} MiB left");
+        }
+    }
+
+    #[test]
+    fn a_large_disk_is_not_full_while_much_is_left() {
+        let large = |mib| Usage { total: 1 << 40, free: mib * MIB, available: mib * MIB };
+        let rows = [
+            (10_000, Level::Warn), // 99 %
+            (2_048, Level::Warn),
+            (2_047, Level::NoNewDocuments),
+            (2_100, Level::NoNewDocuments),
+            (2_560, Level::Warn),
+        ];
+        let mut level = Level::Fine;
+        for (mib, expected) in rows {
+            level = level.next(&large(mib), &THRESHOLDS, 0);
             assert_eq!(level, expected, "{mib} MiB left");
         }
     }

@@ -44,6 +44,7 @@ pub(crate) struct Space {
     folder: PathBuf,
     warn_percent: u8,
     refuse_new_percent: u8,
+    ample_bytes: u64,
     segment_bytes: u64,
     ballast_bytes: u64,
     known: Mutex<Known>,
@@ -66,6 +67,7 @@ impl Space {
             folder: config.path.clone(),
             warn_percent: config.disk_warn_percent,
             refuse_new_percent: config.disk_refuse_new_percent,
+            ample_bytes: config.disk_ample_bytes,
             segment_bytes: config.segment_bytes,
             ballast_bytes: config.ballast_bytes,
             known: Mutex::new(known),
@@ -169,6 +171,7 @@ impl Space {
         Thresholds {
             warn_percent: self.warn_percent,
             refuse_new_percent: self.refuse_new_percent,
+            ample: self.ample_bytes,
             // What the journal asks for before it makes another segment.
             reserve: self.segment_bytes.saturating_mul(2),
             full: (ballast / 4).max(1),
