@@ -90,7 +90,10 @@ impl Client {
             let Message::Binary(frame) = message else { continue };
             let mut reader = Reader::new(&frame);
             if reader.var_bytes().is_ok_and(|name| name == NAME) {
-                return (reader.var_u64().unwrap(), reader.rest().to_vec());
+                let (kind, body) = (reader.var_u64().unwrap(), reader.rest().to_vec());
+                let refused = kind == 7 || (kind, body.as_slice()) == (8, &[0]);
+                assert!(!refused, "refused: {}; is the disk full?", String::from_utf8_lossy(&body));
+                return (kind, body);
             }
         }
     }
