@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::compact::CompactionPolicy;
 use crate::shelf::Engine;
 
 /// Settings of a store. [`StoreConfig::new`] gives the defaults.
@@ -37,6 +38,8 @@ pub struct StoreConfig {
     /// How often the file that gives a copied or restored folder away is made anew while operations come in, in ms.
     /// A backup that is younger can be restored in place without being seen.
     pub witness_ms: u64,
+    /// When a tail is folded into the snapshot.
+    pub compaction: CompactionPolicy,
     /// Longest time that a durable operation waits for others before the shelf takes it, in ms.
     pub takeover_ms: u64,
 }
@@ -58,6 +61,7 @@ impl StoreConfig {
             ballast_bytes: 16 * 1024 * 1024,
             tombstone_ms: 90 * 24 * 3600 * 1000,
             witness_ms: 60_000,
+            compaction: CompactionPolicy::default(),
             takeover_ms: 500,
         }
     }

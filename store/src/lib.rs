@@ -28,6 +28,7 @@ mod stuck;
 mod takeover;
 pub mod worker;
 
+pub use compact::CompactionPolicy;
 pub use config::StoreConfig;
 pub use describe::Description;
 pub use document::{Document, Done};

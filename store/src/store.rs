@@ -143,7 +143,7 @@ impl Store {
             journal,
             shelves,
             takeover: Takeover::default(),
-            compactor: Compactor::default(),
+            compactor: Compactor::new(config.compaction),
             space,
             idle: Idle::new(config.tombstone_ms),
             config,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tombolo_core::id::DocumentId;
 
 use super::fold::{NotFolded, fold};
-use super::policy::{Left, is_due};
+use super::policy::{CompactionPolicy, Left};
 use crate::store::Inner;
 use crate::worker::Worker;
 
@@ -45,11 +45,16 @@ pub(super) struct Task {
 /// What waits for compaction.
 #[derive(Debug, Default)]
 pub(crate) struct Compactor {
+    policy: CompactionPolicy,
     waiting: Mutex<Waiting>,
     pub(super) changed: Condvar,
 }
 
 impl Compactor {
+    pub(crate) fn new(policy: CompactionPolicy) -> Self {
+        Self { policy, ..Self::default() }
+    }
+
     /// The tail of a document has grown.
     pub(crate) fn consider(&self, id: &DocumentId) {
         if self.lock().due.insert(id.clone()) {
@@ -115,7 +120,7 @@ impl Compactor {
         let record = match inner.shelves.record(id, true) {
             // Whoever connects again and again to a document that cannot be helped does not keep it busy.
             Ok(Some(record)) if *asked && (waits.is_some() || before != Left::all(&record)) => record,
-            Ok(Some(record)) if !asked && is_due(id, &record, before, *user_left) => record,
+            Ok(Some(record)) if !asked && self.policy.is_due(id, &record, before, *user_left) => record,
             Ok(_) => return false,
             Err(error) => {
                 tracing::warn!(document = %id, %error, "cannot look at a document for compaction");

@@ -12,6 +12,7 @@ mod plan; // what may be given to an engine
 mod policy; // when it is worth while
 
 pub(crate) use compactor::Compactor;
+pub use policy::CompactionPolicy;
 
 #[cfg(test)]
 mod tests;

@@ -1,13 +1,34 @@
-//! When a tail is worth folding: what balanced reads and writes when it was measured (HAZARDS yrs-8, am-5).
+//! When a tail is worth folding: what balanced reads and writes when it was measured (HAZARDS yrs-8, am-5, and the
+//! bench `policy`).
 
 use tombolo_core::id::{DocumentId, Format};
 
 use crate::shelf::DocumentRecord;
 
-const TAIL_BYTES_MIN: u64 = 64 * 1024;
-const TAIL_UPDATES_YJS: u64 = 10_000;
-const TAIL_UPDATES_AUTOMERGE: u64 = 1_000;
-const TAIL_UPDATES_LEFT: u64 = 100;
+/// From which tail on a document is folded: any one of these is enough. A fold costs the document's whole size on the
+/// processor, a tail costs whoever opens the document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompactionPolicy {
+    /// The tail has at least so many bytes, and as many as the snapshot.
+    pub tail_bytes_min: u64,
+    /// The tail of a Yjs document has so many operations.
+    pub tail_operations_yjs: u64,
+    /// The tail of an Automerge document has so many operations.
+    pub tail_operations_automerge: u64,
+    /// The last user has left, and the tail has more than so many operations.
+    pub tail_operations_left: u64,
+}
+
+impl Default for CompactionPolicy {
+    fn default() -> Self {
+        Self {
+            tail_bytes_min: 16 * 1024,
+            tail_operations_yjs: 10_000,
+            tail_operations_automerge: 1_000,
+            tail_operations_left: 100,
+        }
+    }
+}
 
 /// What of a tail a fold left where it was: it does not make the document due again, and what comes behind it
 /// must grow as large first, so that all the looking at it costs no more than twice its size.
@@ -24,20 +45,28 @@ impl Left {
     }
 }
 
-/// Whether a tail is as large as the snapshot and at least 64 KiB, or has many operations, or more than a few and
-/// its last user has `left`; beyond what the last fold left of it.
-pub(super) fn is_due(id: &DocumentId, record: &DocumentRecord, kept: Left, user_left: bool) -> bool {
-    // A tail that has shrunk is not the one that was looked at.
-    let kept = if record.tail_count < kept.count { Left::default() } else { kept };
-    let many = match id.format() {
-        Format::Yjs => TAIL_UPDATES_YJS,
-        Format::Automerge => TAIL_UPDATES_AUTOMERGE,
-    };
-    let bytes = record.tail_bytes.saturating_sub(kept.bytes);
-    let count = record.tail_count.saturating_sub(kept.count);
-    bytes >= TAIL_BYTES_MIN.max(record.snapshot_bytes).max(kept.bytes)
-        || count >= many.max(kept.count)
-        || (user_left && count > TAIL_UPDATES_LEFT.max(kept.count))
+impl CompactionPolicy {
+    /// Whether a document is to be folded for what its tail has beyond what the last fold left of it; `user_left`
+    /// when its last user has left.
+    pub(super) fn is_due(
+        &self,
+        id: &DocumentId,
+        record: &DocumentRecord,
+        kept: Left,
+        user_left: bool,
+    ) -> bool {
+        // A tail that has shrunk is not the one that was looked at.
+        let kept = if record.tail_count < kept.count { Left::default() } else { kept };
+        let many = match id.format() {
+            Format::Yjs => self.tail_operations_yjs,
+            Format::Automerge => self.tail_operations_automerge,
+        };
+        let bytes = record.tail_bytes.saturating_sub(kept.bytes);
+        let count = record.tail_count.saturating_sub(kept.count);
+        bytes >= self.tail_bytes_min.max(record.snapshot_bytes).max(kept.bytes)
+            || count >= many.max(kept.count)
+            || (user_left && count > self.tail_operations_left.max(kept.count))
+    }
 }
 
 #[cfg(test)]
@@ -55,8 +84,10 @@ mod tests {
     #[test]
     fn what_was_left_makes_nothing_due_again() {
         let id = DocumentId::yjs("d").unwrap();
-        let due =
-            |record: &DocumentRecord, count, bytes, left| is_due(&id, record, Left { count, bytes }, left);
+        let policy = CompactionPolicy::default();
+        let due = |record: &DocumentRecord, count, bytes, left| {
+            policy.is_due(&id, record, Left { count, bytes }, left)
+        };
         assert!(
             due(&record(1, 64 * 1024, 0), 0, 0, false) && !due(&record(1, 64 * 1024, 65 * 1024), 0, 0, false)
         );
