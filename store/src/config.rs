@@ -12,6 +12,9 @@ pub struct StoreConfig {
     pub path: PathBuf,
     /// What keeps the shelves: none for whatever is there, and sled if the folder is new. Fixed at creation.
     pub engine: Option<Engine>,
+    /// How long another process that has the folder is waited for, in ms. What a killed one was just about to start
+    /// holds its lock until it has started, and a supervisor does not wait for that.
+    pub lock_wait_ms: u64,
     /// Preallocated size of a journal segment in bytes.
     pub segment_bytes: u64,
     /// Number of shelves: one database's open time and memory grow with what it holds. Fixed at creation.
@@ -50,6 +53,7 @@ impl StoreConfig {
         Self {
             path: path.into(),
             engine: None,
+            lock_wait_ms: 1_000,
             segment_bytes: 16 * 1024 * 1024,
             shelf_count: 16,
             shelf_idle_ms: 60_000,

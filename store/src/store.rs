@@ -128,7 +128,7 @@ impl Store {
     /// # Errors
     /// [`OpenError`] if the folder is in use, cannot be written or is damaged.
     pub fn open(config: StoreConfig, worker: Arc<dyn Worker>) -> Result<Self, OpenError> {
-        let lock = identity::lock(&config.path)?;
+        let lock = identity::lock(&config.path, Duration::from_millis(config.lock_wait_ms))?;
         let space = Space::open(&config);
         let identity = identity::open(&config.path)?;
         let not_writable = |source| OpenError::NotWritable { path: config.path.clone(), source };

@@ -34,7 +34,9 @@ impl Counter {
         let worker: Arc<dyn Worker> = ProcessWorker::start(merge_process()?)?;
         let until = Instant::now() + PATIENCE;
         loop {
-            let config = StoreConfig { engine: settings.engine, ..StoreConfig::new(&settings.data) };
+            // A server that has it is asked at once.
+            let config =
+                StoreConfig { engine: settings.engine, lock_wait_ms: 0, ..StoreConfig::new(&settings.data) };
             match Store::open(config, Arc::clone(&worker)) {
                 Ok(store) => {
                     let archive = Arc::new(StoreArchive::start(store.clone(), &worker)?);

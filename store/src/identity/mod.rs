@@ -13,6 +13,7 @@ mod witness; // a file that cannot be copied
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use tombolo_core::id::{Identity, Incarnation, ReplicaId};
@@ -29,19 +30,24 @@ pub(crate) struct Lock {
     _file: File,
 }
 
-/// Makes the folder and takes its lock.
-pub(crate) fn lock(folder: &Path) -> Result<Lock, OpenError> {
+/// Pause between two tries.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Makes the folder and takes its lock, waiting so long for one who has it.
+pub(crate) fn lock(folder: &Path, wait: Duration) -> Result<Lock, OpenError> {
     let not_writable = |source| OpenError::NotWritable { path: folder.to_owned(), source };
     std::fs::create_dir_all(folder).and_then(|()| sync_parent(folder)).map_err(not_writable)?;
     let path = folder.join("lock");
     let file =
         OpenOptions::new().create(true).write(true).truncate(false).open(path).map_err(not_writable)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Lock { _file: file }),
-        Err(error) if error == rustix::io::Errno::WOULDBLOCK => {
-            Err(OpenError::Locked { path: folder.to_owned() })
+    let start = Instant::now();
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Lock { _file: file }),
+            Err(error) if error != rustix::io::Errno::WOULDBLOCK => return Err(not_writable(error.into())),
+            Err(_) if start.elapsed() >= wait => return Err(OpenError::Locked { path: folder.to_owned() }),
+            Err(_) => std::thread::sleep(PAUSE),
         }
-        Err(error) => Err(not_writable(error.into())),
     }
 }
 
@@ -173,11 +179,16 @@ mod tests {
     }
 
     #[test]
-    fn a_second_lock_is_refused() {
+    fn a_second_lock_is_refused_and_one_that_goes_is_waited_for() {
         let folder = tempfile::tempdir().unwrap();
-        let held = lock(folder.path()).unwrap();
-        assert!(matches!(lock(folder.path()), Err(OpenError::Locked { .. })));
-        drop(held);
-        lock(folder.path()).unwrap();
+        let held = lock(folder.path(), Duration::ZERO).unwrap();
+        assert!(matches!(lock(folder.path(), PAUSE * 2), Err(OpenError::Locked { .. })));
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| lock(folder.path(), Duration::from_secs(3600)).is_ok());
+            std::thread::sleep(PAUSE);
+            drop(held);
+            assert!(waits.join().unwrap());
+        });
+        lock(folder.path(), Duration::ZERO).unwrap();
     }
 }

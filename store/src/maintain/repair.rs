@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tombolo_core::id::DocumentId;
 use tombolo_core::operation::{Kind, Operation};
@@ -49,7 +50,7 @@ pub fn repair(folder: &Path, to: &Path, progress: &mut dyn FnMut(Progress)) -> R
     if to.exists() {
         return Err(MaintainError::Taken { path: to.to_owned() });
     }
-    let _lock = identity::lock(folder)?;
+    let _lock = identity::lock(folder, Duration::ZERO)?;
     let mut journaled = journal_of(folder)?;
     fs::create_dir_all(to)?;
     let closed = ClosedShelves::open(&folder.join("shelf"))?;
@@ -83,7 +84,7 @@ pub fn repair(folder: &Path, to: &Path, progress: &mut dyn FnMut(Progress)) -> R
 /// # Errors
 /// What the system says; if the second of two renames fails the damaged folder keeps its new name.
 pub fn apply(folder: &Path, repaired: &Path) -> Result<PathBuf, MaintainError> {
-    let _lock = identity::lock(folder)?;
+    let _lock = identity::lock(folder, Duration::ZERO)?;
     let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let aside =
         (1u32..).map(|n| folder.with_file_name(format!("{name}.damaged-{n}"))).find(|path| !path.exists());

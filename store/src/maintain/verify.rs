@@ -5,6 +5,7 @@
 //! census and what is durable of the journal.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::{MaintainError, Progress, Severity, Verification, scratch};
 use crate::disk::FileDisk;
@@ -22,7 +23,7 @@ pub fn verify(folder: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Verif
     if !folder.is_dir() {
         return Err(MaintainError::Missing { path: folder.to_owned() });
     }
-    let _lock = identity::lock(folder)?;
+    let _lock = identity::lock(folder, Duration::ZERO)?;
     let mut verification = Verification::default();
     if let Err(error) = identity::check(folder) {
         verification.damage(None, "replica", error.to_string());
