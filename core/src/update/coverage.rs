@@ -32,7 +32,12 @@ impl Coverage {
             }
         }
         run.into_iter().for_each(&mut insert);
-        for (client, clock, len) in update.deletes() {
+        new | self.add_deletes(update.deletes())
+    }
+
+    pub(super) fn add_deletes(&mut self, deletes: impl Iterator<Item = (u64, u64, u64)>) -> bool {
+        let mut new = false;
+        for (client, clock, len) in deletes {
             new |= self.deleted.entry(client).or_default().insert(clock, clock + len);
         }
         new
@@ -80,6 +85,18 @@ impl Coverage {
         write_delete_set(&mut out, &self.deleted);
         out.append(&mut self.state_vector().encode());
         out
+    }
+
+    /// All that somebody lacks of a document that holds exactly what is known, if every struct is there: the
+    /// deletes, as an update, because `have` does not say whether they are (HAZARDS: yrs-7).
+    #[must_use]
+    pub fn deletes_if_all_is_in(&self, have: &StateVector) -> Option<Vec<u8>> {
+        if !self.inserted.iter().all(|(&client, ranges)| ranges.end() <= have.get(client)) {
+            return None;
+        }
+        let mut out = vec![0];
+        write_delete_set(&mut out, &self.deleted);
+        Some(out)
     }
 
     /// Adds everything below `vector`, without any delete.

@@ -13,6 +13,8 @@ mod block;
 mod coverage;
 mod error;
 mod merge;
+mod outline; // where the structs of an update lie
+mod outlined; // an update that is not read before it is needed
 mod parse;
 mod part; // what of one update has its ground
 mod ranges;
@@ -25,6 +27,8 @@ mod tests;
 pub use coverage::Coverage;
 pub use error::InvalidUpdate;
 pub use merge::{diff, merge};
+pub use outline::Outline;
+pub use outlined::Outlined;
 pub use parse::Update;
 pub use state_vector::StateVector;
 pub use waiting::{Admitted, admit};

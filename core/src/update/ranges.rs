@@ -37,6 +37,11 @@ impl RangeSet {
         self.0.get(&0).copied().unwrap_or(0)
     }
 
+    /// The first clock that no range reaches.
+    pub(super) fn end(&self) -> u64 {
+        self.0.last_key_value().map_or(0, |(_, &end)| end)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
