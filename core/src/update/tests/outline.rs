@@ -41,8 +41,8 @@ fn structs(max: usize) -> impl Strategy<Value = Section> {
     prop::collection::vec((1u8.., any::<bool>()), 1..max)
 }
 
-fn reach(structs: &Section) -> u64 {
-    structs.iter().map(|(len, _)| u64::from(*len)).sum()
+fn reach(structs: &Section) -> usize {
+    structs.iter().map(|(len, _)| usize::from(*len)).sum()
 }
 
 fn outlined(update: &Update) -> Outlined {
@@ -133,19 +133,19 @@ proptest! {
         one in structs(700),
         two in structs(20),
         more in prop::collection::vec((0u8..3, 0u8..3, structs(4), any::<bool>()), 0..5),
-        have in prop::collection::btree_map(1u64..4, any::<prop::sample::Index>(), 0..4),
+        have in prop::collection::btree_map(1usize..4, any::<prop::sample::Index>(), 0..4),
     ) {
         let mut ends = [0, reach(&one), reach(&two), 0];
         let whole = update(&[(1, 0, one), (2, 0, two)], &[(1, 0, 1), (2, 0, 1)]);
         let tail: Vec<_> = more.into_iter().map(|(client, hole, structs, deletes)| {
             let client = usize::from(client) + 1;
-            let first = ends[client] + u64::from(hole);
+            let first = ends[client] + usize::from(hole);
             ends[client] = first + reach(&structs);
-            let deletes: &[_] = if deletes { &[(3, first, 1)] } else { &[] };
-            update(&[(client as u64, first, structs)], deletes)
+            let deletes: &[_] = if deletes { &[(3, first as u64, 1)] } else { &[] };
+            update(&[(client as u64, first as u64, structs)], deletes)
         }).collect();
-        let have = have.into_iter();
-        let have = StateVector::from_iter(have.map(|(client, at)| (client, at.index(3 + ends[client as usize] as usize) as u64)));
+        let have = have.into_iter().map(|(client, at)| (client as u64, at.index(3 + ends[client]) as u64));
+        let have = StateVector::from_iter(have);
         let all: Vec<_> = std::iter::once(whole.clone()).chain(tail.clone()).collect();
         prop_assert_eq!(outlined(&whole).diff(&tail, &have).unwrap(), diff(&all, &have));
     }
@@ -157,7 +157,7 @@ proptest! {
         more in prop::collection::vec((any::<prop::sample::Index>(), structs(4)), 0..5),
         have in any::<prop::sample::Index>(),
     ) {
-        let end = reach(&one) as usize;
+        let end = reach(&one);
         let whole = update(&[(1, 0, one)], &[]);
         let tail: Vec<_> = more.into_iter()
             .map(|(first, structs)| update(&[(1, first.index(end + 9) as u64, structs)], &[])).collect();
