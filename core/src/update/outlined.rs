@@ -60,7 +60,8 @@ impl Outlined {
         if tail.is_empty() && have.is_empty() {
             return Ok(self.bytes.clone());
         }
-        let mut clients: BTreeMap<u64, (Option<&Place>, Vec<(&Update, &Section)>)> = BTreeMap::new();
+        type Sources<'a> = (Option<&'a Place>, Vec<(&'a Update, &'a Section)>);
+        let mut clients: BTreeMap<u64, Sources<'_>> = BTreeMap::new();
         for place in &self.outline.places {
             clients.entry(place.client).or_default().0 = Some(place);
         }

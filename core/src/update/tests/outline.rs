@@ -20,7 +20,7 @@ fn update(sections: &[(u64, u64, Section)], deletes: &[(u64, u64, u64)]) -> Upda
         for (len, is_text) in structs {
             if *is_text {
                 bytes.extend([4, 1, 1, b't']);
-                write_var_bytes(&mut bytes, "abcdefghij".repeat(30)[..usize::from(*len)].as_bytes());
+                write_var_bytes(&mut bytes, &[b'a'; 255][..usize::from(*len)]);
             } else {
                 bytes.push(0);
                 write_var_u64(&mut bytes, (*len).into());
