@@ -52,6 +52,14 @@ impl Outlined {
         &self.bytes
     }
 
+    /// Adds what it inserts and deletes to what is known.
+    ///
+    /// # Errors
+    /// As of [`Coverage::add_outline`].
+    pub fn add_to(&self, known: &mut Coverage) -> Result<(), InvalidUpdate> {
+        known.add_outline(&self.outline, self.delete_bytes())
+    }
+
     /// As [`diff`](super::diff()) of this update and of `tail` behind it.
     ///
     /// # Errors
