@@ -77,27 +77,39 @@ pub(crate) struct Join {
     pub(crate) cpu: Duration,
 }
 
-/// A server that nobody has used since its store was opened, with nothing of its files in memory.
-pub(crate) struct Server<'a> {
-    folder: &'a Path,
+/// How a joiner finds the shelf of the document. Nobody has read the document since the store was opened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shelf {
+    /// Closed, and on the disk only.
+    Closed,
+    /// Open, because somebody came for another document, and on the disk only.
+    Open,
+    /// Open, and its files are in the system's memory.
+    InMemory,
+}
+
+/// A server with a store that has just been opened.
+pub(crate) struct Server {
     store: Store,
     archive: StoreArchive,
     _worker: Arc<dyn Worker>,
 }
 
-impl<'a> Server<'a> {
-    /// `has_open_shelf` says whether somebody has come for another document of the shelf already.
-    pub(crate) fn start(runtime: &Runtime, folder: &'a Path, has_open_shelf: bool) -> Self {
+impl Server {
+    pub(crate) fn start(runtime: &Runtime, folder: &Path, shelf: Shelf) -> Self {
         let (store, worker) = open(folder);
         let archive = {
             let _inside = runtime.enter();
             StoreArchive::start(store.clone(), &worker).expect("there are threads")
         };
-        let server = Self { folder, store, archive, _worker: worker };
-        if has_open_shelf {
+        let server = Self { store, archive, _worker: worker };
+        if shelf != Shelf::Closed {
             Visit::of(&server, &neighbour()).join(&StateVector::default());
         }
-        super::cold::forget(server.folder);
+        super::cold::forget(folder);
+        if shelf == Shelf::InMemory {
+            super::cold::recall(&folder.join("shelf"));
+        }
         server
     }
 
@@ -118,7 +130,7 @@ pub(crate) struct Visit {
 }
 
 impl Visit {
-    fn of(server: &Server<'_>, document: &DocumentId) -> Self {
+    fn of(server: &Server, document: &DocumentId) -> Self {
         let (sender, answers) = mpsc::channel();
         Self { seat: server.archive.open(document, Arc::new(Port(sender))), answers }
     }

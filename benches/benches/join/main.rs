@@ -23,7 +23,7 @@ use tokio::runtime::Runtime;
 use tombolo_benches::{Duel, Typist};
 use tombolo_core::update::StateVector;
 
-use archive::{Join, Server};
+use archive::{Join, Server, Shelf};
 
 /// Small updates behind the snapshot; one more would be folded when the last user leaves.
 const TAIL: usize = 100;
@@ -60,12 +60,12 @@ impl Scene {
     }
 
     fn join(&self) -> Duration {
-        self.cold(false, &StateVector::default()).0.took
+        self.cold(Shelf::Closed, &StateVector::default()).0.took
     }
 
     /// The first joiner of a server, and the one who comes right behind it for the whole document.
-    fn cold(&self, has_open_shelf: bool, have: &StateVector) -> (Join, Join) {
-        let server = Server::start(&self.runtime, &self.store, has_open_shelf);
+    fn cold(&self, shelf: Shelf, have: &StateVector) -> (Join, Join) {
+        let server = Server::start(&self.runtime, &self.store, shelf);
         let visit = server.visit();
         let joins = (visit.join(have), visit.join(&StateVector::default()));
         drop(visit);
@@ -76,19 +76,20 @@ impl Scene {
     /// Prints what joins take of a processor, by medians; gives back the whole document.
     fn print_processor_time(&self, tail: usize) -> Bytes {
         let nothing = StateVector::default();
-        let (whole, _) = self.cold(true, &nothing);
+        let (whole, _) = self.cold(Shelf::Open, &nothing);
         let all = whole.state_vector;
         let most = all.iter().map(|(client, clock)| (client, clock - clock / 10)).collect();
         println!("a join with a tail of {tail}: SyncStep2 of {} bytes", whole.message.len());
         let rows = [
-            ("the first in a closed shelf", false, &nothing, false),
-            ("a cold document in an open shelf", true, &nothing, false),
-            ("one who joins right after", true, &nothing, true),
-            ("one who comes back and lacks a tenth", true, &most, false),
-            ("one who comes back and lacks nothing", true, &all, false),
+            ("the first in a closed shelf", Shelf::Closed, &nothing, false),
+            ("a cold document in an open shelf", Shelf::Open, &nothing, false),
+            ("the same, with the shelf's file in memory", Shelf::InMemory, &nothing, false),
+            ("one who joins right after", Shelf::InMemory, &nothing, true),
+            ("the first, who comes back and lacks a tenth", Shelf::InMemory, &most, false),
+            ("the first, who comes back and lacks nothing", Shelf::InMemory, &all, false),
         ];
-        for (name, has_open_shelf, have, is_next) in rows {
-            let joins = (0..JOINS).map(|_| self.cold(has_open_shelf, have));
+        for (name, shelf, have, is_next) in rows {
+            let joins = (0..JOINS).map(|_| self.cold(shelf, have));
             let joins: Vec<_> = joins.map(|(first, next)| if is_next { next } else { first }).collect();
             print_median(name, &joins, whole.message.len());
         }
