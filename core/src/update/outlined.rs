@@ -178,7 +178,7 @@ impl Coverage {
     pub fn add_outline(&mut self, outline: &Outline, deletes: &[u8]) -> Result<(), InvalidUpdate> {
         let deletes = parse_deletes(deletes)?;
         self.add_state_vector(&outline.state_vector());
-        self.add_deletes(deletes.iter().map(|&(client, clock, len)| (client, clock.into(), len.into())));
+        self.add_ordered_deletes(&deletes);
         Ok(())
     }
 }

@@ -27,6 +27,18 @@ impl RangeSet {
         true
     }
 
+    /// A set of ranges that are in order and do not overlap, in linear time.
+    pub(super) fn of_ordered(ranges: impl Iterator<Item = (u64, u64)>) -> Self {
+        let mut joined: Vec<(u64, u64)> = Vec::new();
+        for (start, end) in ranges {
+            match joined.last_mut() {
+                Some(last) if last.1 == start => last.1 = end,
+                _ => joined.push((start, end)),
+            }
+        }
+        Self(joined.into_iter().collect())
+    }
+
     /// Whether all of `start..end` is in the set.
     pub(super) fn covers(&self, start: u64, end: u64) -> bool {
         start >= end || self.0.range(..=start).next_back().is_some_and(|(_, &to)| to >= end)

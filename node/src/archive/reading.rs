@@ -41,14 +41,15 @@ pub(super) struct Opened {
     pub(super) parts: Option<Arc<Parts>>,
 }
 
-/// Opens a document. Blocking.
+/// Opens a document; `is_wanted` says that somebody waits for all of it. Blocking.
 ///
 /// # Errors
 /// [`ReadError`] if it cannot be served.
-pub(super) fn open(store: &Store, id: &DocumentId) -> Result<Opened, ReadError> {
+pub(super) fn open(store: &Store, id: &DocumentId, is_wanted: bool) -> Result<Opened, ReadError> {
     let document = store.document(id)?;
     let mut coverage = Coverage::default();
-    let Some(survey) = document.survey()? else {
+    let survey = if is_wanted { None } else { document.survey()? };
+    let Some(survey) = survey else {
         let parts = read(&document)?;
         parts.add_to(&mut coverage)?;
         return Ok(Opened { document, coverage, parts: Some(parts) });
@@ -85,6 +86,6 @@ pub(super) fn read(document: &Document) -> Result<Arc<Parts>, ReadError> {
 /// # Errors
 /// [`ReadError`] if it cannot be served.
 pub(super) fn stored_snapshot(store: &Store, id: &DocumentId) -> Result<(Document, Vec<u8>), ReadError> {
-    let Opened { document, coverage, .. } = open(store, id)?;
+    let Opened { document, coverage, .. } = open(store, id, false)?;
     Ok((document, coverage.encode_snapshot()))
 }

@@ -33,6 +33,12 @@ enum State {
 }
 
 impl State {
+    /// Whether somebody who has nothing of the document waits until it is open.
+    fn is_wanted(&self) -> bool {
+        let Self::Opening(waiting) = self else { return false };
+        waiting.iter().any(|request| matches!(request, Waiting::Read(_, have) if have.is_empty()))
+    }
+
     fn cache(&mut self) -> Option<&mut Cache> {
         match self {
             Self::Open { cache, .. } => Some(cache),
@@ -189,7 +195,8 @@ impl OpenDocument {
     }
 
     fn load(self: &Arc<Self>) {
-        match open(&self.common.store, &self.id) {
+        let is_wanted = self.lock().is_wanted();
+        match open(&self.common.store, &self.id, is_wanted) {
             Ok(opened) => self.loaded(opened),
             Err(error) => {
                 self.tell_failure(&error, "cannot open the document");
