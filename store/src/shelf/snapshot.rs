@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use tombolo_core::id::DocumentId;
+use tombolo_core::limits::UPDATE_BYTES_MAX;
 use tombolo_core::update::Outline;
 
 use super::document::{DocumentRecord, Prefix};
@@ -60,11 +61,16 @@ impl<'a> Pieces<'a> {
     }
 
     /// The packed bytes from this piece on, until there are enough.
-    fn read(&self, mut piece: u32, enough: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>, ShelfError> {
+    fn read(
+        &self,
+        mut piece: u32,
+        mut packed: Vec<u8>,
+        enough: impl Fn(&[u8]) -> bool,
+    ) -> Result<Vec<u8>, ShelfError> {
         let generation = self.record.generation;
         let (from, below) =
             (key(self.prefix, generation, piece), key(self.prefix, generation.saturating_add(1), 0));
-        let (mut packed, mut fault) = (Vec::new(), None);
+        let mut fault = None;
         self.rows.engine.scan(Tree::Snapshots, &from, Some(&below), &mut |found, row| {
             let body = if found == key(self.prefix, generation, piece) {
                 self.rows.mark.open(Tree::Snapshots, found, row).map_err(|fault| fault.of(self.id))
@@ -108,7 +114,9 @@ pub(super) fn read(
         return Ok(None);
     }
     let pieces = Pieces::new(rows, id, prefix, record)?;
-    let packed = pieces.read(0, |_| false)?;
+    // As many as there should be, but not what no document has.
+    let room = usize::try_from(record.snapshot_stored).unwrap_or_default().min(UPDATE_BYTES_MAX);
+    let packed = pieces.read(0, Vec::with_capacity(room), |_| false)?;
     if packed.len() as u64 != record.snapshot_stored {
         return Err(damaged(id, "rows at the end of the snapshot are missing"));
     }
@@ -130,13 +138,13 @@ pub(super) fn survey(
         Ok(Some(head)) => packed.len() >= head.len,
         Ok(None) | Err(_) => true,
     };
-    let first = pieces.read(0, is_read)?;
+    let first = pieces.read(0, Vec::new(), is_read)?;
     let Some(head) = Head::read(&first).map_err(|fault| pieces.error(fault))? else { return Ok(None) };
     let stored = usize::try_from(record.snapshot_stored).unwrap_or_default();
     let missing = || damaged(id, "rows at the end of the snapshot are missing");
     let at = head.tail_at(stored).ok_or_else(missing)?;
     let (piece, before) = (at / BODY_BYTES_MAX, at % BODY_BYTES_MAX);
-    let tail = pieces.read(u32::try_from(piece).map_err(|_| missing())?, |_| false)?;
+    let tail = pieces.read(u32::try_from(piece).map_err(|_| missing())?, Vec::new(), |_| false)?;
     if tail.len() != stored - piece * BODY_BYTES_MAX {
         return Err(missing());
     }

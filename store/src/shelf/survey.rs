@@ -27,7 +27,11 @@ impl Shelves {
 }
 
 impl OpenShelf {
-    fn survey(&self, id: &DocumentId, is_new: bool) -> Result<Option<(Version, Survey)>, ShelfError> {
+    pub(super) fn survey(
+        &self,
+        id: &DocumentId,
+        is_new: bool,
+    ) -> Result<Option<(Version, Survey)>, ShelfError> {
         let _reading = self.reading.read().unwrap_or_else(PoisonError::into_inner);
         let Some(record) = self.record(id, is_new)? else { return Ok(None) };
         let prefix = place(id).0;

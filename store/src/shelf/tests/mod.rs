@@ -15,6 +15,7 @@ use super::{
 
 mod deciding; // what a fold keeps, sets aside, gives back; deletion
 mod reclaim; // copies that take a shelf's place
+mod survey; // what is known without structs
 
 fn document(n: u64) -> DocumentId {
     DocumentId::yjs(&format!("document {n}")).unwrap()
