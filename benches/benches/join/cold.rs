@@ -1,19 +1,9 @@
-//! Files that are on the disk and not in the system's memory, or are there as well.
+//! Files that are on the disk and not in the system's memory.
 
 use std::fs::File;
 use std::path::Path;
 
 use rustix::fs::{Advice, fadvise};
-
-/// Has the system hold all files in a folder in its memory.
-pub(crate) fn recall(path: &Path) {
-    if path.is_dir() {
-        let entries = std::fs::read_dir(path).expect("the folder is there");
-        entries.for_each(|entry| recall(&entry.expect("the folder is there").path()));
-    } else {
-        std::hint::black_box(std::fs::read(path).expect("the file is there"));
-    }
-}
 
 /// Has the system forget what it holds of a file, or of all files in a folder.
 pub(crate) fn forget(path: &Path) {
