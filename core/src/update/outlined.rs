@@ -18,6 +18,9 @@ use super::ranges::write_delete_set;
 use super::state_vector::StateVector;
 use crate::wire::lib0::{Reader, write_var_u64};
 
+/// Most bytes that a number takes.
+const COUNT_BYTES_MAX: usize = 10;
+
 /// An update whose structs are not read before they are needed. A clone shares the bytes.
 #[derive(Clone, Debug)]
 pub struct Outlined {
@@ -78,27 +81,28 @@ impl Outlined {
                 clients.entry(section.client).or_default().1.push((update, section));
             }
         }
-        let mut sections = Vec::new();
+        // The number of sections comes to stand directly before them when it is known.
+        let mut out = vec![0; COUNT_BYTES_MAX];
         if have.is_empty() {
-            sections
-                .reserve(self.bytes.len() + tail.iter().map(|update| update.bytes().len()).sum::<usize>());
+            out.reserve(self.bytes.len() + tail.iter().map(|update| update.bytes().len()).sum::<usize>());
         }
         let mut written = 0u64;
         for (&client, (place, sources)) in clients.iter().rev() {
             let have = have.get(client);
             written += match place.filter(|place| have < place.end) {
                 Some(place) => {
-                    self.write_place(&mut sections, place, pieces(sources, place.end), have)?;
+                    self.write_place(&mut out, place, pieces(sources, place.end), have)?;
                     1
                 }
-                None => u64::from(write_section(&mut sections, client, sources, have)),
+                None => u64::from(write_section(&mut out, client, sources, have)),
             };
         }
-        let mut out = Vec::with_capacity(sections.len() + 16);
-        write_var_u64(&mut out, written);
-        out.append(&mut sections);
         self.write_deletes(&mut out, tail)?;
-        Ok(out.into())
+        let mut count = Vec::new();
+        write_var_u64(&mut count, written);
+        let start = COUNT_BYTES_MAX.saturating_sub(count.len());
+        out.splice(start..COUNT_BYTES_MAX, count);
+        Ok(Bytes::from(out).slice(start..))
     }
 
     /// Appends the section of one client: what is here behind `have`, and what goes on behind that.
