@@ -10,7 +10,7 @@ use tombolo_core::id::DocumentId;
 use tombolo_core::operation::Kind;
 use tombolo_core::room::{Answer, MemberId, StoreRefused, Ticket};
 use tombolo_core::update::{Coverage, StateVector, Update, diff};
-use tombolo_relay::member::{Archive, ArchiveSeat, RoomPort};
+use tombolo_relay::member::{Archive, RoomPort};
 use tombolo_store::worker::{ThreadWorker, Worker};
 use tombolo_store::{Store, StoreConfig};
 
@@ -58,7 +58,7 @@ fn a_cold_document_is_served_from_its_outline() {
     let (store, _worker) = open(folder.path());
     let append = |update: &Bytes| {
         let document = store.document(&id).unwrap();
-        drop(document.append(Kind::YjsUpdate, update.clone(), Box::new(drop)).unwrap());
+        document.append(Kind::YjsUpdate, update.clone(), Box::new(drop)).unwrap();
     };
     folded.iter().for_each(append);
     store.flush().unwrap();
