@@ -107,6 +107,19 @@ fn an_outline_of_another_update_is_refused() {
 }
 
 #[test]
+fn a_difference_may_start_anywhere_around_a_mark() {
+    let whole = update(&[(1, 0, vec![(3, true); 600])], &[(1, 0, 1)]);
+    let outlined = outlined(&whole);
+    for mark in [256, 512] {
+        for have in mark * 3 - 5..mark * 3 + 5 {
+            let have = StateVector::from_iter([(1, have)]);
+            let expected = diff(std::slice::from_ref(&whole), &have);
+            assert_eq!(outlined.diff(&[], &have).unwrap(), expected, "{have:?}");
+        }
+    }
+}
+
+#[test]
 fn who_lacks_no_struct_gets_the_deletes() {
     let whole = update(&[(3, 0, vec![(4, true)]), (4, 0, vec![(9, false)])], &[(3, 1, 2)]);
     let outline = whole.outline().unwrap();
