@@ -7,11 +7,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tombolo_core::id::{DocumentId, ReplicaId, Seq};
-use tombolo_core::operation::{Kind, Operation, Stamp};
+use tombolo_core::operation::{Kind, Operation, Stamp, Version};
 
 use crate::error::{AppendError, StoreError};
 use crate::journal::PAYLOAD_BYTES_MAX;
-use crate::shelf::{Contents, ShelfError};
+use crate::shelf::{Contents, ShelfError, Survey};
 use crate::store::Inner;
 
 /// Called exactly once, on another thread: after the fdatasync that covers the operation, or with why there
@@ -301,26 +301,11 @@ impl Document {
     /// [`StoreError`] if the shelf cannot be read or is damaged there.
     pub fn read(&self) -> Result<Contents, StoreError> {
         let InUse { inner, entry } = &*self.in_use;
-        // First what is pending, then the shelf: an operation leaves the first only when it is in the second.
-        let (pending, is_new) = {
-            let known = entry.lock();
-            if known.deleted {
-                return Err(StoreError::Deleted { document: entry.id.clone() });
-            }
-            (known.pending.clone(), known.starts_anew(inner.replica))
-        };
+        let (pending, is_new) = self.pending()?;
         let stored = inner.shelves.load(&entry.id, is_new)?.unwrap_or_default();
-        let mut version = stored.record.version.clone();
+        let version = stored.record.version.clone();
         let mut contents = stored.into_contents();
-        for operation in pending {
-            let (replica, have) = (operation.replica, version.get(operation.replica));
-            if operation.seq <= have {
-                continue;
-            }
-            if !version.observe(replica, operation.seq) {
-                let (document, found) = (entry.id.clone(), operation.seq.0);
-                return Err(ShelfError::Gap { document, have: have.0, found }.into());
-            }
+        for operation in self.news(pending, version)? {
             if operation.kind == Kind::Deletion {
                 contents = Contents::default();
             } else {
@@ -328,6 +313,52 @@ impl Document {
             }
         }
         Ok(contents)
+    }
+
+    /// What tells which changes are among those of [`Document::read`], without reading all of them. None if that
+    /// was not noted. Blocking.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the shelf cannot be read or is damaged there.
+    pub fn survey(&self) -> Result<Option<Survey>, StoreError> {
+        let InUse { inner, entry } = &*self.in_use;
+        let (pending, is_new) = self.pending()?;
+        let Some((version, mut survey)) = inner.shelves.survey(&entry.id, is_new)? else { return Ok(None) };
+        for operation in self.news(pending, version)? {
+            if operation.kind == Kind::Deletion {
+                return Ok(None);
+            }
+            survey.tail.push(operation.payload);
+        }
+        Ok(Some(survey))
+    }
+
+    /// What is on its way to the shelf, and whether that need not know the document yet.
+    fn pending(&self) -> Result<(VecDeque<Operation>, bool), StoreError> {
+        let InUse { inner, entry } = &*self.in_use;
+        // First what is pending, then the shelf: an operation leaves the first only when it is in the second.
+        let known = entry.lock();
+        if known.deleted {
+            return Err(StoreError::Deleted { document: entry.id.clone() });
+        }
+        Ok((known.pending.clone(), known.starts_anew(inner.replica)))
+    }
+
+    /// Which of these are not in a version, each once.
+    fn news(&self, pending: VecDeque<Operation>, mut version: Version) -> Result<Vec<Operation>, StoreError> {
+        let mut news = Vec::new();
+        for operation in pending {
+            let (replica, have) = (operation.replica, version.get(operation.replica));
+            if operation.seq <= have {
+                continue;
+            }
+            if !version.observe(replica, operation.seq) {
+                let (document, found) = (self.id().clone(), operation.seq.0);
+                return Err(ShelfError::Gap { document, have: have.0, found }.into());
+            }
+            news.push(operation);
+        }
+        Ok(news)
     }
 }
 

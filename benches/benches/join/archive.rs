@@ -13,7 +13,7 @@ use tombolo_core::id::DocumentId;
 use tombolo_core::operation::Kind;
 use tombolo_core::room::{Answer, MemberId, StoreRefused, Ticket};
 use tombolo_core::update::StateVector;
-use tombolo_relay::member::{Archive, RoomPort};
+use tombolo_relay::member::{Archive, ArchiveSeat, RoomPort};
 use tombolo_store::worker::{ThreadWorker, Worker};
 use tombolo_store::{Store, StoreConfig};
 
@@ -33,9 +33,17 @@ fn document() -> DocumentId {
     DocumentId::yjs("reports/2026/annual").expect("a plain name")
 }
 
+/// Another document on the same shelf.
+fn neighbour() -> DocumentId {
+    DocumentId::yjs("reports/2026/cover").expect("a plain name")
+}
+
 /// Fills a new store: `snapshot` folded, `tail` behind it.
 pub(crate) fn fill(folder: &Path, snapshot: Bytes, tail: Vec<Bytes>) {
     let (store, _worker) = open(folder);
+    let neighbour = store.document(&neighbour()).expect("a new store opens");
+    let letter = tail.first().cloned().unwrap_or_else(|| tombolo_benches::Typist::new(1).types(1).into());
+    neighbour.append(Kind::YjsUpdate, letter, Box::new(drop)).expect("a new store takes it");
     let document = store.document(&document()).expect("a new store opens");
     let append = |payload| {
         document.append(Kind::YjsUpdate, payload, Box::new(drop)).expect("a new store takes it");
@@ -55,45 +63,97 @@ pub(crate) fn fill(folder: &Path, snapshot: Bytes, tail: Vec<Bytes>) {
 
 fn open(folder: &Path) -> (Store, Arc<dyn Worker>) {
     let worker: Arc<dyn Worker> = ThreadWorker::start().expect("there are threads");
-    let store = Store::open(StoreConfig::new(folder), Arc::clone(&worker)).expect("the folder is writable");
+    let config = StoreConfig { shelf_count: 1, ..StoreConfig::new(folder) };
+    let store = Store::open(config, Arc::clone(&worker)).expect("the folder is writable");
     (store, worker)
 }
 
 /// What a join took.
 pub(crate) struct Join {
     pub(crate) message: Bytes,
+    pub(crate) state_vector: StateVector,
     pub(crate) took: Duration,
     /// Time on a processor, of all threads.
     pub(crate) cpu: Duration,
-    /// The same for one who joins right after.
-    pub(crate) cpu_of_next: Duration,
 }
 
-/// From the first word of a joiner to the finished `SyncStep2`, in a store that nobody has used since it was
-/// opened and whose files are not in memory.
-pub(crate) fn cold_join(runtime: &Runtime, folder: &Path) -> Join {
-    let (store, worker) = open(folder);
-    let archive = {
-        let _inside = runtime.enter();
-        StoreArchive::start(store.clone(), &worker).expect("there are threads")
-    };
-    super::cold::forget(folder);
-    let (sender, answers) = mpsc::channel();
-    let (start, cpu) = (Instant::now(), processor_time());
-    let seat = archive.open(&document(), Arc::new(Port(sender)));
-    let join = || {
-        seat.read(MemberId(1), StateVector::default());
-        let answer = answers.recv().expect("the archive answers");
-        y_protocols::sync_step2(&answer.update)
-    };
-    let message = join();
-    let (took, cpu_of_first) = (start.elapsed(), processor_time().saturating_sub(cpu));
-    let cpu = processor_time();
-    join();
-    let cpu_of_next = processor_time().saturating_sub(cpu);
-    drop((seat, archive));
-    store.close().expect("the disk takes it");
-    Join { message, took, cpu: cpu_of_first, cpu_of_next }
+/// How a joiner finds the shelf of the document. Nobody has read the document since the store was opened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shelf {
+    /// Closed, and on the disk only.
+    Closed,
+    /// Open, because somebody came for another document, and on the disk only.
+    Open,
+    /// Open, and its files are in the system's memory.
+    InMemory,
+}
+
+/// A server with a store that has just been opened.
+pub(crate) struct Server {
+    store: Store,
+    archive: StoreArchive,
+    _worker: Arc<dyn Worker>,
+}
+
+impl Server {
+    pub(crate) fn start(runtime: &Runtime, folder: &Path, shelf: Shelf) -> Self {
+        let (store, worker) = open(folder);
+        let archive = {
+            let _inside = runtime.enter();
+            StoreArchive::start(store.clone(), &worker).expect("there are threads")
+        };
+        let server = Self { store, archive, _worker: worker };
+        if shelf != Shelf::Closed {
+            Visit::of(&server, &neighbour()).join(&StateVector::default());
+        }
+        super::cold::forget(folder);
+        if shelf == Shelf::InMemory {
+            recall(&folder.join("shelf"));
+        }
+        server
+    }
+
+    pub(crate) fn visit(&self) -> Visit {
+        Visit::of(self, &document())
+    }
+
+    pub(crate) fn stop(self) {
+        drop(self.archive);
+        self.store.close().expect("the disk takes it");
+    }
+}
+
+/// A room with the document.
+pub(crate) struct Visit {
+    seat: Box<dyn ArchiveSeat>,
+    answers: mpsc::Receiver<Answer>,
+}
+
+impl Visit {
+    fn of(server: &Server, document: &DocumentId) -> Self {
+        let (sender, answers) = mpsc::channel();
+        Self { seat: server.archive.open(document, Arc::new(Port(sender))), answers }
+    }
+
+    /// From the first word of a joiner to the finished `SyncStep2`.
+    pub(crate) fn join(&self, have: &StateVector) -> Join {
+        let (start, cpu) = (Instant::now(), processor_time());
+        self.seat.read(MemberId(1), have.clone());
+        let answer = self.answers.recv().expect("the archive answers");
+        let message = y_protocols::sync_step2(&answer.update);
+        let (took, cpu) = (start.elapsed(), processor_time().saturating_sub(cpu));
+        Join { message, state_vector: answer.state_vector, took, cpu }
+    }
+}
+
+/// Has the system hold all files in a folder in its memory.
+fn recall(path: &Path) {
+    if path.is_dir() {
+        let entries = std::fs::read_dir(path).expect("the folder is there");
+        entries.for_each(|entry| recall(&entry.expect("the folder is there").path()));
+    } else {
+        std::hint::black_box(std::fs::read(path).expect("the file is there"));
+    }
 }
 
 fn processor_time() -> Duration {

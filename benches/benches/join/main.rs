@@ -21,6 +21,9 @@ use criterion::Criterion;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tombolo_benches::{Duel, Typist};
+use tombolo_core::update::StateVector;
+
+use archive::{Join, Server, Shelf};
 
 /// Small updates behind the snapshot; one more would be folded when the last user leaves.
 const TAIL: usize = 100;
@@ -41,12 +44,10 @@ impl Scene {
         let (store, file) = (folder.path().join("store"), folder.path().join("file"));
         let mut typist = Typist::new(0x7b6f_0d29);
         archive::fill(&store, snapshot.clone(), (0..tail).map(|_| typist.types(1).into()).collect());
-        let joins: Vec<_> = (0..JOINS).map(|_| archive::cold_join(&runtime, &store)).collect();
-        let message = joins.last().map(|join| join.message.clone()).unwrap_or_default();
-        std::fs::write(&file, &message).expect("the disk takes it");
-        println!("a join with a tail of {tail}: SyncStep2 of {} bytes", message.len());
-        print_processor_time(&joins, message.len());
-        Self { _folder: folder, store, file, runtime }
+        let scene = Self { _folder: folder, store, file, runtime };
+        let whole = scene.print_processor_time(tail);
+        std::fs::write(&scene.file, &whole).expect("the disk takes it");
+        scene
     }
 
     fn file(&self) -> Duration {
@@ -59,20 +60,52 @@ impl Scene {
     }
 
     fn join(&self) -> Duration {
-        archive::cold_join(&self.runtime, &self.store).took
+        self.cold(Shelf::Closed, &StateVector::default()).0.took
+    }
+
+    /// The first joiner of a server, and the one who comes right behind it for the whole document.
+    fn cold(&self, shelf: Shelf, have: &StateVector) -> (Join, Join) {
+        let server = Server::start(&self.runtime, &self.store, shelf);
+        let visit = server.visit();
+        let joins = (visit.join(have), visit.join(&StateVector::default()));
+        drop(visit);
+        server.stop();
+        joins
+    }
+
+    /// Prints what joins take of a processor, by medians; gives back the whole document.
+    fn print_processor_time(&self, tail: usize) -> Bytes {
+        let nothing = StateVector::default();
+        let (whole, _) = self.cold(Shelf::Open, &nothing);
+        let all = whole.state_vector;
+        let most = all.iter().map(|(client, clock)| (client, clock - clock / 10)).collect();
+        println!("a join with a tail of {tail}: SyncStep2 of {} bytes", whole.message.len());
+        let rows = [
+            ("the first in a closed shelf", Shelf::Closed, &nothing, false),
+            ("a cold document in an open shelf", Shelf::Open, &nothing, false),
+            ("the same, with the shelf's file in memory", Shelf::InMemory, &nothing, false),
+            ("one who joins right after", Shelf::InMemory, &nothing, true),
+            ("the first, who comes back and lacks a tenth", Shelf::InMemory, &most, false),
+            ("the first, who comes back and lacks nothing", Shelf::InMemory, &all, false),
+        ];
+        for (name, shelf, have, is_next) in rows {
+            let joins = (0..JOINS).map(|_| self.cold(shelf, have));
+            let joins: Vec<_> = joins.map(|(first, next)| if is_next { next } else { first }).collect();
+            print_median(name, &joins, whole.message.len());
+        }
+        whole.message
     }
 }
 
-/// Time on a processor for each MB that is joined, by medians.
+/// Time on a processor, in all and for each MB of the document.
 #[expect(clippy::cast_precision_loss, reason = "for people")]
-fn print_processor_time(joins: &[archive::Join], bytes: usize) {
-    let median = |of: fn(&archive::Join) -> Duration| {
-        let mut times: Vec<_> = joins.iter().map(of).collect();
-        times.sort_unstable();
-        times.get(times.len() / 2).map_or(0.0, |time| time.as_secs_f64() * 1e3 / (bytes as f64 / 1e6))
-    };
-    let (first, next) = (median(|join| join.cpu), median(|join| join.cpu_of_next));
-    println!("processor time: {first:.2} ms for each MB, {next:.2} ms for one who joins right after");
+fn print_median(name: &str, joins: &[Join], document_bytes: usize) {
+    let mut times: Vec<_> = joins.iter().map(|join| join.cpu).collect();
+    times.sort_unstable();
+    let ms = times.get(times.len() / 2).map_or(0.0, |time| time.as_secs_f64() * 1e3);
+    let answer = joins.last().map_or(0, |join| join.message.len());
+    let each = ms / (document_bytes as f64 / 1e6);
+    println!("processor time: {ms:.2} ms, {each:.2} for each MB; {name}, who gets {answer} bytes");
 }
 
 fn main() {

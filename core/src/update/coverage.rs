@@ -4,6 +4,7 @@
 //! update brings anything new keeps ranges of both.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use super::parse::Update;
 use super::ranges::{RangeSet, write_delete_set};
@@ -80,6 +81,35 @@ impl Coverage {
         write_delete_set(&mut out, &self.deleted);
         out.append(&mut self.state_vector().encode());
         out
+    }
+
+    /// Adds the deletes of one update, each client's together and in order.
+    pub(super) fn add_ordered_deletes(&mut self, deletes: &[(u64, u32, u32)]) {
+        for ranges in deletes.chunk_by(|one, next| one.0 == next.0) {
+            let Some(&(client, ..)) = ranges.first() else { continue };
+            let ranges =
+                ranges.iter().map(|&(_, clock, len)| (clock.into(), u64::from(clock) + u64::from(len)));
+            match self.deleted.entry(client) {
+                Entry::Vacant(entry) => drop(entry.insert(RangeSet::of_ordered(ranges))),
+                Entry::Occupied(mut entry) => {
+                    for (start, end) in ranges {
+                        entry.get_mut().insert(start, end);
+                    }
+                }
+            }
+        }
+    }
+
+    /// All that somebody lacks of a document that holds exactly what is known, if every struct is there: the
+    /// deletes, as an update, because `have` does not say whether they are (HAZARDS: yrs-7).
+    #[must_use]
+    pub fn deletes_if_all_is_in(&self, have: &StateVector) -> Option<Vec<u8>> {
+        if !self.inserted.iter().all(|(&client, ranges)| ranges.end() <= have.get(client)) {
+            return None;
+        }
+        let mut out = vec![0];
+        write_delete_set(&mut out, &self.deleted);
+        Some(out)
     }
 
     /// Adds everything below `vector`, without any delete.

@@ -110,4 +110,8 @@ pub enum InvalidUpdate {
         /// The client id.
         client: u64,
     },
+    /// An outline that is that of no update, or of another one. Outlines come from our own disk, so this is a
+    /// mistake of ours.
+    #[error("what was noted of the update is not true of it")]
+    Outline,
 }

@@ -44,12 +44,15 @@ pub fn diff(updates: &[Update], have: &StateVector) -> Bytes {
     let mut out = Vec::with_capacity(sections.len() + 16);
     write_var_u64(&mut out, written);
     out.append(&mut sections);
-    write_deletes(&mut out, updates);
+    write_delete_set(&mut out, &delete_set(updates.iter().flat_map(Update::deletes)));
     out.into()
 }
 
-/// Appends the section of one client; returns whether there was anything to write.
-fn write_section(out: &mut Vec<u8>, client: u64, sources: &[(&Update, &Section)], have: u64) -> bool {
+/// A struct of an update: its clock, the clock behind it, and where it is.
+pub(super) type Piece<'a> = (u64, u64, &'a Update, &'a Section, usize);
+
+/// The structs of sections of one client that reach beyond a clock, in order.
+pub(super) fn pieces<'a>(sources: &[(&'a Update, &'a Section)], have: u64) -> Vec<Piece<'a>> {
     let mut pieces = Vec::new();
     for &(update, section) in sources {
         for (index, block) in section.blocks.iter().enumerate() {
@@ -60,17 +63,37 @@ fn write_section(out: &mut Vec<u8>, client: u64, sources: &[(&Update, &Section)]
     }
     // A stable sort: of two structs for the same clock the earlier update wins, as when applied in turn.
     pieces.sort_by_key(|piece| piece.0);
+    pieces
+}
+
+/// Appends the section of one client; returns whether there was anything to write.
+pub(super) fn write_section(
+    out: &mut Vec<u8>,
+    client: u64,
+    sources: &[(&Update, &Section)],
+    have: u64,
+) -> bool {
+    let pieces = pieces(sources, have);
     let Some(first) = pieces.first().map(|piece| piece.0.max(have)) else { return false };
     let mut body = Vec::new();
-    let mut count = 0u64;
-    let mut next = first;
+    let count = write_pieces(&mut body, client, pieces, first);
+    write_var_u64(out, count);
+    write_var_u64(out, client);
+    write_var_u64(out, first);
+    out.append(&mut body);
+    true
+}
+
+/// Appends structs from the clock `next` on, with holes where there are some; returns how many.
+pub(super) fn write_pieces(body: &mut Vec<u8>, client: u64, pieces: Vec<Piece<'_>>, mut next: u64) -> u64 {
+    let mut count = 0;
     for (start, end, update, section, index) in pieces {
         if end <= next {
             continue;
         }
         if start > next {
             body.push(SKIP);
-            write_var_u64(&mut body, start - next);
+            write_var_u64(body, start - next);
             count += 1;
             next = start;
         }
@@ -80,23 +103,20 @@ fn write_section(out: &mut Vec<u8>, client: u64, sources: &[(&Update, &Section)]
         } else {
             let (id, offset) = (Id { client, clock: start }, next - start);
             let cut = RawBlock::read(&mut Reader::new(bytes), id)
-                .and_then(|block| block.write_tail(&mut body, id, offset));
+                .and_then(|block| block.write_tail(body, id, offset));
             assert!(cut.is_ok(), "a parsed struct of client {client} at {start} cannot be read again");
         }
         count += 1;
         next = end;
     }
-    write_var_u64(out, count);
-    write_var_u64(out, client);
-    write_var_u64(out, first);
-    out.append(&mut body);
-    true
+    count
 }
 
-fn write_deletes(out: &mut Vec<u8>, updates: &[Update]) {
+/// Delete ranges by client, joined.
+pub(super) fn delete_set(ranges: impl Iterator<Item = (u64, u64, u64)>) -> BTreeMap<u64, RangeSet> {
     let mut deletes: BTreeMap<u64, RangeSet> = BTreeMap::new();
-    for (client, clock, len) in updates.iter().flat_map(Update::deletes) {
+    for (client, clock, len) in ranges {
         deletes.entry(client).or_default().insert(clock, clock + len);
     }
-    write_delete_set(out, &deletes);
+    deletes
 }

@@ -37,6 +37,10 @@ impl Block {
         u64::from(self.clock) + u64::from(self.len)
     }
 
+    pub(super) fn at(&self) -> usize {
+        self.at as usize
+    }
+
     pub(super) fn is_skip(&self) -> bool {
         self.content == SKIP
     }
@@ -48,6 +52,13 @@ pub(super) struct Section {
     pub(super) client: u64,
     pub(super) blocks: Vec<Block>,
     end: u32,
+}
+
+impl Section {
+    /// Where its last struct ends, in bytes.
+    pub(super) fn end(&self) -> usize {
+        self.end as usize
+    }
 }
 
 #[derive(Debug, Default)]
@@ -244,6 +255,14 @@ fn read_section(
         clock += raw.len;
     }
     Ok(Section { client, blocks, end: position(reader)? })
+}
+
+/// The deletes of an update, as `(client, first clock, length in clocks)`, from bytes that hold nothing else.
+pub(super) fn parse_deletes(bytes: &[u8]) -> Result<Vec<(u64, u32, u32)>, InvalidUpdate> {
+    let (mut reader, mut deletes) = (Reader::new(bytes), Vec::new());
+    read_deletes(&mut reader, &mut deletes, &mut Budget::default())?;
+    reader.end()?;
+    Ok(deletes)
 }
 
 fn read_deletes(

@@ -27,6 +27,18 @@ impl RangeSet {
         true
     }
 
+    /// A set of ranges that are in order and do not overlap, in linear time.
+    pub(super) fn of_ordered(ranges: impl Iterator<Item = (u64, u64)>) -> Self {
+        let mut joined: Vec<(u64, u64)> = Vec::new();
+        for (start, end) in ranges {
+            match joined.last_mut() {
+                Some(last) if last.1 == start => last.1 = end,
+                _ => joined.push((start, end)),
+            }
+        }
+        Self(joined.into_iter().collect())
+    }
+
     /// Whether all of `start..end` is in the set.
     pub(super) fn covers(&self, start: u64, end: u64) -> bool {
         start >= end || self.0.range(..=start).next_back().is_some_and(|(_, &to)| to >= end)
@@ -35,6 +47,11 @@ impl RangeSet {
     /// How far the set reaches without a hole from 0.
     pub(super) fn contiguous(&self) -> u64 {
         self.0.get(&0).copied().unwrap_or(0)
+    }
+
+    /// The first clock that no range reaches.
+    pub(super) fn end(&self) -> u64 {
+        self.0.last_key_value().map_or(0, |(_, &end)| end)
     }
 
     pub(super) fn len(&self) -> usize {

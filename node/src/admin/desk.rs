@@ -65,7 +65,7 @@ impl Desk {
         if self.store.describe(id)?.is_none() {
             return Err(missing(id));
         }
-        let Contents { snapshot, tail } = self.store.document(id)?.read()?;
+        let Contents { snapshot, tail, .. } = self.store.document(id)?.read()?;
         Ok(snapshot.into_iter().chain(tail).collect())
     }
 

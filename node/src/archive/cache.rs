@@ -9,34 +9,56 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tombolo_core::room::StoreRefused;
-use tombolo_core::update::{self, StateVector, Update};
+use tombolo_core::update::{self, Coverage, InvalidUpdate, Outlined, StateVector, Update};
 
 /// How long it is kept without being used.
 pub(super) const KEEP: Duration = Duration::from_secs(10);
 
 /// A document as it was read.
 pub(super) struct Parts {
-    parts: Vec<Update>,
+    /// The snapshot, if its structs need not be read to serve it.
+    outlined: Option<Outlined>,
+    /// What is not in that.
+    rest: Vec<Update>,
     /// All of it as one update, once somebody needed it.
-    whole: OnceLock<Bytes>,
+    whole: OnceLock<Result<Bytes, InvalidUpdate>>,
 }
 
 impl Parts {
-    pub(super) fn new(parts: Vec<Update>) -> Arc<Self> {
-        Arc::new(Self { parts, whole: OnceLock::new() })
+    pub(super) fn new(outlined: Option<Outlined>, rest: Vec<Update>) -> Arc<Self> {
+        Arc::new(Self { outlined, rest, whole: OnceLock::new() })
+    }
+
+    /// Adds all of it to what is known.
+    pub(super) fn add_to(&self, known: &mut Coverage) -> Result<(), InvalidUpdate> {
+        self.outlined.as_ref().map_or(Ok(()), |outlined| outlined.add_to(known))?;
+        for update in &self.rest {
+            known.add(update);
+        }
+        Ok(())
     }
 
     /// What somebody lacks who has this.
     pub(super) fn answer(&self, have: &StateVector) -> Result<Bytes, StoreRefused> {
         // One asker's answer must not take those of others along.
         let answer = catch_unwind(|| {
-            if have.is_empty() {
-                self.whole.get_or_init(|| update::merge(&self.parts)).clone()
-            } else {
-                update::diff(&self.parts, have)
-            }
+            if have.is_empty() { self.whole.get_or_init(|| self.diff(have)).clone() } else { self.diff(have) }
         });
-        answer.map_err(|_| StoreRefused::Trouble)
+        match answer {
+            Ok(Ok(update)) => Ok(update),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "a stored document cannot be served");
+                Err(StoreRefused::Trouble)
+            }
+            Err(_) => Err(StoreRefused::Trouble),
+        }
+    }
+
+    fn diff(&self, have: &StateVector) -> Result<Bytes, InvalidUpdate> {
+        match &self.outlined {
+            Some(outlined) => outlined.diff(&self.rest, have),
+            None => Ok(update::diff(&self.rest, have)),
+        }
     }
 
     /// Whether an answer to somebody who has this costs nothing.
@@ -98,7 +120,7 @@ mod tests {
     #[test]
     fn it_is_kept_until_it_changes_or_nobody_comes() {
         let mut cache = Cache::default();
-        let (parts, state) = (Parts::new(Vec::new()), cache.state());
+        let (parts, state) = (Parts::new(None, Vec::new()), cache.state());
         assert!(cache.keep(state, &parts));
         assert!(!cache.keep(state, &parts), "somebody comes already");
         assert!(cache.age() && cache.get().is_some());
@@ -114,7 +136,7 @@ mod tests {
     #[test]
     fn those_who_come_together_share_one_buffer() {
         let update = Update::parse(Bytes::from_static(&[1, 1, 7, 0, 4, 1, 1, b't', 1, b'h', 0])).unwrap();
-        let parts = Parts::new(vec![update.clone(), update]);
+        let parts = Parts::new(None, vec![update.clone(), update]);
         let nothing = StateVector::default();
         assert!(!parts.is_ready_for(&nothing));
         let (one, two) = (parts.answer(&nothing).unwrap(), parts.answer(&nothing).unwrap());

@@ -12,7 +12,8 @@ use tombolo_store::{Store, StoreError, worker::Worker};
 
 use super::acknowledge;
 use super::automerge::AutomergeEnd;
-use super::state::{Common, OpenDocument, READING_MAX, stored_snapshot};
+use super::reading::stored_snapshot;
+use super::state::{Common, OpenDocument, READING_MAX};
 
 type Opened = Mutex<HashMap<DocumentId, Weak<OpenDocument>>>;
 

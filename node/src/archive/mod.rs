@@ -7,6 +7,7 @@ mod acknowledge;
 mod automerge;
 mod cache;
 mod member;
+mod reading; // which changes a stored document has, and what is served of it
 mod refusal;
 mod state;
 

@@ -6,12 +6,13 @@ use tokio::sync::Semaphore;
 use tombolo_core::id::DocumentId;
 use tombolo_core::operation::Kind;
 use tombolo_core::room::{Answer, Arrival, MemberId, StoreRefused, Ticket};
-use tombolo_core::update::{Coverage, InvalidUpdate, StateVector, Update};
+use tombolo_core::update::{Coverage, StateVector, Update};
 use tombolo_relay::member::{Pressure, RoomPort};
-use tombolo_store::{Document, Store, StoreError};
+use tombolo_store::{Document, Store};
 
 use super::acknowledge::{Settled, Settling};
 use super::cache::{Cache, KEEP, Parts};
+use super::reading::{Opened, ReadError, open, read};
 use super::refusal::refusal;
 
 /// A request that came before the document was open.
@@ -32,6 +33,12 @@ enum State {
 }
 
 impl State {
+    /// Whether somebody who has nothing of the document waits until it is open.
+    fn is_wanted(&self) -> bool {
+        let Self::Opening(waiting) = self else { return false };
+        waiting.iter().any(|request| matches!(request, Waiting::Read(_, have) if have.is_empty()))
+    }
+
     fn cache(&mut self) -> Option<&mut Cache> {
         match self {
             Self::Open { cache, .. } => Some(cache),
@@ -123,6 +130,13 @@ impl OpenDocument {
             State::Opening(waiting) => waiting.push(Waiting::Read(asker, state_vector)),
             State::Open { document, coverage, cache } => {
                 let (document, have) = (document.clone(), coverage.state_vector());
+                if let Some(deletes) = coverage.deletes_if_all_is_in(&state_vector) {
+                    drop(state);
+                    let (room, answer) = (Arc::clone(&self.room), answer_of(deletes, have));
+                    // Not from here: the room that asks is not done yet.
+                    self.common.runtime.spawn(async move { room.answered(asker, Ok(answer)) });
+                    return;
+                }
                 let (parts, at) = (cache.get(), cache.state());
                 drop(state);
                 self.read_open(asker, state_vector, have, Reading { document, parts, at });
@@ -139,16 +153,22 @@ impl OpenDocument {
                 self.common.runtime.spawn(async move { this.answer(asker, &lacks, Ok(&parts), have) });
             }
             parts => self.common.read_later(
-                move || match parts.map_or_else(|| read(&document).map(Parts::new), Ok) {
+                // Somebody may have read it while this one waited for its turn.
+                move || match parts.or_else(|| this.kept(at)).map_or_else(|| read(&document), Ok) {
                     Ok(parts) => {
-                        this.answer(asker, &lacks, Ok(&parts), have);
                         this.keep(at, &parts);
+                        this.answer(asker, &lacks, Ok(&parts), have);
                     }
                     Err(error) => this.answer(asker, &lacks, Err(&error), have),
                 },
                 move || room.answered(asker, Err(StoreRefused::Trouble)),
             ),
         }
+    }
+
+    /// What somebody else has read of this state.
+    fn kept(&self, at: u64) -> Option<Arc<Parts>> {
+        self.lock().cache().filter(|cache| cache.state() == at)?.get()
     }
 
     /// Keeps what was read for those who come next.
@@ -175,7 +195,8 @@ impl OpenDocument {
     }
 
     fn load(self: &Arc<Self>) {
-        match open(&self.common.store, &self.id) {
+        let is_wanted = self.lock().is_wanted();
+        match open(&self.common.store, &self.id, is_wanted) {
             Ok(opened) => self.loaded(opened),
             Err(error) => {
                 self.tell_failure(&error, "cannot open the document");
@@ -184,18 +205,15 @@ impl OpenDocument {
         }
     }
 
-    fn loaded(self: &Arc<Self>, Opened { document, mut coverage, mut parts }: Opened) {
+    fn loaded(self: &Arc<Self>, Opened { document, mut coverage, parts }: Opened) {
         let mut state = self.lock();
         let State::Opening(waiting) = std::mem::replace(&mut *state, State::Closed) else { return };
-        let mut reads = Vec::new();
+        let (mut reads, mut has_changed) = (Vec::new(), false);
         // Updates in their order under the lock, so that none overtakes those that waited.
         for request in waiting {
             match request {
                 Waiting::Store(ticket, update, arrival) => {
-                    // What was refused is served to nobody; what was known is in the parts.
-                    if self.append(&document, &mut coverage, ticket, &update, arrival) {
-                        parts.push(update);
-                    }
+                    has_changed |= self.append(&document, &mut coverage, ticket, &update, arrival);
                 }
                 Waiting::Read(asker, state_vector) => reads.push((asker, state_vector)),
             }
@@ -207,16 +225,33 @@ impl OpenDocument {
             self.room.answered(MemberId(u64::MAX), Err(StoreRefused::Deleted));
             return;
         }
+        let mut lacking = Vec::new();
+        let mut ready = Vec::new();
+        for (asker, state_vector) in reads {
+            match coverage.deletes_if_all_is_in(&state_vector) {
+                Some(deletes) => ready.push((asker, answer_of(deletes, have.clone()))),
+                None => lacking.push((asker, state_vector)),
+            }
+        }
         let cache = Cache::default();
         let at = cache.state();
-        *state = State::Open { document, coverage, cache };
+        *state = State::Open { document: document.clone(), coverage, cache };
         drop(state);
-        // Who waited is answered from what was read just now: what came since is forwarded to them.
-        let parts = Parts::new(parts);
-        for (asker, state_vector) in reads {
-            self.answer(asker, &state_vector, Ok(&parts), have.clone());
+        for (asker, answer) in ready {
+            self.room.answered(asker, Ok(answer));
         }
-        self.keep(at, &parts);
+        // What was read before an update was taken lacks it.
+        let parts = parts.filter(|_| !has_changed);
+        if parts.is_none() && lacking.is_empty() {
+            return;
+        }
+        let parts = parts.map_or_else(|| read(&document), Ok);
+        if let Ok(parts) = &parts {
+            self.keep(at, parts);
+        }
+        for (asker, state_vector) in lacking {
+            self.answer(asker, &state_vector, parts.as_deref(), have.clone());
+        }
     }
 
     /// Whoever waits is refused, and comes back later: then it is tried again.
@@ -323,6 +358,10 @@ impl OpenDocument {
     }
 }
 
+fn answer_of(update: Vec<u8>, state_vector: StateVector) -> Answer {
+    Answer { update: update.into(), state_vector }
+}
+
 /// Who hears what became of an update.
 #[derive(Clone)]
 struct Settle {
@@ -344,59 +383,6 @@ impl Settle {
 fn weight(update: &Update) -> usize {
     const FIXED: usize = 512;
     update.bytes().len() + FIXED
-}
-
-/// Why a stored document cannot be served.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ReadError {
-    #[error("{0}")]
-    Store(#[from] StoreError),
-    /// Nothing that did not validate was ever stored, so this is damage or a mistake of ours; without that part
-    /// the document would be another one.
-    #[error("a stored update does not validate: {0}")]
-    Invalid(#[from] InvalidUpdate),
-}
-
-impl ReadError {
-    fn refusal(&self) -> StoreRefused {
-        match self {
-            Self::Store(StoreError::Deleted { .. }) => StoreRefused::Deleted,
-            Self::Store(_) | Self::Invalid(_) => StoreRefused::Trouble,
-        }
-    }
-}
-
-/// All parts of a document. Blocking.
-fn read(document: &Document) -> Result<Vec<Update>, ReadError> {
-    let contents = document.read()?;
-    let parts = contents.snapshot.into_iter().chain(contents.tail);
-    Ok(parts.map(Update::parse).collect::<Result<_, _>>()?)
-}
-
-/// A document as it was just read.
-struct Opened {
-    document: Document,
-    coverage: Coverage,
-    parts: Vec<Update>,
-}
-
-fn open(store: &Store, id: &DocumentId) -> Result<Opened, ReadError> {
-    let document = store.document(id)?;
-    let parts = read(&document)?;
-    let mut coverage = Coverage::default();
-    for part in &parts {
-        coverage.add(part);
-    }
-    Ok(Opened { document, coverage, parts })
-}
-
-/// What a document holds, as an encoded Yjs snapshot, and its door. Blocking.
-///
-/// # Errors
-/// [`ReadError`] if it cannot be served.
-pub(super) fn stored_snapshot(store: &Store, id: &DocumentId) -> Result<(Document, Vec<u8>), ReadError> {
-    let Opened { document, coverage, .. } = open(store, id)?;
-    Ok((document, coverage.encode_snapshot()))
 }
 
 #[cfg(test)]

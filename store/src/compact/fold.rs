@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use tombolo_core::id::DocumentId;
 use tombolo_core::operation::Kind;
-use tombolo_core::update::Update;
+use tombolo_core::update::{Outline, Update};
 
 use super::blame::{self, BLAMES_MAX, Verdict};
 use super::plan::Plan;
@@ -68,7 +68,8 @@ pub(super) fn fold(
     let Folding { plan, out, .. } = folding;
     let mut aside: BTreeMap<usize, String> = unsound.into_iter().collect();
     aside.extend(out.into_iter().filter_map(|(place, out)| Some((place, out.reason(&folded)?))));
-    let mut fold = Fold { of: Some(life), count, snapshot: folded.snapshot, ..Fold::default() };
+    let Folded { snapshot, outline, .. } = folded;
+    let mut fold = Fold { of: Some(life), count, snapshot, outline, ..Fold::default() };
     for (place, operation) in plan.tail.into_iter().enumerate() {
         if let Some(reason) = aside.remove(&place) {
             tracing::error!(document = %id, replica = %operation.replica, seq = operation.seq.0, reason, "an operation was set aside");
@@ -93,6 +94,8 @@ pub(super) fn fold(
 struct Folded {
     /// None if there was nothing to fold.
     snapshot: Option<Bytes>,
+    /// Where its structs lie.
+    outline: Option<Outline>,
     /// What is in it, by place in the tail.
     places: BTreeSet<usize>,
     /// How much an engine took without harm, in operations and bytes; none if it took all that there was.
@@ -245,12 +248,15 @@ impl Folding<'_> {
         if places.is_empty() {
             return Ok(Folded::default());
         }
+        let mut outline = None;
         if self.plan.kind == Kind::YjsUpdate {
-            // Joins are served from these bytes, so they must pass the door that every update passes.
-            Update::parse(snapshot.clone())
+            // Joins are served from these bytes, without another look, so they must pass the door that every update
+            // passes.
+            let update = Update::parse(snapshot.clone())
                 .map_err(|error| NotFolded::Stays(format!("the fold does not validate: {error}")))?;
+            outline = update.outline();
         }
-        Ok(Folded { snapshot: Some(snapshot), places, most: None })
+        Ok(Folded { snapshot: Some(snapshot), outline, places, most: None })
     }
 }
 

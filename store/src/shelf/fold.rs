@@ -7,6 +7,7 @@ use std::sync::PoisonError;
 use bytes::Bytes;
 use tombolo_core::id::{DocumentId, ReplicaId, Seq};
 use tombolo_core::operation::Operation;
+use tombolo_core::update::Outline;
 
 use super::document::{DocumentRecord, Life, place};
 use super::open_shelf::OpenShelf;
@@ -22,6 +23,8 @@ pub struct Fold {
     pub count: u64,
     /// What the snapshot and the others of them are together; none if the present one stays.
     pub snapshot: Option<Bytes>,
+    /// Where the structs of that snapshot lie, if it is a Yjs update that has an outline.
+    pub outline: Option<Outline>,
     /// Those that stay in the tail, behind the rest.
     pub keep: Vec<Operation>,
     /// Those that go into quarantine.
@@ -81,7 +84,8 @@ impl OpenShelf {
             record.snapshot_bytes = snapshot.len() as u64;
             // A fold that was stopped before its record may have left rows of this generation, and more of them.
             let mut changes = snapshot::removals(rows, &prefix, record.generation..u64::MAX)?;
-            let (mut pieces, stored) = snapshot::rows(rows, &prefix, record.generation, snapshot)?;
+            let packing = (&snapshot[..], fold.outline.as_ref());
+            let (mut pieces, stored) = snapshot::rows(rows, &prefix, record.generation, packing)?;
             changes.append(&mut pieces);
             record.snapshot_stored = stored;
             rows.engine.batch(Tree::Snapshots, changes)?;

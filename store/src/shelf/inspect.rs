@@ -11,6 +11,7 @@ use tombolo_core::update::Update;
 use super::document::{Prefix, place};
 use super::open_shelf::OpenShelf;
 use super::row::NoRow;
+use super::stored::Stored;
 use super::{ShelfError, Tree, quarantine};
 
 /// What is wrong on a shelf.
@@ -68,13 +69,8 @@ impl OpenShelf {
         match self.load(id, false) {
             Ok(Some(stored)) => {
                 let tail: usize = stored.tail.iter().map(|operation| operation.payload.len()).sum();
-                let invalid = stored
-                    .snapshot
-                    .iter()
-                    .filter(|_| matches!(id, DocumentId::Yjs(_)))
-                    .find_map(|snapshot| Update::parse(snapshot.clone()).err());
-                if let Some(error) = invalid {
-                    inspection.fault(Some(id.clone()), format!("its snapshot is no update: {error}"));
+                if let Some(found) = snapshot_fault(id, &stored) {
+                    inspection.fault(Some(id.clone()), found);
                     return;
                 }
                 inspection.documents += u64::from(stored.record.has_content());
@@ -111,6 +107,19 @@ impl OpenShelf {
         if let Err(error) = scanned {
             inspection.fault(None, words(&error));
         }
+    }
+}
+
+/// What is wrong with a snapshot that is as it was written.
+fn snapshot_fault(id: &DocumentId, stored: &Stored) -> Option<String> {
+    let snapshot = stored.snapshot.as_ref().filter(|_| matches!(id, DocumentId::Yjs(_)))?;
+    match Update::parse(snapshot.clone()) {
+        Err(error) => Some(format!("its snapshot is no update: {error}")),
+        // Joins are served by it, so it must be what reading every struct says.
+        Ok(update) if stored.outline.is_some() && stored.outline != update.outline() => {
+            Some("the outline of its snapshot is that of another one".to_owned())
+        }
+        Ok(_) => None,
     }
 }
 

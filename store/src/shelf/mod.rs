@@ -22,6 +22,7 @@ mod layout; // how documents are spread, and the store's mark
 mod memory; // a model of the trait for the same tests
 mod open; // the opening ladder
 mod open_shelf; // one shelf and what orders its users
+mod packed; // a snapshot as it is packed, with its outline
 mod quarantine; // operations that are kept and not served
 mod reclaim; // what counts, into a fresh database
 mod redb; // redb 4.6: commits in two phases
@@ -33,6 +34,7 @@ mod shelves; // many shelves by hash of the name
 mod sled; // sled 0.34.7: flush + fdatasync
 mod snapshot; // a folded state in small rows
 mod stored; // one document as it is handed in and out
+mod survey; // which changes a document holds, without its structs
 mod tail; // operations since the snapshot
 #[cfg(test)]
 mod tests;
@@ -50,7 +52,7 @@ pub use inspect::{Fault, Inspection};
 pub use quarantine::SetAside;
 pub use salvage::Rescued;
 pub use shelves::{Shelves, Stuck};
-pub use stored::{Contents, Stored};
+pub use stored::{Contents, Stored, Survey};
 
 /// The ordered maps of a shelf. Separate, because small and large values in one rewrite each other
 /// (HAZARDS sled-3). The tag is part of each row's checksum.

@@ -149,9 +149,9 @@ impl OpenShelf {
         let _reading = self.reading.read().unwrap_or_else(PoisonError::into_inner);
         let Some(record) = self.record(id, is_new)? else { return Ok(None) };
         let prefix = place(id).0;
-        let snapshot = snapshot::read(&self.rows, id, &prefix, &record)?;
+        let (snapshot, outline) = snapshot::read(&self.rows, id, &prefix, &record)?.unzip();
         let tail = tail::read(&self.rows, id, &prefix, &record)?;
-        Ok(Some(Stored { record, snapshot, tail }))
+        Ok(Some(Stored { record, snapshot, outline: outline.flatten(), tail }))
     }
 
     /// See [`Shelves::set_aside`](super::Shelves::set_aside).
@@ -197,7 +197,8 @@ impl OpenShelf {
             ..stored.record.clone()
         };
         if let Some(snapshot) = &stored.snapshot {
-            let (changes, packed) = snapshot::rows(rows, &prefix, record.generation, snapshot)?;
+            let packing = (&snapshot[..], stored.outline.as_ref());
+            let (changes, packed) = snapshot::rows(rows, &prefix, record.generation, packing)?;
             (record.snapshot_bytes, record.snapshot_stored) = (snapshot.len() as u64, packed);
             rows.engine.batch(Tree::Snapshots, changes)?;
         }

@@ -195,7 +195,7 @@ impl Carving {
         for operation in &operations {
             record.version.advance(operation.replica, operation.seq);
         }
-        let stored = Stored { record, snapshot, tail: operations };
+        let stored = Stored { record, snapshot, outline: None, tail: operations };
         Some(Rescued { id, stored, set_aside, whole })
     }
 

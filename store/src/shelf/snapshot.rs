@@ -1,4 +1,4 @@
-//! A folded state, compressed (zstd), in rows of at most 4 KiB.
+//! A folded state, packed, in rows of at most 4 KiB.
 //!
 //! Key: prefix of the document (16), generation (8), number of the piece (4), big-endian. A new generation
 //! is durable before the record names it, and an old one goes only after that is durable.
@@ -7,17 +7,17 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use tombolo_core::id::DocumentId;
+use tombolo_core::limits::UPDATE_BYTES_MAX;
+use tombolo_core::update::Outline;
 
 use super::document::{DocumentRecord, Prefix};
+use super::packed::{self, Head, Unpackable};
 use super::row::body_bytes_max;
 use super::rows::Rows;
 use super::{Change, ShelfError, Tree};
 
-/// Fast, and near the ratio of the slow levels on operation bytes.
-const LEVEL: i32 = 3;
 const KEY: usize = 28;
-/// What bytes that no record vouches for may unpack to.
-const BYTES_MAX: usize = 1024 * 1024 * 1024;
+const BODY_BYTES_MAX: usize = body_bytes_max(KEY);
 
 fn key(prefix: &Prefix, generation: u64, piece: u32) -> Vec<u8> {
     [&prefix[..], &generation.to_be_bytes(), &piece.to_be_bytes()].concat()
@@ -28,73 +28,133 @@ pub(super) fn rows(
     rows: &Rows,
     prefix: &Prefix,
     generation: u64,
-    snapshot: &[u8],
+    (snapshot, outline): (&[u8], Option<&Outline>),
 ) -> Result<(Vec<Change>, u64), ShelfError> {
-    let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
-    // Rows have checksums of their own; this one says that they belong together.
-    compressor.include_checksum(true)?;
-    let packed = compressor.compress(snapshot)?;
+    let packed = packed::pack(snapshot, outline)?;
     let changes = (0u32..)
-        .zip(packed.chunks(body_bytes_max(KEY)))
+        .zip(packed.chunks(BODY_BYTES_MAX))
         .map(|(piece, body)| rows.put(Tree::Snapshots, key(prefix, generation, piece), body))
         .collect();
     Ok((changes, packed.len() as u64))
 }
 
-/// The snapshot that the record names.
+/// The rows of the snapshot that a record names.
+struct Pieces<'a> {
+    rows: &'a Rows,
+    id: &'a DocumentId,
+    prefix: &'a Prefix,
+    record: &'a DocumentRecord,
+    /// Its length unpacked, in bytes.
+    len: usize,
+}
+
+impl<'a> Pieces<'a> {
+    fn new(
+        rows: &'a Rows,
+        id: &'a DocumentId,
+        prefix: &'a Prefix,
+        record: &'a DocumentRecord,
+    ) -> Result<Self, ShelfError> {
+        let len = usize::try_from(record.snapshot_bytes).ok();
+        let impossible = || damaged(id, "the snapshot claims an impossible size");
+        Ok(Self { rows, id, prefix, record, len: len.ok_or_else(impossible)? })
+    }
+
+    /// The packed bytes from this piece on, until there are enough.
+    fn read(
+        &self,
+        mut piece: u32,
+        mut packed: Vec<u8>,
+        enough: impl Fn(&[u8]) -> bool,
+    ) -> Result<Vec<u8>, ShelfError> {
+        let generation = self.record.generation;
+        let (from, below) =
+            (key(self.prefix, generation, piece), key(self.prefix, generation.saturating_add(1), 0));
+        let mut fault = None;
+        self.rows.engine.scan(Tree::Snapshots, &from, Some(&below), &mut |found, row| {
+            let body = if found == key(self.prefix, generation, piece) {
+                self.rows.mark.open(Tree::Snapshots, found, row).map_err(|fault| fault.of(self.id))
+            } else {
+                Err(damaged(self.id, "a row of the snapshot is missing"))
+            };
+            match body {
+                Ok(row) => packed.extend_from_slice(row.body),
+                Err(error) => fault = Some(error),
+            }
+            piece = piece.saturating_add(1);
+            if fault.is_some() || enough(&packed) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        })?;
+        fault.map_or(Ok(packed), Err)
+    }
+
+    fn error(&self, fault: Unpackable) -> ShelfError {
+        match fault {
+            Unpackable::Damaged(found) => damaged(self.id, found),
+            Unpackable::TooNew(version) => ShelfError::TooNew { document: self.id.clone(), version },
+        }
+    }
+}
+
+fn damaged(id: &DocumentId, found: &'static str) -> ShelfError {
+    ShelfError::Damaged { document: id.clone(), found }
+}
+
+/// The snapshot that the record names, and its outline if it has one.
 pub(super) fn read(
     rows: &Rows,
     id: &DocumentId,
     prefix: &Prefix,
     record: &DocumentRecord,
-) -> Result<Option<Bytes>, ShelfError> {
+) -> Result<Option<(Bytes, Option<Outline>)>, ShelfError> {
     if !record.has_snapshot() {
         return Ok(None);
     }
-    let damaged = |found| ShelfError::Damaged { document: id.clone(), found };
-    let (from, below) =
-        (key(prefix, record.generation, 0), key(prefix, record.generation.saturating_add(1), 0));
-    let (mut packed, mut piece, mut fault) = (Vec::new(), 0u32, None);
-    rows.engine.scan(Tree::Snapshots, &from, Some(&below), &mut |found, row| {
-        let body = if found == key(prefix, record.generation, piece) {
-            rows.mark.open(Tree::Snapshots, found, row).map_err(|fault| fault.of(id))
-        } else {
-            Err(damaged("a row of the snapshot is missing"))
-        };
-        match body {
-            Ok(row) => {
-                packed.extend_from_slice(row.body);
-                piece = piece.saturating_add(1);
-                ControlFlow::Continue(())
-            }
-            Err(error) => {
-                fault = Some(error);
-                ControlFlow::Break(())
-            }
-        }
-    })?;
-    if let Some(fault) = fault {
-        return Err(fault);
-    }
+    let pieces = Pieces::new(rows, id, prefix, record)?;
+    // As many as there should be, but not what no document has.
+    let room = usize::try_from(record.snapshot_stored).unwrap_or_default().min(UPDATE_BYTES_MAX);
+    let packed = pieces.read(0, Vec::with_capacity(room), |_| false)?;
     if packed.len() as u64 != record.snapshot_stored {
-        return Err(damaged("rows at the end of the snapshot are missing"));
+        return Err(damaged(id, "rows at the end of the snapshot are missing"));
     }
-    let bytes_max = usize::try_from(record.snapshot_bytes)
-        .map_err(|_| damaged("the snapshot claims an impossible size"))?;
-    let snapshot =
-        zstd::bulk::decompress(&packed, bytes_max).map_err(|_| damaged("the snapshot does not unpack"))?;
-    if snapshot.len() != bytes_max {
-        return Err(damaged("the snapshot unpacks to another size"));
+    packed::unpack(&packed, pieces.len).map(Some).map_err(|fault| pieces.error(fault))
+}
+
+/// The outline of the snapshot that the record names and its deletes, without its structs. None if it has none.
+pub(super) fn survey(
+    rows: &Rows,
+    id: &DocumentId,
+    prefix: &Prefix,
+    record: &DocumentRecord,
+) -> Result<Option<(Outline, Bytes)>, ShelfError> {
+    if !record.has_snapshot() {
+        return Ok(None);
     }
-    Ok(Some(snapshot.into()))
+    let pieces = Pieces::new(rows, id, prefix, record)?;
+    let is_read = |packed: &[u8]| match Head::read(packed) {
+        Ok(Some(head)) => packed.len() >= head.len,
+        Ok(None) | Err(_) => true,
+    };
+    let first = pieces.read(0, Vec::new(), is_read)?;
+    let Some(head) = Head::read(&first).map_err(|fault| pieces.error(fault))? else { return Ok(None) };
+    let stored = usize::try_from(record.snapshot_stored).unwrap_or_default();
+    let missing = || damaged(id, "rows at the end of the snapshot are missing");
+    let at = head.tail_at(stored).ok_or_else(missing)?;
+    let (piece, before) = (at / BODY_BYTES_MAX, at % BODY_BYTES_MAX);
+    let tail = pieces.read(u32::try_from(piece).map_err(|_| missing())?, Vec::new(), |_| false)?;
+    if tail.len() != stored - piece * BODY_BYTES_MAX {
+        return Err(missing());
+    }
+    let tail = tail.get(before..).unwrap_or_default();
+    head.survey(&first, tail, pieces.len).map(Some).map_err(|fault| pieces.error(fault))
 }
 
 /// Unpacks rows of which no record tells how long they are; none if they are not one snapshot.
 pub(super) fn unpack(packed: &[u8]) -> Option<Bytes> {
-    let len = zstd::zstd_safe::get_frame_content_size(packed).ok()??;
-    let len = usize::try_from(len).ok().filter(|len| *len <= BYTES_MAX)?;
-    let snapshot = zstd::bulk::decompress(packed, len).ok()?;
-    (snapshot.len() == len).then(|| snapshot.into())
+    packed::unpack_unknown(packed)
 }
 
 /// Keys of the rows of these generations.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tombolo_core::engine::automerge;
 use tombolo_core::id::DocumentId;
 use tombolo_core::operation::Kind;
+use tombolo_core::update::Update;
 use tombolo_store::worker::ThreadWorker;
 use tombolo_store::{Contents, Engine, Store, StoreConfig, StoreError, maintain};
 
@@ -134,11 +135,21 @@ fn a_folder_of_version_1_reads_as_it_did() {
 fn folders_of_version_2_read_as_they_did() {
     if let Some(folder) = std::env::var_os("TOMBOLO_TEST_WRITE_GOLDEN") {
         for engine in [Engine::Sled, Engine::Redb] {
-            write(&Path::new(&folder).join(format!("v2-{engine}")), engine);
+            write(&Path::new(&folder).join(format!("v2-outline-{engine}")), engine);
         }
     }
-    for name in ["v2-sled", "v2-redb"] {
+    for name in ["v2-sled", "v2-redb", "v2-outline-sled", "v2-outline-redb"] {
         let (folder, store) = opened(name);
+        let contents = read(&store, &folded());
+        let survey = store.document(&folded()).unwrap().survey().unwrap();
+        assert_eq!(contents.outline.is_some(), name.contains("outline"), "{name}");
+        assert_eq!(survey.is_some(), name.contains("outline"), "{name}");
+        if let (Some(snapshot), Some(survey)) = (contents.snapshot, survey) {
+            let whole = Update::parse(snapshot.clone()).unwrap();
+            assert_eq!(whole.outline(), Some(survey.outline.clone()));
+            assert_eq!(survey.deletes, snapshot[survey.outline.deletes_at()..]);
+            assert_eq!(survey.tail, contents.tail);
+        }
         reads_as_it_did(&store, 4);
         assert_eq!(read(&store, &large()).tail, [essay()]);
         assert!(matches!(store.document(&deleted()), Err(StoreError::Deleted { .. })));

@@ -1,4 +1,5 @@
 //! Updates as bytes: captured ones, and random histories held against yrs.
 
 mod golden;
+mod outline;
 mod random;

@@ -155,6 +155,20 @@ proptest! {
         apply(&peer, &missing);
         prop_assert_eq!(state(&peer), state(&turn));
 
+        // So does one who is served from what an engine wrote, by its outline, with half of it again behind that.
+        let written = once.transact().encode_state_as_update_v1(&yrs::StateVector::default());
+        let written = Update::parse(written.into()).unwrap();
+        if let Some(outline) = written.outline() {
+            let outlined = Outlined::new(written.bytes().clone(), outline).unwrap();
+            let peer = doc(95);
+            for bytes in &updates[..split % (updates.len() + 1)] {
+                apply(&peer, bytes);
+            }
+            let have = StateVector::parse(&peer.transact().state_vector().encode_v1()).unwrap();
+            apply(&peer, &outlined.diff(left, &have).unwrap());
+            prop_assert_eq!(state(&peer), state(&turn));
+        }
+
         let mut known = Coverage::default();
         prop_assert!(known.admits(&whole));
         for update in &shuffled {

@@ -32,6 +32,7 @@ fn what_a_fold_keeps_and_sets_aside_is_there_after_any_cut() {
                 snapshot: Some(Bytes::from_static(b"the rest")),
                 keep: operations[1..3].to_vec(),
                 set_aside: vec![aside(&operations[4]), aside(&operations[6])],
+                ..Fold::default()
             };
             let done = shelf.fold(&id, &fold).is_ok();
             let mut bit = 0;
