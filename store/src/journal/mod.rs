@@ -5,6 +5,7 @@
 //! is named with its segment and offset and never skipped in silence; after a failed sync nothing is
 //! acknowledged any more. Start at [`Journal::append`]; bytes on disk are in `store/FORMAT.md`.
 
+mod ahead; // room for the next segment, made beside
 mod checksum; // CRC32C, and CRC-32 in version 1
 mod committer; // the one thread that writes and syncs
 mod error; // what can be wrong

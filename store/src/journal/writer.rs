@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tombolo_core::operation::Operation;
 
+use super::ahead::{Ahead, Draft};
 use super::checksum::Version;
 use super::record::{ALIGNMENT, MARK_LEN, Mark, Place, encode_mark, encode_operation, encoded_len};
 use super::segment::{self, Chain, HEADER_LEN, Head, Nonce, SEGMENT_BYTES_MAX, SegmentId};
@@ -23,6 +24,8 @@ pub(super) struct Writer {
     unhashed: Vec<u8>,
     /// Room for the next segment, made before it is needed.
     draft: Option<Draft>,
+    /// The same, while it is being made.
+    ahead: Ahead,
 }
 
 /// A segment whose records were read or written to their end.
@@ -49,11 +52,6 @@ pub(super) enum Last {
     Operation,
 }
 
-struct Draft {
-    file: Arc<dyn DiskFile>,
-    len: u64,
-}
-
 /// Why not all of a group is durable.
 #[derive(Debug)]
 pub(super) enum CommitError {
@@ -68,7 +66,15 @@ impl Writer {
     /// Goes on behind the last record of the last segment.
     pub(super) fn resume(disk: Arc<dyn Disk>, segment_bytes: u64, tail: Tail) -> Self {
         let segment_bytes = segment_bytes.min(SEGMENT_BYTES_MAX);
-        Self { disk, segment_bytes, tail, buffer: Vec::new(), unhashed: Vec::new(), draft: None }
+        Self {
+            disk,
+            segment_bytes,
+            tail,
+            buffer: Vec::new(),
+            unhashed: Vec::new(),
+            draft: None,
+            ahead: Ahead::default(),
+        }
     }
 
     /// The segment that is written to, and how many bytes of it are durable.
@@ -143,7 +149,9 @@ impl Writer {
         if !matches!(self.tail.last, Last::Mark(Mark::Closed | Mark::Taken)) && fits {
             self.write_mark(Mark::Closed)?;
         }
-        if self.draft.take().is_some() { segment::remove_draft(&*self.disk) } else { Ok(()) }
+        // What could not be made is not there; what is there without a name is removed at the next start.
+        let made = self.ahead.take().unwrap_or_default();
+        if self.draft.take().or(made).is_some() { segment::remove_draft(&*self.disk) } else { Ok(()) }
     }
 
     /// Leaves word that the shelf has everything, behind everything else.
@@ -163,12 +171,26 @@ impl Writer {
         Ok(())
     }
 
-    /// Does what can wait until receipts are out: hashes what was written, and makes room for the next segment
-    /// once half of this one is used.
+    /// Does what can wait until receipts are out: hashes what was written, and sees to room for the next segment
+    /// once half of this one is used. That is made beside, while commits go on.
     ///
     /// # Errors
     /// [`CommitError`]: without room nothing is lost, and it is tried again when the room is needed.
     pub(super) fn catch_up(&mut self) -> Result<(), CommitError> {
+        self.hash_written();
+        if self.draft.is_some() || self.tail.end <= self.tail.len / 2 || self.ahead.is_busy() {
+            return Ok(());
+        }
+        self.draft = self.ahead.take()?;
+        if self.draft.is_none() {
+            self.ahead.begin(&self.disk, self.draft_len(0))?;
+        }
+        Ok(())
+    }
+
+    /// The same here and now, so that tests know the order of all calls.
+    #[cfg(test)]
+    pub(super) fn catch_up_alone(&mut self) -> Result<(), CommitError> {
         self.hash_written();
         if self.tail.end > self.tail.len / 2 { self.prepare(0) } else { Ok(()) }
     }
@@ -198,12 +220,20 @@ impl Writer {
 
     /// Makes sure that a draft has room for at least `len` bytes of records.
     fn prepare(&mut self, len: u64) -> Result<(), CommitError> {
-        let len = self.segment_bytes.max(HEADER_LEN as u64 + len).next_multiple_of(ALIGNMENT as u64);
+        if let Some(draft) = self.ahead.take()? {
+            self.draft = Some(draft);
+        }
+        let len = self.draft_len(len);
         if self.draft.as_ref().is_none_or(|draft| draft.len < len) {
             self.draft = None;
-            self.draft = Some(Draft { file: segment::draft(&*self.disk, len)?, len });
+            self.draft = Some(Draft::make(&*self.disk, len)?);
         }
         Ok(())
+    }
+
+    /// Length of a segment that has room for at least so many bytes of records.
+    fn draft_len(&self, len: u64) -> u64 {
+        self.segment_bytes.max(HEADER_LEN as u64 + len).next_multiple_of(ALIGNMENT as u64)
     }
 
     /// Goes over to the draft.
@@ -219,8 +249,7 @@ impl Writer {
 /// Makes the first segment of a journal.
 pub(super) fn create_first(disk: &dyn Disk, len: u64) -> io::Result<Tail> {
     let len = len.clamp(HEADER_LEN as u64, SEGMENT_BYTES_MAX).next_multiple_of(ALIGNMENT as u64);
-    let draft = Draft { file: segment::draft(disk, len)?, len };
-    finish(disk, draft, SegmentId(1), [0; 32])
+    finish(disk, Draft::make(disk, len)?, SegmentId(1), [0; 32])
 }
 
 fn finish(disk: &dyn Disk, draft: Draft, id: SegmentId, chain: Chain) -> io::Result<Tail> {

@@ -61,7 +61,7 @@ impl Outcome {
                 Step::Commit(batch) => {
                     self.tried.extend(batch.iter().cloned());
                     self.commit(&mut writer, batch, &mut placed, &mut live)?;
-                    writer.catch_up().map_err(ended)?;
+                    writer.catch_up_alone().map_err(ended)?;
                 }
                 Step::Mark => writer.mark()?,
                 Step::Close => return Ok(writer.close()?),
