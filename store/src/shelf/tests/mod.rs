@@ -14,6 +14,7 @@ use super::{
 };
 
 mod deciding; // what a fold keeps, sets aside, gives back; deletion
+mod failing; // writes that fail, and whoever waits meanwhile
 mod reclaim; // copies that take a shelf's place
 
 fn document(n: u64) -> DocumentId {
@@ -46,7 +47,7 @@ fn ten(document: &DocumentId) -> Vec<Operation> {
 
 fn fill(shelf: &OpenShelf, operations: &[Operation]) -> Result<(), ShelfError> {
     let mut stuck = Stuck::new();
-    shelf.fill(&operations.iter().collect::<Vec<_>>(), &mut stuck)?;
+    shelf.fill(&operations.iter().collect::<Vec<_>>(), &mut stuck, &mut None)?;
     stuck.pop_first().map_or(Ok(()), |(_, error)| Err(error))
 }
 
@@ -392,6 +393,8 @@ fn filling_again_after_a_failed_sync_syncs() {
         model.cut_after(calls);
         assert!(fill(&shelf, &operations).is_err());
         model.cut_after(1000);
+        assert!(matches!(fill(&shelf, &operations), Err(ShelfError::Retired)), "it remembers");
+        let shelf = OpenShelf::uncounted(Box::new(Shared(std::sync::Arc::clone(&model))));
         fill(&shelf, &operations).unwrap();
         let found = OpenShelf::uncounted(Box::new(model.image(|| false)));
         assert_eq!(read(&found, &document(1)).tail, payloads(&operations));
