@@ -32,9 +32,12 @@ impl ClosedShelves {
     pub fn open(folder: &Path) -> Result<Option<Self>, ShelfError> {
         let path = folder.join("layout");
         let (layout, layout_fault) = match layout::read(folder) {
-            Ok(Some(layout)) => (layout, None),
+            Ok(Some(layout)) => match layout::disputed(folder, &layout)? {
+                Some(told) => (told, Some("it is not the one that the shelves were made with")),
+                None => (layout, None),
+            },
             Ok(None) | Err(ShelfError::Layout { .. }) => {
-                let told = layout_of_census(folder)?;
+                let told = layout::told(folder)?;
                 match (told, path.exists()) {
                     (Some(layout), true) => (layout, Some("it was changed")),
                     (Some(layout), false) => (layout, Some("it is missing")),
@@ -169,21 +172,5 @@ fn remove(scratch: &Path) -> io::Result<()> {
     match fs::remove_dir_all(scratch) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
-    }
-}
-
-fn layout_of_census(folder: &Path) -> io::Result<Option<Layout>> {
-    let censuses = names(folder)?.into_iter().filter(|name| name.ends_with(".census"));
-    Ok(censuses.map(|name| folder.join(name)).find_map(|path| {
-        let bytes = fs::read(path).ok()?;
-        Layout::decode(bytes.get(..layout::LAYOUT_LEN)?, census::MAGIC)
-    }))
-}
-
-fn names(folder: &Path) -> io::Result<Vec<String>> {
-    match fs::read_dir(folder) {
-        Ok(entries) => entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error),
     }
 }

@@ -92,8 +92,8 @@ pub enum ShelfError {
     /// The file system said no.
     #[error("the shelf's files cannot be read or written")]
     Io(#[source] Arc<std::io::Error>),
-    /// A copy takes the shelf's place; whoever sees this asks for the shelf again.
-    #[error("the shelf is being replaced by its copy; try again")]
+    /// A copy takes the shelf's place, or a write to it failed; whoever sees this asks for the shelf again.
+    #[error("the shelf is being opened anew; try again")]
     Retired,
     /// The shelf was closed.
     #[error("the store is closed")]
@@ -101,6 +101,11 @@ pub enum ShelfError {
 }
 
 impl ShelfError {
+    /// Whether the engine or the system said it: a shelf that is opened anew may be well.
+    pub(super) fn is_of_engine(&self) -> bool {
+        matches!(self, Self::Engine(_) | Self::Io(_))
+    }
+
     /// Whether it concerns some documents only and stays until somebody repairs them: others go on.
     #[must_use]
     pub fn is_contained(&self) -> bool {

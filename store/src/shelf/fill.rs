@@ -10,7 +10,7 @@ use tombolo_core::id::{DocumentId, Seq};
 use tombolo_core::operation::{Kind, Operation};
 
 use super::document::{DocumentRecord, place};
-use super::open_shelf::OpenShelf;
+use super::open_shelf::{OpenShelf, Writing};
 use super::shelves::Stuck;
 use super::{ShelfError, Tree, quarantine, snapshot, tail};
 
@@ -27,9 +27,24 @@ struct Filled<'a> {
 }
 
 impl OpenShelf {
-    /// Takes operations, but for documents that cannot; see [`Shelves::fill`](super::Shelves::fill).
-    pub(super) fn fill(&self, operations: &[&Operation], stuck: &mut Stuck) -> Result<(), ShelfError> {
-        let mut writing = self.writing()?;
+    /// Takes operations, but for documents that cannot; see [`Shelves::fill`](super::Shelves::fill). If the engine
+    /// fails at one document, that is the suspect.
+    pub(super) fn fill(
+        &self,
+        operations: &[&Operation],
+        stuck: &mut Stuck,
+        suspect: &mut Option<DocumentId>,
+    ) -> Result<(), ShelfError> {
+        self.change(|writing| self.fill_rows(writing, operations, stuck, suspect))
+    }
+
+    fn fill_rows(
+        &self,
+        writing: &mut Writing,
+        operations: &[&Operation],
+        stuck: &mut Stuck,
+        suspect: &mut Option<DocumentId>,
+    ) -> Result<(), ShelfError> {
         let mut filling = Filling::default();
         for operation in operations {
             if stuck.contains_key(&operation.document) {
@@ -37,10 +52,13 @@ impl OpenShelf {
             }
             match self.add(&mut filling, operation) {
                 Ok(()) => {}
-                Err(error) if error.is_contained() => {
+                Err(error) if error.is_contained() && !error.is_of_engine() => {
                     stuck.insert(operation.document.clone(), error);
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    *suspect = Some(operation.document.clone());
+                    return Err(error);
+                }
             }
         }
         if filling.is_empty() && !writing.dirty {

@@ -10,7 +10,7 @@ use tombolo_core::operation::Operation;
 use tombolo_core::update::Outline;
 
 use super::document::{DocumentRecord, Life, place};
-use super::open_shelf::OpenShelf;
+use super::open_shelf::{OpenShelf, Writing};
 use super::quarantine::{self, SetAside};
 use super::{ShelfError, Tree, snapshot, tail};
 
@@ -49,7 +49,10 @@ pub enum Release {
 impl OpenShelf {
     /// See [`Shelves::fold`](super::Shelves::fold).
     pub(super) fn fold(&self, id: &DocumentId, fold: &Fold) -> Result<(), ShelfError> {
-        let mut writing = self.writing()?;
+        self.change(|writing| self.fold_rows(writing, id, fold))
+    }
+
+    fn fold_rows(&self, writing: &mut Writing, id: &DocumentId, fold: &Fold) -> Result<(), ShelfError> {
         let Some(mut record) = self.record(id, false)?.filter(|record| fold.is_of(record)) else {
             // It was deleted meanwhile, and may have begun anew.
             return Ok(());
@@ -106,10 +109,19 @@ impl OpenShelf {
     pub(super) fn release(
         &self,
         id: &DocumentId,
+        name: (ReplicaId, Seq),
+        release: Release,
+    ) -> Result<bool, ShelfError> {
+        self.change(|writing| self.release_rows(writing, id, name, release))
+    }
+
+    fn release_rows(
+        &self,
+        writing: &mut Writing,
+        id: &DocumentId,
         (replica, seq): (ReplicaId, Seq),
         release: Release,
     ) -> Result<bool, ShelfError> {
-        let mut writing = self.writing()?;
         let (prefix, rows) = (place(id).0, &self.rows);
         let Some(mut record) = self.record(id, false)?.filter(|record| record.set_aside > 0) else {
             return Ok(false);

@@ -9,17 +9,18 @@
 //! | 19 | 1 | zero |
 //! | 20 | 4 | CRC-32C of the bytes before |
 //!
-//! The same bytes under another magic begin each census, so that repair can do without this file. Version 1 had
+//! The same bytes under another magic begin each census, so that repair can do without this file, and a file that
+//! belongs to other shelves is not believed. Version 1 had
 //! only the number of shelves: `TMBLSHF1` (8), number (2), CRC-32 of the bytes before (4); it is read, and written
 //! anew as version 2.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
-use super::ShelfError;
 use super::engine::Engine;
 use super::row::Mark;
+use super::{ShelfError, census};
 
 const MAGIC: &[u8; 8] = b"TMBLSHF2";
 const MAGIC_1: &[u8; 8] = b"TMBLSHF1";
@@ -56,14 +57,18 @@ impl Layout {
 }
 
 /// The layout of this folder; a new one for `wanted` shelves if it has none. An engine that is asked for must be
-/// the one that is there.
+/// the one that is there. A file that the censuses contradict is refused: a shelf that is looked at with another
+/// store's mark seems to be damaged throughout, and with another number of shelves documents seem to be missing.
 pub(super) fn open(folder: &Path, wanted: u16, engine: Option<Engine>) -> Result<Layout, ShelfError> {
     fs::create_dir_all(folder)?;
     let path = folder.join("layout");
     let (layout, is_written) = match (read(folder)?, read_1(folder)?) {
-        (Some(layout), _) => (layout, true),
+        // Version 1 knew no marks, and a new one would make every row that has one a row of nobody.
+        (None, Some(_)) if told(folder)?.is_some() => return Err(ShelfError::Layout { path }),
         (None, Some(layout)) => (layout, false),
+        (Some(layout), _) if disputed(folder, &layout)?.is_some() => return Err(ShelfError::Layout { path }),
         (None, None) if path.exists() || has_shelves(folder)? => return Err(ShelfError::Layout { path }),
+        (Some(layout), _) => (layout, true),
         (None, None) => {
             let engine = engine.unwrap_or_default();
             (Layout { count: wanted.max(1), mark: Mark::random()?, engine }, false)
@@ -91,6 +96,41 @@ pub(super) fn has_shelves(folder: &Path) -> io::Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// Layouts that censuses of this folder begin with, each with how many do.
+fn votes(folder: &Path) -> io::Result<Vec<(Layout, usize)>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut votes: Vec<(Layout, usize)> = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        let mut head = [0; LAYOUT_LEN];
+        // One that cannot be read says nothing here; its shelf says so.
+        let is_read = path.extension().is_some_and(|end| end == "census")
+            && File::open(&path).and_then(|mut file| file.read_exact(&mut head)).is_ok();
+        let Some(layout) = Layout::decode(&head, census::MAGIC).filter(|_| is_read) else { continue };
+        match votes.iter_mut().find(|(known, _)| *known == layout) {
+            Some((_, count)) => *count += 1,
+            None => votes.push((layout, 1)),
+        }
+    }
+    Ok(votes)
+}
+
+/// What most censuses of this folder say that the layout is, if any says so.
+pub(super) fn told(folder: &Path) -> io::Result<Option<Layout>> {
+    Ok(votes(folder)?.into_iter().max_by_key(|(_, count)| *count).map(|(layout, _)| layout))
+}
+
+/// What more censuses of this folder say than this layout, if there is such.
+pub(super) fn disputed(folder: &Path, layout: &Layout) -> io::Result<Option<Layout>> {
+    let votes = votes(folder)?;
+    let own = votes.iter().find(|(told, _)| told == layout).map_or(0, |(_, count)| *count);
+    let most = votes.into_iter().max_by_key(|(_, count)| *count).filter(|(_, count)| *count > own);
+    Ok(most.map(|(told, _)| told))
 }
 
 /// The layout of this folder, if it has one of this version.
@@ -191,6 +231,36 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             fs::create_dir(folder.path().join(name)).unwrap();
             assert!(matches!(open(folder.path(), 16, None), Err(ShelfError::Layout { .. })), "{name}");
+        }
+    }
+
+    /// Its checksum says that it is whole, not that it belongs here.
+    #[test]
+    fn a_layout_that_the_censuses_contradict_is_refused() {
+        let right = Layout { count: 4, mark: Mark(*b"\xd4ROWmark"), engine: Engine::Sled };
+        let wrong = [
+            Layout { count: 5, ..right },
+            Layout { engine: Engine::Redb, ..right },
+            Layout { mark: Mark(*b"\xd4ROWmurk"), ..right },
+        ];
+        for wrong in wrong {
+            let folder = tempfile::tempdir().unwrap();
+            let census = |index: u8, layout: &Layout| {
+                census::make(&folder.path().join(format!("{index:04}")), layout).unwrap();
+            };
+            fs::write(folder.path().join("layout"), wrong.encode(*MAGIC)).unwrap();
+            assert_eq!(open(folder.path(), 1, None).unwrap(), wrong, "nobody contradicts");
+            census(0, &right);
+            assert!(matches!(open(folder.path(), 1, None), Err(ShelfError::Layout { .. })), "{wrong:?}");
+            assert_eq!(disputed(folder.path(), &wrong).unwrap(), Some(right));
+            assert_eq!(disputed(folder.path(), &right).unwrap(), None);
+            // One census of another store among those of this one proves nothing.
+            census(1, &wrong);
+            census(2, &wrong);
+            assert_eq!(open(folder.path(), 1, None).unwrap(), wrong);
+            let old = [&b"TMBLSHF1\0\x10"[..], &[0xf0, 0x43, 0x81, 0x7a]].concat();
+            fs::write(folder.path().join("layout"), old).unwrap();
+            assert!(matches!(open(folder.path(), 1, None), Err(ShelfError::Layout { .. })), "an older one");
         }
     }
 

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use tombolo_core::id::DocumentId;
 
@@ -26,6 +27,8 @@ pub(super) struct OpenShelf {
     nameless: Option<(u64, u64)>,
     /// One writer at a time.
     pub(super) writing: Mutex<Writing>,
+    /// A write failed, and engines remember that for as long as they are open (HAZARDS redb-3).
+    failed: AtomicBool,
     /// Held shared while a document is read, so that its old rows do not go meanwhile.
     pub(super) reading: RwLock<()>,
 }
@@ -72,6 +75,7 @@ impl OpenShelf {
             nameless: found.nameless.map(|expected| (found.count, expected)),
             faults: found.faults,
             writing: Writing::new(),
+            failed: AtomicBool::new(false),
             reading: RwLock::new(()),
         })
     }
@@ -85,14 +89,32 @@ impl OpenShelf {
             faults: BTreeMap::new(),
             nameless: None,
             writing: Writing::new(),
+            failed: AtomicBool::new(false),
             reading: RwLock::new(()),
         }
     }
 
-    /// Lets one writer in at a time.
-    pub(super) fn writing(&self) -> Result<MutexGuard<'_, Writing>, ShelfError> {
-        let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        if writing.retired { Err(ShelfError::Retired) } else { Ok(writing) }
+    /// Lets one writer in at a time, and nobody behind one that failed.
+    pub(super) fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Writing) -> Result<T, ShelfError>,
+    ) -> Result<T, ShelfError> {
+        let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if writing.retired || self.has_failed() {
+            return Err(ShelfError::Retired);
+        }
+        let changed = change(&mut writing);
+        if changed.as_ref().is_err_and(ShelfError::is_of_engine) {
+            // Under the lock: whoever waits for it must open the shelf anew.
+            self.failed.store(true, Ordering::Release);
+            writing.dirty = true;
+        }
+        changed
+    }
+
+    /// Whether it is to be opened anew.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
     }
 
     /// Makes everything durable; nothing is written after that.
@@ -184,8 +206,15 @@ impl OpenShelf {
         id: &DocumentId,
         set_aside: &[SetAside],
     ) -> Result<(), ShelfError> {
-        let mut writing = self.writing()?;
-        writing.dirty = true;
+        self.change(|writing| {
+            writing.dirty = true;
+            self.put_rows(stored, id, set_aside)?;
+            writing.dirty = false;
+            Ok(())
+        })
+    }
+
+    fn put_rows(&self, stored: &Stored, id: &DocumentId, set_aside: &[SetAside]) -> Result<(), ShelfError> {
         let (prefix, rows) = (place(id).0, &self.rows);
         let mut record = DocumentRecord {
             generation: u64::from(stored.snapshot.is_some()),
@@ -207,24 +236,23 @@ impl OpenShelf {
             rows.engine.batch(Tree::Quarantine, quarantine::rows(rows, &prefix, aside)?)?;
         }
         rows.engine.sync()?;
-        self.write_records(vec![record.to_row(rows, id)?])?;
-        writing.dirty = false;
-        Ok(())
+        self.write_records(vec![record.to_row(rows, id)?])
     }
 
     /// Takes tombstones away.
     pub(super) fn purge(&self, ids: &[DocumentId]) -> Result<(), ShelfError> {
-        let _writing = self.writing()?;
-        let mut rows = Vec::new();
-        for id in ids {
-            if let Some(record) = self.record(id, false)?.filter(|record| record.deleted_ms > 0) {
-                // A stop right behind the tombstone may have left what it does not count.
-                self.clear(id, &record)?;
-                // The record stays: operations of before must not count again, whoever brings them.
-                rows.push(DocumentRecord { deleted_ms: 0, ..record }.to_row(&self.rows, id)?);
+        self.change(|_| {
+            let mut rows = Vec::new();
+            for id in ids {
+                if let Some(record) = self.record(id, false)?.filter(|record| record.deleted_ms > 0) {
+                    // A stop right behind the tombstone may have left what it does not count.
+                    self.clear(id, &record)?;
+                    // The record stays: operations of before must not count again, whoever brings them.
+                    rows.push(DocumentRecord { deleted_ms: 0, ..record }.to_row(&self.rows, id)?);
+                }
             }
-        }
-        self.write_records(rows)
+            self.write_records(rows)
+        })
     }
 
     /// Takes tombstones away that are older than this, in ms since 1970.

@@ -65,7 +65,7 @@ impl Shelves {
     }
 
     /// Copies a shelf to a fresh database; gives back the bytes on the disk before and after. None if it was never
-    /// made or is being closed. Reading goes on meanwhile, but for an instant; filling and folding wait.
+    /// made, is being closed, or is copied by somebody else. Reading goes on meanwhile, but for an instant; filling and folding wait.
     ///
     /// # Errors
     /// [`ShelfError`]; the shelf is then as before.
@@ -81,7 +81,19 @@ impl Shelves {
             let ours = matches!(&*state, State::Open { shelf: open, .. } if Arc::ptr_eq(open, &shelf));
             locked = Some(state);
             ours
-        })?;
+        });
+        let retired = match retired {
+            // Somebody else copied it, or a write to it failed, while this waited for its turn.
+            Err(ShelfError::Retired) => {
+                self.let_go(index, shelf);
+                return Ok(None);
+            }
+            Err(error) => {
+                self.let_go(index, shelf);
+                return Err(error);
+            }
+            Ok(retired) => retired,
+        };
         // Whoever comes now waits for the slot, and then opens the copy.
         let Some(mut state) = locked.filter(|_| retired) else { return Ok(None) };
         *state = State::Closed;
@@ -149,16 +161,17 @@ impl OpenShelf {
         engine: Engine,
         retire: impl FnOnce() -> bool,
     ) -> Result<bool, ShelfError> {
-        let mut writing = self.writing()?;
-        if self.is_faulty() {
-            // What repair could still find in the old files must not go with them.
-            return Ok(false);
-        }
-        self.rows.engine.sync()?;
-        // Half a copy is of no use to anybody, and its room may be.
-        self.copy_rows(folder, engine).inspect_err(|_| open::drop_draft(folder))?;
-        writing.retired = retire();
-        Ok(writing.retired)
+        self.change(|writing| {
+            if self.is_faulty() {
+                // What repair could still find in the old files must not go with them.
+                return Ok(false);
+            }
+            self.rows.engine.sync()?;
+            // Half a copy is of no use to anybody, and its room may be.
+            self.copy_rows(folder, engine).inspect_err(|_| open::drop_draft(folder))?;
+            writing.retired = retire();
+            Ok(writing.retired)
+        })
     }
 
     fn copy_rows(&self, folder: &Path, engine: Engine) -> Result<(), ShelfError> {

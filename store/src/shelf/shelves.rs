@@ -1,7 +1,7 @@
 //! Many small shelves by hash of the document's name, opened on first use and closed when idle: one
 //! database's open time and memory grow with what it holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -83,10 +83,7 @@ impl Shelves {
     /// # Errors
     /// [`ShelfError`] if it cannot be read or is damaged.
     pub fn record(&self, id: &DocumentId, is_new: bool) -> Result<Option<DocumentRecord>, ShelfError> {
-        match self.shelf_if_made(self.index(id))? {
-            Some(shelf) => shelf.record(id, is_new),
-            None => Ok(None),
-        }
+        Ok(self.read(self.index(id), |shelf| shelf.record(id, is_new))?.flatten())
     }
 
     /// A document with everything in it; `is_new` as for [`Shelves::record`].
@@ -94,10 +91,7 @@ impl Shelves {
     /// # Errors
     /// [`ShelfError`] if it cannot be read or is damaged.
     pub fn load(&self, id: &DocumentId, is_new: bool) -> Result<Option<Stored>, ShelfError> {
-        match self.shelf_if_made(self.index(id))? {
-            Some(shelf) => shelf.load(id, is_new),
-            None => Ok(None),
-        }
+        Ok(self.read(self.index(id), |shelf| shelf.load(id, is_new))?.flatten())
     }
 
     /// What of a document is in quarantine.
@@ -105,10 +99,7 @@ impl Shelves {
     /// # Errors
     /// [`ShelfError`] if it cannot be read or is damaged.
     pub fn set_aside(&self, id: &DocumentId) -> Result<Vec<SetAside>, ShelfError> {
-        match self.shelf_if_made(self.index(id))? {
-            Some(shelf) => shelf.set_aside(id),
-            None => Ok(Vec::new()),
-        }
+        Ok(self.read(self.index(id), |shelf| shelf.set_aside(id))?.unwrap_or_default())
     }
 
     /// Takes operations, in order; those that are here already are passed over. Durable when it returns, but
@@ -123,7 +114,7 @@ impl Shelves {
         }
         let mut stuck = Stuck::new();
         for (index, operations) in by_shelf {
-            match self.write(index, |shelf| shelf.fill(&operations, &mut stuck)) {
+            match self.fill_shelf(index, &operations, &mut stuck) {
                 Ok(()) => {}
                 Err(error) if error.is_contained() => {
                     let all = operations.iter().map(|operation| operation.document.clone());
@@ -133,6 +124,32 @@ impl Shelves {
             }
         }
         Ok(stuck)
+    }
+
+    /// As [`Shelves::fill`], for one shelf. Its engine may have failed before this came, so an error that would stay
+    /// counts only if a shelf that was opened anew says it again; then of the document that it failed at, if any.
+    fn fill_shelf(
+        &self,
+        index: usize,
+        operations: &[&Operation],
+        stuck: &mut Stuck,
+    ) -> Result<(), ShelfError> {
+        let mut failed_at = BTreeSet::new();
+        loop {
+            let mut suspect = None;
+            let filled = self.write(index, |shelf| shelf.fill(operations, stuck, &mut suspect));
+            let Err(error) = filled else { return Ok(()) };
+            if !error.is_of_engine() || !error.is_contained() || failed_at.len() >= SUSPECTS_MAX {
+                return Err(error);
+            }
+            if failed_at.insert(suspect.clone()) {
+                continue;
+            }
+            match suspect {
+                Some(document) => stuck.insert(document, error),
+                None => return Err(error),
+            };
+        }
     }
 
     /// Puts a snapshot in the place of the older one and the first operations behind it; nothing happens if the
@@ -162,12 +179,7 @@ impl Shelves {
         name: (ReplicaId, Seq),
         release: Release,
     ) -> Result<bool, ShelfError> {
-        let mut found = false;
-        self.write(self.index(id), |shelf| {
-            found = shelf.release(id, name, release)?;
-            Ok(())
-        })?;
-        Ok(found)
+        self.write(self.index(id), |shelf| shelf.release(id, name, release))
     }
 
     /// Documents that have content, in the order of their keys, behind `after`, at most `limit`, with their records.
@@ -337,29 +349,51 @@ impl Shelves {
         if known || open::is_made(&self.path(index)) { self.shelf(index).map(Some) } else { Ok(None) }
     }
 
-    /// Changes a shelf. Engines remember their first failure for as long as they are open, so a shelf that failed
-    /// is opened anew by whoever comes next.
-    fn write(
+    /// Looks at a shelf, unless it was never made.
+    fn read<T>(
         &self,
         index: usize,
-        mut change: impl FnMut(&OpenShelf) -> Result<(), ShelfError>,
-    ) -> Result<(), ShelfError> {
-        let mut shelf = self.shelf(index)?;
-        let mut changed = change(&shelf);
-        while matches!(changed, Err(ShelfError::Retired)) {
-            drop(shelf);
-            shelf = self.shelf(index)?;
-            changed = change(&shelf);
+        look: impl Fn(&OpenShelf) -> Result<T, ShelfError>,
+    ) -> Result<Option<T>, ShelfError> {
+        let Some(shelf) = self.shelf_if_made(index)? else { return Ok(None) };
+        let looked = look(&shelf);
+        if looked.is_ok() || !shelf.has_failed() {
+            return looked.map(Some);
         }
-        if let (Err(ShelfError::Io(_) | ShelfError::Engine(_)), Some(slot)) =
-            (&changed, self.slots.get(index))
-        {
+        // A write to it failed, so what the engine says now is no word of the document.
+        self.let_go(index, shelf);
+        self.shelf_if_made(index)?.map(|shelf| look(&shelf)).transpose()
+    }
+
+    /// Changes a shelf. Engines remember their first failure for as long as they are open, so a shelf that failed
+    /// is opened anew by whoever comes next or waits already.
+    fn write<T>(
+        &self,
+        index: usize,
+        mut change: impl FnMut(&OpenShelf) -> Result<T, ShelfError>,
+    ) -> Result<T, ShelfError> {
+        loop {
+            let shelf = self.shelf(index)?;
+            let changed = change(&shelf);
+            self.let_go(index, shelf);
+            if !matches!(changed, Err(ShelfError::Retired)) {
+                return changed;
+            }
+        }
+    }
+
+    /// Is done with a shelf; if a write to it failed, the next who comes opens it anew.
+    pub(super) fn let_go(&self, index: usize, shelf: Arc<OpenShelf>) {
+        let (failed, this) = (shelf.has_failed(), Arc::downgrade(&shelf));
+        // Not held while waiting for the slot: who has that may be waiting until the engine's files are free.
+        drop(shelf);
+        if let Some(slot) = self.slots.get(index).filter(|_| failed) {
             let mut state = slot.lock();
-            if matches!(&*state, State::Open { shelf: open, .. } if Arc::ptr_eq(open, &shelf)) {
+            if matches!(&*state, State::Open { shelf, .. } if std::ptr::eq(Arc::as_ptr(shelf), this.as_ptr()))
+            {
                 *state = State::Closed;
             }
         }
-        changed
     }
 
     fn shelf(&self, index: usize) -> Result<Arc<OpenShelf>, ShelfError> {
@@ -408,6 +442,8 @@ impl Slot {
     }
 }
 
+/// Most documents of one shelf at which its engine may fail before the shelf is taken for what fails.
+const SUSPECTS_MAX: usize = 8;
 /// How often old tombstones of a shelf are looked for.
 const PURGE: Duration = Duration::from_secs(3600);
 /// How long a shelf that did not open is not tried again.

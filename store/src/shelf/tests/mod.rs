@@ -14,6 +14,7 @@ use super::{
 };
 
 mod deciding; // what a fold keeps, sets aside, gives back; deletion
+mod failing; // writes that fail, and whoever waits meanwhile
 mod reclaim; // copies that take a shelf's place
 mod survey; // what is known without structs
 
@@ -47,7 +48,7 @@ fn ten(document: &DocumentId) -> Vec<Operation> {
 
 fn fill(shelf: &OpenShelf, operations: &[Operation]) -> Result<(), ShelfError> {
     let mut stuck = Stuck::new();
-    shelf.fill(&operations.iter().collect::<Vec<_>>(), &mut stuck)?;
+    shelf.fill(&operations.iter().collect::<Vec<_>>(), &mut stuck, &mut None)?;
     stuck.pop_first().map_or(Ok(()), |(_, error)| Err(error))
 }
 
@@ -400,6 +401,8 @@ fn filling_again_after_a_failed_sync_syncs() {
         model.cut_after(calls);
         assert!(fill(&shelf, &operations).is_err());
         model.cut_after(1000);
+        assert!(matches!(fill(&shelf, &operations), Err(ShelfError::Retired)), "it remembers");
+        let shelf = OpenShelf::uncounted(Box::new(Shared(std::sync::Arc::clone(&model))));
         fill(&shelf, &operations).unwrap();
         let found = OpenShelf::uncounted(Box::new(model.image(|| false)));
         assert_eq!(read(&found, &document(1)).tail, payloads(&operations));
@@ -457,5 +460,36 @@ fn verify_knows_a_shelf_that_is_half_made_or_half_swapped() {
         let layout = super::layout::read(folder.path()).unwrap().unwrap();
         super::census::make(&shelf, &layout).unwrap();
         assert_eq!(inspect().faults, [], "{engine}");
+    }
+}
+
+/// A whole layout of another store, as a restore that went wrong leaves it.
+#[test]
+fn a_layout_of_other_shelves_is_not_believed() {
+    for engine in Engine::ALL {
+        let folder = tempfile::tempdir().unwrap();
+        let scratch = folder.path().join("scratch");
+        let shelves = Shelves::open(folder.path(), 2, Some(engine)).unwrap();
+        let ids: Vec<_> = (0..8).map(document).collect();
+        ids.iter().for_each(|id| drop(shelves.fill(&ten(id)).unwrap()));
+        shelves.close().unwrap();
+        let other = tempfile::tempdir().unwrap();
+        Shelves::open(other.path(), 3, None).unwrap();
+        std::fs::copy(other.path().join("layout"), folder.path().join("layout")).unwrap();
+        assert!(matches!(Shelves::open(folder.path(), 2, None), Err(ShelfError::Layout { .. })));
+        let closed = ClosedShelves::open(folder.path()).unwrap().unwrap();
+        assert_eq!((closed.count(), closed.engine()), (2, engine));
+        assert!(closed.layout_fault.is_some());
+        let mut whole = 0;
+        for index in 0..2 {
+            assert_eq!(closed.inspect(index, &scratch).unwrap().faults, []);
+            let mut take = |rescued: super::Rescued| {
+                assert_eq!((rescued.whole, rescued.stored.tail), (true, ten(&rescued.id)));
+                whole += 1;
+                Ok::<_, std::io::Error>(())
+            };
+            closed.salvage(index, &scratch, &mut take).unwrap();
+        }
+        assert_eq!(whole, 8, "{engine}");
     }
 }

@@ -79,6 +79,22 @@ fn copied_under_users(engine: Engine) {
     assert!(tail.iter().map(|operation| operation.seq.0).eq(1..=60));
 }
 
+/// An operator's compaction beside the store's own: whoever comes second has nothing to do.
+#[test]
+fn two_who_copy_one_shelf_do_not_get_in_each_others_way() {
+    for engine in Engine::ALL {
+        let folder = tempfile::tempdir().unwrap();
+        let shelves = Shelves::open(folder.path(), 1, Some(engine)).unwrap();
+        shelves.fill(&[operation(document(1), 1, noise(100_000))]).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| (0..6).for_each(|_| drop(shelves.reclaim(0).unwrap())));
+            }
+        });
+        assert_eq!(shelves.load(&document(1), false).unwrap().unwrap().tail.len(), 1, "{engine}");
+    }
+}
+
 /// What repair can still find of a damaged document lies in the old files: they stay.
 #[test]
 fn a_damaged_shelf_is_not_copied() {
