@@ -149,8 +149,12 @@ impl Writer {
         if !matches!(self.tail.last, Last::Mark(Mark::Closed | Mark::Taken)) && fits {
             self.write_mark(Mark::Closed)?;
         }
-        // What could not be made is not there; what is there without a name is removed at the next start.
-        let made = self.ahead.take().unwrap_or_default();
+        let made = match self.ahead.take().map_err(CommitError::from) {
+            Ok(made) => made,
+            // Nothing needs the room any more. What is there without a name is removed at the next start.
+            Err(CommitError::NoRoom(_)) => None,
+            Err(CommitError::Failed(error)) => return Err(error),
+        };
         if self.draft.take().or(made).is_some() { segment::remove_draft(&*self.disk) } else { Ok(()) }
     }
 

@@ -87,9 +87,8 @@ fn two_who_copy_one_shelf_do_not_get_in_each_others_way() {
         let shelves = Shelves::open(folder.path(), 1, Some(engine)).unwrap();
         shelves.fill(&[operation(document(1), 1, noise(100_000))]).unwrap();
         std::thread::scope(|scope| {
-            for _ in 0..3 {
-                scope.spawn(|| (0..6).for_each(|_| drop(shelves.reclaim(0).unwrap())));
-            }
+            let copying = [(); 3].map(|()| scope.spawn(|| (0..6).all(|_| shelves.reclaim(0).is_ok())));
+            assert!(copying.into_iter().all(|thread| thread.join().unwrap()), "{engine}");
         });
         assert_eq!(shelves.load(&document(1), false).unwrap().unwrap().tail.len(), 1, "{engine}");
     }
