@@ -20,7 +20,7 @@ use super::payload::keep;
 use crate::limits::STATE_VECTOR_BYTES_MAX;
 use crate::update::{StateVector, Update};
 use crate::validate::AwarenessUpdate;
-use crate::wire::lib0::{Reader, write_var_bytes};
+use crate::wire::lib0::{Reader, write_var_bytes, write_var_u64};
 
 /// An awareness update without entries: a message that changes nothing, to keep a quiet client connected.
 pub const EMPTY_AWARENESS: [u8; 3] = [1, 1, 0];
@@ -80,6 +80,14 @@ fn message(head: &[u8], payload: &[u8]) -> Bytes {
     out.extend_from_slice(head);
     write_var_bytes(&mut out, payload);
     out.into()
+}
+
+/// What a `SyncStep2` has before the bytes of an update of this length, so that those need not be copied.
+#[must_use]
+pub fn sync_step2_head(update_bytes: usize) -> Vec<u8> {
+    let mut head = vec![0, 1];
+    write_var_u64(&mut head, update_bytes as u64);
+    head
 }
 
 /// A `SyncStep1` with an encoded state vector.

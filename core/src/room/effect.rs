@@ -108,6 +108,14 @@ pub enum Effect {
         /// an answer may be large, and its asker can be made to wait with further questions.
         asked_for: bool,
     },
+    /// Send a `SyncStep2` with this update to the member that asked for it. Many who join at once get the same bytes:
+    /// they are as large as a document, so the driver writes them as they are.
+    Serve {
+        /// The member.
+        to: MemberId,
+        /// The update.
+        update: Bytes,
+    },
     /// Send `body` to every member but `except`.
     Spread {
         /// Who brought it, if it must not come back.

@@ -145,7 +145,7 @@ impl Room {
             Ok(answer) => {
                 self.coverage.add_state_vector(&answer.state_vector);
                 self.ask_own_content(asker, &answer.state_vector);
-                self.answer(asker, y_protocols::sync_step2(&answer.update));
+                self.serve(asker, answer.update);
             }
             Err(reason) => self.close(asker, reason),
         }
@@ -168,6 +168,10 @@ impl Room {
 
     fn answer(&mut self, to: MemberId, body: Bytes) {
         self.effects.push_back(Effect::Send { to, body, asked_for: true });
+    }
+
+    fn serve(&mut self, to: MemberId, update: Bytes) {
+        self.effects.push_back(Effect::Serve { to, update });
     }
 
     fn tell(&mut self, to: MemberId, body: Bytes) {
@@ -238,7 +242,7 @@ impl Room {
         }
         let Some(answerer) = answerer else {
             self.caught_up(asker, false);
-            self.answer(asker, y_protocols::sync_step2(Update::empty().bytes()));
+            self.serve(asker, Update::empty().bytes().clone());
             return;
         };
         tried.insert(answerer);
@@ -300,7 +304,7 @@ impl Room {
         let Some(member) = self.members.get(&asker) else { return };
         if let Some(ask) = member.ask.as_ref().filter(|ask| ask.answerer == id) {
             self.caught_up(asker, ask.of_caught_up);
-            self.answer(asker, y_protocols::sync_step2(update.bytes()));
+            self.serve(asker, update.bytes().clone());
         } else if !update.is_empty() {
             // Too late: another answered. What it has may still be more.
             self.tell(asker, y_protocols::update(update.bytes()));

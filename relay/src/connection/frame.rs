@@ -19,6 +19,11 @@ pub(crate) fn binary(parts: &[&[u8]]) -> Bytes {
     frame(FIN_BINARY, parts)
 }
 
+/// The beginning of a binary message that goes on with so many bytes that need not be copied.
+pub(crate) fn binary_head(parts: &[&[u8]], rest: usize) -> Bytes {
+    begin(FIN_BINARY, parts, rest)
+}
+
 /// A ping without payload.
 pub(crate) fn ping() -> Bytes {
     frame(FIN_PING, &[])
@@ -40,10 +45,16 @@ pub(crate) fn close(code: u16, reason: &str) -> Bytes {
     frame(FIN_CLOSE, &[&code.to_be_bytes(), reason])
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "each branch checked the range")]
 fn frame(first: u8, parts: &[&[u8]]) -> Bytes {
-    let len: usize = parts.iter().map(|part| part.len()).sum();
-    let mut out = Vec::with_capacity(len + 10);
+    begin(first, parts, 0)
+}
+
+/// A frame but for its last `rest` bytes.
+#[expect(clippy::cast_possible_truncation, reason = "each branch checked the range")]
+fn begin(first: u8, parts: &[&[u8]], rest: usize) -> Bytes {
+    let here: usize = parts.iter().map(|part| part.len()).sum();
+    let len = here + rest;
+    let mut out = Vec::with_capacity(here + 10);
     out.push(first);
     if len < 126 {
         out.push(len as u8);
@@ -69,6 +80,8 @@ mod tests {
         assert_eq!(binary(&[b"a", b"bc"])[..], [0x82, 3, b'a', b'b', b'c']);
         assert_eq!(binary(&[&[0; 126]])[..4], [0x82, 126, 0, 126]);
         assert_eq!(binary(&[&[0; 65536]])[..10], [0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+        assert_eq!(binary_head(&[b"a"], 2)[..], [0x82, 3, b'a']);
+        assert_eq!(binary_head(&[b"a"], 65535)[..], [0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0, b'a']);
         assert_eq!(ping()[..], [0x89, 0]);
         assert_eq!(close(1013, "x")[..], [0x88, 3, 0x03, 0xf5, b'x']);
         assert_eq!(close(1005, "x")[..], [0x88, 0]);

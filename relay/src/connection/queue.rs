@@ -25,6 +25,8 @@ const AWAITED_MAX: usize = 16;
 enum Origin {
     Forwarded,
     Answer,
+    /// An answer whose frame goes on with what is behind it: nothing may come between.
+    Unfinished,
 }
 
 #[derive(Debug, Default)]
@@ -106,10 +108,18 @@ impl Queue {
 
     /// A frame that this connection asked for.
     pub(crate) fn answer(&self, frame: Bytes) {
+        self.answer_in_parts([frame]);
+    }
+
+    /// The same in consecutive parts, of which others may share some.
+    pub(crate) fn answer_in_parts<const PARTS: usize>(&self, parts: [Bytes; PARTS]) {
         let mut waiting = self.lock();
         if !waiting.ended && waiting.last.is_none() {
-            waiting.answer_bytes += frame.len();
-            waiting.frames.push_back((frame, Origin::Answer));
+            for (number, part) in (1..).zip(parts) {
+                let origin = if number < PARTS { Origin::Unfinished } else { Origin::Answer };
+                waiting.answer_bytes += part.len();
+                waiting.frames.push_back((part, origin));
+            }
             drop(waiting);
             self.news.notify_one();
         }
@@ -176,13 +186,14 @@ impl Queue {
 
     fn try_take(&self, out: &mut VecDeque<Bytes>, bytes: usize) -> Option<Taken> {
         let mut waiting = self.lock();
-        let mut taken = 0;
-        while taken < bytes {
+        let (mut taken, mut is_whole) = (0, true);
+        while taken < bytes || !is_whole {
             let Some((frame, origin)) = waiting.frames.pop_front() else { break };
             let counted = match origin {
                 Origin::Forwarded => &mut waiting.forwarded_bytes,
-                Origin::Answer => &mut waiting.answer_bytes,
+                Origin::Answer | Origin::Unfinished => &mut waiting.answer_bytes,
             };
+            is_whole = origin != Origin::Unfinished;
             *counted = counted.saturating_sub(frame.len());
             taken += frame.len();
             out.push_back(frame);
@@ -219,6 +230,17 @@ mod tests {
         let mut out = VecDeque::new();
         assert_eq!(queue.try_take(&mut out, 1 << 20), Some(Taken::Last));
         assert_eq!(out, [frame::close(CLOSE_BEHIND, "too slow, resynchronise")]);
+    }
+
+    #[test]
+    fn nothing_comes_between_the_parts_of_a_frame() {
+        let queue = Queue::new(10, Counter::default());
+        queue.answer_in_parts([Bytes::from_static(b"head"), Bytes::from_static(b"rest")]);
+        queue.answer(Bytes::from_static(b"next"));
+        let mut out = VecDeque::new();
+        assert_eq!(queue.try_take(&mut out, 1), Some(Taken::Frames));
+        assert_eq!(out, ["head", "rest"]);
+        assert_eq!(queue.lock().answer_bytes, 4);
     }
 
     #[test]

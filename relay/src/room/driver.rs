@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tombolo_core::dialect::hocuspocus;
-use tombolo_core::dialect::y_protocols::Message;
+use tombolo_core::dialect::y_protocols::{self, Message};
 use tombolo_core::id::DocumentId;
 use tombolo_core::room::{Answer, Effect, MemberId, Room, StoreRefused, Ticket, Violation};
 use tombolo_core::time::Millis;
@@ -160,6 +160,14 @@ impl RoomDriver {
                         } else {
                             self.forward(to, seat, frame);
                         }
+                    }
+                }
+                Effect::Serve { to, update } => {
+                    if let Some(seat) = inner.seats.get(&to) {
+                        let head = y_protocols::sync_step2_head(update.len());
+                        let head = seat.framing.frame_head(&head, update.len());
+                        count(head.len() + update.len());
+                        seat.queue.answer_in_parts([head, update]);
                     }
                 }
                 Effect::Spread { except, body } => {

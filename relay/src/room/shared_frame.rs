@@ -24,6 +24,14 @@ impl Framing {
             Self::Addressed(address) => frame::binary(&[&address.prefix(), body]),
         }
     }
+
+    /// The frame of a message that begins with `head` and goes on with so many bytes, up to these.
+    pub(crate) fn frame_head(&self, head: &[u8], rest: usize) -> Bytes {
+        match self {
+            Self::Bare => frame::binary_head(&[head], rest),
+            Self::Addressed(address) => frame::binary_head(&[&address.prefix(), head], rest),
+        }
+    }
 }
 
 /// Where a member's messages go.

@@ -30,6 +30,7 @@ fn effects(room: &mut Room) -> Vec<Effect> {
 fn sent_to(effects: &[Effect], id: MemberId) -> Vec<Bytes> {
     let body = |effect: &Effect| match effect {
         Effect::Send { to, body, .. } if *to == id => Some(body.clone()),
+        Effect::Serve { to, update } if *to == id => Some(y_protocols::sync_step2(update)),
         Effect::Spread { except, body } if *except != Some(id) => Some(body.clone()),
         _ => None,
     };
@@ -180,6 +181,7 @@ fn what_a_member_did_not_ask_for_is_told_apart() {
     room.handle(Millis(0), A, Message::SyncStep2(hi())).unwrap();
     let asked_for = |effect: &Effect| match effect {
         Effect::Send { to, asked_for, .. } => Some((*to, *asked_for)),
+        Effect::Serve { to, .. } => Some((*to, true)),
         _ => None,
     };
     let sent: Vec<_> = effects(&mut room).iter().filter_map(asked_for).collect();

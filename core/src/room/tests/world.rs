@@ -210,6 +210,9 @@ impl World {
         while let Some(effect) = self.room.poll_effect() {
             match effect {
                 Effect::Send { to, body, .. } => self.deliver(|id| id == to, &body),
+                Effect::Serve { to, update } => {
+                    self.deliver(|id| id == to, &y_protocols::sync_step2(&update));
+                }
                 Effect::Spread { except, body } => self.deliver(|id| Some(id) != except, &body),
                 Effect::Acknowledge { to, applied } => {
                     assert!(applied);
