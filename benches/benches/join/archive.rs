@@ -140,8 +140,10 @@ impl Visit {
         let (start, cpu) = (Instant::now(), processor_time());
         self.seat.read(MemberId(1), have.clone());
         let answer = self.answers.recv().expect("the archive answers");
-        let message = y_protocols::sync_step2(&answer.update);
+        // The relay writes the update behind this as it is.
+        let head = y_protocols::sync_step2_head(answer.update.len());
         let (took, cpu) = (start.elapsed(), processor_time().saturating_sub(cpu));
+        let message = [&head[..], &answer.update].concat().into();
         Join { message, state_vector: answer.state_vector, took, cpu }
     }
 }
