@@ -112,9 +112,7 @@ impl Compactor {
                 Looked::NotNow if waiting.suspects.contains(&task.id) => {
                     waiting.again(&task.id, now + PUT_OFF);
                 }
-                Looked::Nothing | Looked::Folded | Looked::NotNow => {
-                    waiting.suspects.remove(&task.id);
-                }
+                Looked::Nothing | Looked::Folded | Looked::NotNow => waiting.looked_for(&task.id),
             }
         }
     }

@@ -79,6 +79,14 @@ impl Waiting {
         }
     }
 
+    /// What killed a session in this document was looked for, unless that is still to be done.
+    pub(super) fn looked_for(&mut self, id: &DocumentId) {
+        let is_asked = self.asked.iter().any(|(asked, _)| asked == id);
+        if !is_asked && self.again.iter().all(|again| again.id != *id) {
+            self.suspects.remove(id);
+        }
+    }
+
     /// When a turn may come that nobody tells of.
     pub(super) fn wakes(&self) -> Option<Instant> {
         self.again.iter().map(|again| again.not_before).min()
