@@ -2,44 +2,45 @@
 //!
 //! It rests as long as its last fold took, so that it uses half a core at most, but not while somebody waits for it.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::sync::mpsc::SyncSender;
+use std::collections::HashMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tombolo_core::id::DocumentId;
 
-use super::fold::{NotFolded, fold};
+use super::fold::{Attempt, Ended as Attempted, NotFolded, fold};
+use super::folding::Unfinished;
 use super::policy::{CompactionPolicy, Left};
+use super::queue::{Task, Waiting};
 use crate::store::Inner;
 use crate::worker::Worker;
 
 /// Most documents of which is remembered what a fold left in their tail.
 const LEFT_MAX: usize = 10_000;
+/// Most documents of which is remembered how far a search has come. With more of them some start over each time, until
+/// others are done.
+const UNFINISHED_MAX: usize = 64;
+/// How long a document that killed a session waits when it cannot be looked at now.
+const PUT_OFF: Duration = Duration::from_secs(10);
 /// How long a fold that was given up has to end before it is given up again.
 const AGAIN: Duration = Duration::from_millis(20);
 
-#[derive(Debug, Default)]
-pub(super) struct Waiting {
-    due: BTreeSet<DocumentId>,
-    /// Left by their last user: due with fewer updates.
-    left: BTreeSet<DocumentId>,
-    /// Asked for, whether due or not; each with whoever waits for it.
-    pub(super) asked: VecDeque<(DocumentId, Option<SyncSender<()>>)>,
-    /// Documents that killed a session, until a fold has looked for the reason.
-    pub(super) suspects: BTreeSet<DocumentId>,
-    pub(super) closing: bool,
-    ended: bool,
+/// What is remembered of documents that were looked at.
+#[derive(Default)]
+struct Memory {
+    left: HashMap<DocumentId, Left>,
+    unfinished: HashMap<DocumentId, Unfinished>,
 }
 
-/// A document to look at, and why.
-pub(super) struct Task {
-    pub(super) id: DocumentId,
-    user_left: bool,
-    /// Whether the policy is not asked.
-    asked: bool,
-    /// Dropped when it was looked at.
-    waits: Option<SyncSender<()>>,
+/// What came of looking at a document.
+enum Looked {
+    /// No engine was asked.
+    Nothing,
+    Folded,
+    /// There is more to do.
+    Again,
+    /// It cannot be done now.
+    NotNow,
 }
 
 /// What waits for compaction.
@@ -96,62 +97,70 @@ impl Compactor {
     /// The compaction thread.
     pub(crate) fn run(&self, inner: &Inner, worker: &dyn Worker) {
         let _ended = Ended(self);
-        let mut left: HashMap<DocumentId, Left> = HashMap::new();
+        let mut memory = Memory::default();
         let mut rest_until = Instant::now();
         while let Some(task) = self.next(rest_until) {
             let began = Instant::now();
-            if self.look_at(&task, &mut left, inner, worker) {
-                rest_until = Instant::now() + began.elapsed();
+            let looked = self.look_at(&task, &mut memory, inner, worker);
+            let now = Instant::now();
+            if !matches!(looked, Looked::Nothing) {
+                rest_until = now + (now - began);
             }
-            self.lock().suspects.remove(&task.id);
+            let mut waiting = self.lock();
+            match looked {
+                Looked::Again => waiting.again(&task.id, now),
+                Looked::NotNow if waiting.suspects.contains(&task.id) => {
+                    waiting.again(&task.id, now + PUT_OFF);
+                }
+                Looked::Nothing | Looked::Folded | Looked::NotNow => waiting.looked_for(&task.id),
+            }
         }
     }
 
-    /// Folds a document if that is to be done; true if it took an engine.
-    fn look_at(
-        &self,
-        task: &Task,
-        known: &mut HashMap<DocumentId, Left>,
-        inner: &Inner,
-        worker: &dyn Worker,
-    ) -> bool {
+    /// Folds a document if that is to be done.
+    fn look_at(&self, task: &Task, memory: &mut Memory, inner: &Inner, worker: &dyn Worker) -> Looked {
         let Task { id, user_left, asked, waits } = task;
-        let before = known.get(id).copied().unwrap_or_default();
+        let kept = memory.left.get(id).copied().unwrap_or_default();
         let record = match inner.shelves.record(id, true) {
             // Whoever connects again and again to a document that cannot be helped does not keep it busy.
-            Ok(Some(record)) if *asked && (waits.is_some() || before != Left::all(&record)) => record,
-            Ok(Some(record)) if !asked && self.policy.is_due(id, &record, before, *user_left) => record,
-            Ok(_) => return false,
+            Ok(Some(record)) if *asked && (waits.is_some() || kept != Left::all(&record)) => record,
+            Ok(Some(record)) if !asked && self.policy.is_due(id, &record, kept, *user_left) => record,
+            Ok(_) => return Looked::Nothing,
             Err(error) => {
                 tracing::warn!(document = %id, %error, "cannot look at a document for compaction");
-                return false;
+                return Looked::Nothing;
             }
         };
         if inner.space.admits(record.snapshot_bytes + record.tail_bytes).is_err() {
             // It is looked at again when its tail grows or it is left the next time.
-            return false;
+            return Looked::NotNow;
         }
-        let left = match fold(id, inner, worker, &|| self.is_closing()) {
-            Ok(left) => left,
-            Err(NotFolded::Closing) => return true,
+        let attempt = Attempt {
+            worker,
+            is_closing: &|| self.is_closing(),
+            time: Duration::from_millis(self.policy.attempt_ms_max),
+            before: memory.unfinished.remove(id),
+        };
+        let left = match fold(id, inner, attempt) {
+            Ok(Attempted::Done(left)) => left,
+            Ok(Attempted::Again(unfinished)) => {
+                memory.left.remove(id);
+                if let Some(unfinished) = unfinished.filter(|_| memory.unfinished.len() < UNFINISHED_MAX) {
+                    memory.unfinished.insert(id.clone(), unfinished);
+                }
+                return Looked::Again;
+            }
+            Err(NotFolded::Closing) => return Looked::Folded,
             Err(error) => {
                 tracing::warn!(document = %id, reason = %error, "a tail was not folded; it stays as it is");
                 if matches!(error, NotFolded::NotNow(_)) {
-                    return true;
+                    return Looked::NotNow;
                 }
                 Left::all(&record)
             }
         };
-        if left == Left::default() {
-            known.remove(id);
-        } else {
-            if known.len() >= LEFT_MAX {
-                // Then some are tried once more than they need be.
-                known.clear();
-            }
-            known.insert(id.clone(), left);
-        }
-        true
+        memory.keep(id, left);
+        Looked::Folded
     }
 
     /// The next document, after a rest; what is asked for does not wait for that.
@@ -161,28 +170,45 @@ impl Compactor {
             if waiting.closing {
                 return None;
             }
-            if let Some((id, waits)) = waiting.asked.pop_front() {
-                return Some(Task { id, user_left: false, asked: true, waits });
+            if let Some(task) = waiting.next_asked() {
+                return Some(task);
             }
-            let rest = rest_until.saturating_duration_since(Instant::now());
-            if rest > Duration::ZERO {
-                waiting = self.changed.wait_timeout(waiting, rest).unwrap_or_else(PoisonError::into_inner).0;
-                continue;
+            let now = Instant::now();
+            if now >= rest_until
+                && let Some(task) = waiting.next_due(now)
+            {
+                return Some(task);
             }
-            if let Some(id) = waiting.left.pop_first() {
-                waiting.due.remove(&id);
-                return Some(Task { id, user_left: true, asked: false, waits: None });
-            }
-            if let Some(id) = waiting.due.pop_first() {
-                return Some(Task { id, user_left: false, asked: false, waits: None });
-            }
-            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            let until = if now < rest_until { Some(rest_until) } else { waiting.wakes() };
+            let changed = &self.changed;
+            waiting = match until {
+                Some(until) => {
+                    let patience = until.saturating_duration_since(now);
+                    changed.wait_timeout(waiting, patience).unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => changed.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+            };
         }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Waiting> {
         // Each change under this lock is a single step, so a poisoned state is whole.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Memory {
+    /// This stays in the tail of a document.
+    fn keep(&mut self, id: &DocumentId, left: Left) {
+        if left == Left::default() {
+            self.left.remove(id);
+            return;
+        }
+        if self.left.len() >= LEFT_MAX {
+            // Then some are tried once more than they need be.
+            self.left.clear();
+        }
+        self.left.insert(id.clone(), left);
     }
 }
 

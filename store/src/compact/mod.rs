@@ -7,9 +7,11 @@
 mod ask; // what the store is asked to fold now
 mod blame; // which operation an engine died of
 mod compactor; // the thread, and what waits for it
-mod fold; // one fold
+mod fold; // one attempt to fold
+mod folding; // what an engine can fold, and what it dies of
 mod plan; // what may be given to an engine
 mod policy; // when it is worth while
+mod queue; // what waits for its turn
 
 pub(crate) use compactor::Compactor;
 pub use policy::CompactionPolicy;

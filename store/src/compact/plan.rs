@@ -3,7 +3,7 @@
 //! Guarantee: an engine is given nothing that did not pass the door that every update passes, and no Yjs update whose
 //! ground is missing; such updates wait in the tail, and are served from there as bytes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use tombolo_core::id::{DocumentId, Format};
@@ -78,6 +78,17 @@ impl Plan {
         self.sound = rest;
     }
 
+    /// What may be given to an engine, in the order that it was brought into.
+    pub(super) fn arranged(&self) -> Vec<usize> {
+        self.sound.iter().map(|(place, _)| *place).collect()
+    }
+
+    /// Brings it into that order again, without what is not in it.
+    pub(super) fn arrange(&mut self, order: &[usize]) {
+        let mut sound: BTreeMap<_, _> = std::mem::take(&mut self.sound).into_iter().collect();
+        self.sound = order.iter().filter_map(|place| sound.remove_entry(place)).collect();
+    }
+
     /// Leaves an operation out from now on. What leans on it waits for it then.
     pub(super) fn leave_out(&mut self, gone: usize) {
         self.sound.retain(|(place, _)| *place != gone);
@@ -87,12 +98,6 @@ impl Plan {
     pub(super) fn parts(&self, places: &[usize]) -> Vec<Bytes> {
         let tail = places.iter().filter_map(|place| self.tail.get(*place));
         self.snapshot.iter().cloned().chain(tail.map(|operation| operation.payload.clone())).collect()
-    }
-
-    /// Bytes of these operations.
-    pub(super) fn bytes(&self, places: &[usize]) -> u64 {
-        let tail = places.iter().filter_map(|place| self.tail.get(*place));
-        tail.map(|operation| operation.payload.len() as u64).sum()
     }
 }
 

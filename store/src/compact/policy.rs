@@ -17,6 +17,9 @@ pub struct CompactionPolicy {
     pub tail_operations_automerge: u64,
     /// The last user has left, and the tail has more than so many operations.
     pub tail_operations_left: u64,
+    /// Longest time of one attempt to fold a document, in ms; then others have their turn, and it goes on where it
+    /// stopped. A request that hangs takes 30 s of it in `serve`.
+    pub attempt_ms_max: u64,
 }
 
 impl Default for CompactionPolicy {
@@ -26,6 +29,7 @@ impl Default for CompactionPolicy {
             tail_operations_yjs: 10_000,
             tail_operations_automerge: 1_000,
             tail_operations_left: 100,
+            attempt_ms_max: 120_000,
         }
     }
 }

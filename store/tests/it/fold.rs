@@ -21,27 +21,26 @@ on_each_engine! {
     what_waits_is_kept_and_folded_when_its_ground_comes,
     an_operation_that_kills_is_set_aside_and_nothing_else,
     what_cannot_be_asked_or_proved_sets_nothing_aside,
-    more_killers_than_one_fold_blames_go_in_several,
     the_last_straw_is_not_to_blame,
     who_brings_the_ground_of_a_deadly_change_is_not_to_blame,
     updates_that_are_ground_for_each_other_are_folded,
 }
 
-fn open(folder: &Path, engine: Engine, worker: Arc<dyn Worker>) -> Store {
+pub fn open(folder: &Path, engine: Engine, worker: Arc<dyn Worker>) -> Store {
     let config = StoreConfig { takeover_ms: 5, engine: Some(engine), ..StoreConfig::new(folder) };
     Store::open(config, worker).unwrap()
 }
 
-fn threads() -> Arc<dyn Worker> {
+pub fn threads() -> Arc<dyn Worker> {
     ThreadWorker::start().unwrap()
 }
 
-fn document() -> DocumentId {
+pub fn document() -> DocumentId {
     DocumentId::yjs("d").unwrap()
 }
 
 /// Appends these, waits until each is durable.
-fn append(store: &Store, payloads: impl IntoIterator<Item = Bytes>) -> Vec<Seq> {
+pub fn append(store: &Store, payloads: impl IntoIterator<Item = Bytes>) -> Vec<Seq> {
     let document = store.document(&document()).unwrap();
     let (sender, receiver) = channel();
     for payload in payloads {
@@ -53,16 +52,16 @@ fn append(store: &Store, payloads: impl IntoIterator<Item = Bytes>) -> Vec<Seq> 
     receiver.iter().map(Result::unwrap).collect()
 }
 
-fn fold(store: &Store) {
+pub fn fold(store: &Store) {
     store.fold_all(&mut |_| ()).unwrap();
 }
 
 /// Operations that are not folded.
-fn tail(store: &Store) -> usize {
+pub fn tail(store: &Store) -> usize {
     store.document(&document()).unwrap().read().unwrap().tail.len()
 }
 
-fn read(store: &Store) -> String {
+pub fn read(store: &Store) -> String {
     text(&store.document(&document()).unwrap().read().unwrap())
 }
 
@@ -101,18 +100,18 @@ fn what_waits_is_kept_and_folded_when_its_ground_comes(engine: Engine) {
 
 /// Dies of every request that has the letter that is typed at one of these clocks of client 9, as long as there is
 /// an engine.
-struct Deadly {
+pub struct Deadly {
     engine: Arc<dyn Worker>,
     killers: Vec<u64>,
     error: WorkerError,
 }
 
 impl Deadly {
-    fn start(killers: impl IntoIterator<Item = u64>, error: WorkerError) -> Arc<Self> {
+    pub fn start(killers: impl IntoIterator<Item = u64>, error: WorkerError) -> Arc<Self> {
         Arc::new(Self { engine: threads(), killers: killers.into_iter().collect(), error })
     }
 
-    fn dies(killers: impl IntoIterator<Item = u64>) -> Arc<Self> {
+    pub fn dies(killers: impl IntoIterator<Item = u64>) -> Arc<Self> {
         Self::start(killers, WorkerError::Died { reason: "of the letter".into() })
     }
 }
@@ -211,7 +210,7 @@ fn who_brings_the_ground_of_a_deadly_change_is_not_to_blame(engine: Engine) {
 }
 
 /// A thousand letters of client 7, with one of each of these clients in between: that is what is deadly.
-fn with_killers(killers: &[u64]) -> Vec<Bytes> {
+pub fn with_killers(killers: &[u64]) -> Vec<Bytes> {
     let mut payloads: Vec<_> = (0..1_000).map(|clock| keystroke(7, clock)).collect();
     for (at, client) in killers.iter().enumerate() {
         payloads.insert(at * 977 % 1_000, keystroke(*client, 0));
@@ -262,20 +261,6 @@ fn what_cannot_be_asked_or_proved_sets_nothing_aside(engine: Engine) {
         fold(&store);
         assert_eq!((tail(&store), store.quarantine(&document()).unwrap().len()), (kept, 0));
     }
-}
-
-fn more_killers_than_one_fold_blames_go_in_several(engine: Engine) {
-    let folder = tempfile::tempdir().unwrap();
-    let killers: Vec<u64> = (100..130).collect();
-    let store = open(folder.path(), engine, Deadly::dies(killers.clone()));
-    append(&store, with_killers(&killers));
-    fold(&store);
-    let held = store.quarantine(&document()).unwrap().len();
-    assert!((1..=16).contains(&held), "{held}");
-    fold(&store);
-    fold(&store);
-    assert_eq!((store.quarantine(&document()).unwrap().len(), tail(&store)), (30, 0));
-    assert_eq!(read(&store), typed(1_000));
 }
 
 proptest! {
