@@ -23,6 +23,8 @@ pub(super) struct OpenShelf {
     census: Option<Census>,
     /// Documents whose records are not those that they should be.
     faults: BTreeMap<Vec<u8>, &'static str>,
+    /// What is wrong with the census.
+    pub(super) census_fault: Option<&'static str>,
     /// Found and expected, if documents are missing that nobody can name.
     nameless: Option<(u64, u64)>,
     /// One writer at a time.
@@ -58,7 +60,7 @@ impl OpenShelf {
         }
         let expected = census::expected(folder, &layout)?;
         if let Some(fault) = expected.fault {
-            tracing::error!(folder = %folder.display(), fault, "the census of a shelf is damaged; run tombolo verify");
+            tracing::error!(folder = %folder.display(), fault, "the census of a shelf is damaged: documents that are not found there are refused; run tombolo verify");
         }
         seal::remove(folder)?;
         let engine = open::open(folder, expected.count(), layout.engine)?;
@@ -72,6 +74,7 @@ impl OpenShelf {
         Ok(Self {
             rows,
             census: Some(census),
+            census_fault: expected.fault,
             nameless: found.nameless.map(|expected| (found.count, expected)),
             faults: found.faults,
             writing: Writing::new(),
@@ -87,6 +90,7 @@ impl OpenShelf {
             rows: Rows { engine, mark: super::row::Mark(*b"\xd4ROWmark") },
             census: None,
             faults: BTreeMap::new(),
+            census_fault: None,
             nameless: None,
             writing: Writing::new(),
             failed: AtomicBool::new(false),

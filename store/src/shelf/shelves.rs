@@ -15,7 +15,7 @@ use tombolo_core::operation::Operation;
 use super::document::{DocumentRecord, place};
 use super::engine::Engine;
 use super::fold::{Fold, Release};
-use super::inspect::Inspection;
+use super::inspect::{Fault, Inspection};
 use super::layout::{self, Layout};
 use super::open_shelf::OpenShelf;
 use super::quarantine::SetAside;
@@ -271,7 +271,13 @@ impl Shelves {
     /// [`ShelfError`] if it does not open; what is wrong with it is in the result.
     pub fn inspect(&self, index: u16) -> Result<Inspection, ShelfError> {
         match self.shelf_if_made(usize::from(index))? {
-            Some(shelf) => Ok(shelf.inspect(&shelf.fault_keys(), &mut || ())),
+            Some(shelf) => {
+                let mut inspection = shelf.inspect(&shelf.fault_keys(), &mut || ());
+                let faults =
+                    shelf.census_fault.map(|found| Fault { document: None, found: found.to_owned() });
+                inspection.faults.extend(faults);
+                Ok(inspection)
+            }
             None => Ok(Inspection::default()),
         }
     }

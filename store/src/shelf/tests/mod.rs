@@ -15,6 +15,7 @@ use super::{
 
 mod deciding; // what a fold keeps, sets aside, gives back; deletion
 mod failing; // writes that fail, and whoever waits meanwhile
+mod lost_census; // a shelf whose census is gone
 mod reclaim; // copies that take a shelf's place
 mod survey; // what is known without structs
 
