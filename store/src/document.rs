@@ -88,7 +88,7 @@ impl Entry {
             (known.last_pending(inner.replica), waiting, known.starts_anew(inner.replica))
         };
         let record = inner.shelves.record(&self.id, is_new)?.unwrap_or_default();
-        let set_aside = if record.set_aside > 0 { inner.shelves.set_aside(&self.id)? } else { Vec::new() };
+        let set_aside = if record.set_aside > 0 { inner.shelves.noted(&self.id)? } else { Vec::new() };
         let last = record.version.get(inner.replica).max(pending);
         // Before anything is acknowledged that the shelf could never take.
         let replicas = waiting.iter().map(|(replica, ..)| *replica).chain([inner.replica]);

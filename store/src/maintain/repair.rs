@@ -71,7 +71,8 @@ pub fn repair(folder: &Path, to: &Path, progress: &mut dyn FnMut(Progress)) -> R
         }
     }
     for (id, operations) in journaled {
-        let rescued = Rescued { id, stored: Stored::default(), set_aside: Vec::new(), whole: true };
+        let rescued =
+            Rescued { id, stored: Stored::default(), set_aside: Vec::new(), whole: true, missing: 0 };
         repair.take(&copy, rescued, operations)?;
     }
     copy.close()?;
@@ -122,9 +123,10 @@ impl Repair {
         if !rescued.whole {
             drop_invalid(&mut rescued.stored);
         }
-        let missing = self.add_journal(&mut rescued, journaled);
-        let Rescued { id, stored, set_aside, whole } = rescued;
-        let empty = stored.snapshot.is_none() && stored.tail.is_empty() && stored.record.deleted_ms == 0;
+        let missing = rescued.missing + self.add_journal(&mut rescued, journaled);
+        let Rescued { id, stored, set_aside, whole, .. } = rescued;
+        let kept = !stored.tail.is_empty() || !set_aside.is_empty();
+        let empty = stored.snapshot.is_none() && !kept && stored.record.deleted_ms == 0;
         if empty && !whole {
             self.lost.push(id);
             return Ok(());

@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 
-use tombolo_core::id::DocumentId;
+use tombolo_core::id::{DocumentId, ReplicaId, Seq};
 
 use super::census::Census;
 use super::document::{DocumentRecord, place};
 use super::layout::Layout;
-use super::quarantine::{self, SetAside};
+use super::quarantine::{self, Noted, SetAside};
 use super::rows::Rows;
 use super::stored::Stored;
 use super::{Change, ShelfError, Tree, census, open, seal, snapshot, tail};
@@ -180,10 +180,20 @@ impl OpenShelf {
         Ok(Some(Stored { record, snapshot, outline: outline.flatten(), tail }))
     }
 
-    /// See [`Shelves::set_aside`](super::Shelves::set_aside).
-    pub(super) fn set_aside(&self, id: &DocumentId) -> Result<Vec<SetAside>, ShelfError> {
+    /// See [`Shelves::noted`](super::Shelves::noted).
+    pub(super) fn noted(&self, id: &DocumentId) -> Result<Vec<Noted>, ShelfError> {
         let _reading = self.reading.read().unwrap_or_else(PoisonError::into_inner);
-        quarantine::read(&self.rows, id, &place(id).0)
+        quarantine::list(&self.rows, id, &place(id).0)
+    }
+
+    /// See [`Shelves::set_aside`](super::Shelves::set_aside).
+    pub(super) fn set_aside(
+        &self,
+        id: &DocumentId,
+        name: (ReplicaId, Seq),
+    ) -> Result<Option<SetAside>, ShelfError> {
+        let _reading = self.reading.read().unwrap_or_else(PoisonError::into_inner);
+        quarantine::read(&self.rows, id, &place(id).0, name)
     }
 
     /// Writes records, whose other rows are durable. Whoever calls holds `writing`.

@@ -16,6 +16,7 @@ use super::{
 mod deciding; // what a fold keeps, sets aside, gives back; deletion
 mod failing; // writes that fail, and whoever waits meanwhile
 mod lost_census; // a shelf whose census is gone
+mod quarantine; // what is set aside, read in parts and saved one by one
 mod reclaim; // copies that take a shelf's place
 mod survey; // what is known without structs
 
