@@ -112,11 +112,16 @@ pub(crate) fn check(folder: &Path) -> Result<(), OpenError> {
 
 /// Lets a copy know whose copy it is; one that cannot be told starts anew.
 pub(crate) fn carry_over(from: &Path, to: &Path) -> io::Result<()> {
+    carried(from)?.map_or(Ok(()), |bytes| write(to, &bytes))
+}
+
+/// The replica file that a copy of this folder gets, if any: without its witness, so that it will be seen that it is
+/// a copy.
+pub(crate) fn carried(from: &Path) -> io::Result<Option<Vec<u8>>> {
     match std::fs::read(from.join("replica")) {
-        // Without its witness, so it will be seen that it is a copy.
-        Ok(bytes) if matches!(file::decode(&bytes), Some(Stored::Witnessed(..))) => write(to, &bytes),
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Ok(bytes) if matches!(file::decode(&bytes), Some(Stored::Witnessed(..))) => Ok(Some(bytes)),
+        Ok(_) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }

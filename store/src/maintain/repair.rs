@@ -13,7 +13,7 @@ use tombolo_core::id::DocumentId;
 use tombolo_core::operation::{Kind, Operation};
 use tombolo_core::update::Update;
 
-use super::{MaintainError, Progress, scratch};
+use super::{MaintainError, Progress, mark, scratch};
 use crate::disk::FileDisk;
 use crate::identity;
 use crate::journal;
@@ -39,7 +39,8 @@ pub struct Repair {
 /// Shelves of a copy if the original does not tell.
 const SHELVES: u16 = 16;
 
-/// Saves what is intact in `folder`, which no process may use, to `to`, which must not exist. Blocking.
+/// Saves what is intact in `folder`, which no process may use, to `to`. That must not exist, or be what an earlier
+/// repair of this folder made and nobody used since: then it is made anew. Blocking.
 ///
 /// # Errors
 /// [`MaintainError`] if the folder cannot be read or the copy not written; `to` is of no use then.
@@ -47,12 +48,11 @@ pub fn repair(folder: &Path, to: &Path, progress: &mut dyn FnMut(Progress)) -> R
     if !folder.is_dir() {
         return Err(MaintainError::Missing { path: folder.to_owned() });
     }
-    if to.exists() {
-        return Err(MaintainError::Taken { path: to.to_owned() });
-    }
     let _lock = identity::lock(folder, Duration::ZERO)?;
+    clear(folder, to)?;
     let mut journaled = journal_of(folder)?;
     fs::create_dir_all(to)?;
+    mark::write(folder, to)?;
     let closed = ClosedShelves::open(&folder.join("shelf"))?;
     let count = closed.as_ref().map_or(SHELVES, ClosedShelves::count);
     let engine = closed.as_ref().map(ClosedShelves::engine);
@@ -80,12 +80,26 @@ pub fn repair(folder: &Path, to: &Path, progress: &mut dyn FnMut(Progress)) -> R
     Ok(repair)
 }
 
+/// Makes the place of the copy free.
+fn clear(folder: &Path, to: &Path) -> Result<(), MaintainError> {
+    if !to.exists() {
+        return Ok(());
+    }
+    if let Some(found) = mark::objection(folder, to)? {
+        return Err(MaintainError::Taken { path: to.to_owned(), found });
+    }
+    // Somebody may be looking at it.
+    let _lock = identity::lock(to, Duration::ZERO)?;
+    Ok(fs::remove_dir_all(to)?)
+}
+
 /// Puts a repaired copy in the place of the damaged folder; gives back where that is now.
 ///
 /// # Errors
 /// What the system says; if the second of two renames fails the damaged folder keeps its new name.
 pub fn apply(folder: &Path, repaired: &Path) -> Result<PathBuf, MaintainError> {
     let _lock = identity::lock(folder, Duration::ZERO)?;
+    mark::remove(repaired)?;
     let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let aside =
         (1u32..).map(|n| folder.with_file_name(format!("{name}.damaged-{n}"))).find(|path| !path.exists());

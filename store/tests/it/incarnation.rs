@@ -222,3 +222,47 @@ fn a_restore_over_the_same_witness_went_backwards() {
         assert_eq!(judged(&before, &restored), Continuity::WentBackwards);
     }
 }
+
+/// The way it is meant: repair, look at the copy, repair again with `--apply`.
+#[test]
+fn a_second_repair_makes_the_copy_anew_unless_it_was_used() {
+    let root = tempfile::tempdir().unwrap();
+    let (data, copy) = (root.path().join("data"), root.path().join("data.repaired"));
+    let (other, foreign) = (root.path().join("other"), root.path().join("foreign"));
+    let repair = |folder: &Path, to: &Path| maintain::repair(folder, to, &mut |_| ());
+    let refused = |folder: &Path, to: &Path, why: &str| match repair(folder, to) {
+        Err(error @ maintain::MaintainError::Taken { .. }) => {
+            assert!(error.to_string().contains(why), "{error}");
+            assert!(to.exists());
+        }
+        repaired => panic!("{repaired:?}"),
+    };
+    write(&data, 0);
+    repair(&data, &copy).unwrap();
+    assert_eq!(maintain::verify(&copy, &mut |_| ()).unwrap().findings, []);
+    // The damaged folder was served meanwhile.
+    write(&data, 1);
+    repair(&data, &copy).unwrap();
+    // A repair that was stopped amid its work left no replica file.
+    fs::remove_file(copy.join("replica")).unwrap();
+    assert_eq!(repair(&data, &copy).unwrap().whole, 1);
+
+    write(&other, 0);
+    refused(&other, &copy, "another folder");
+    fs::create_dir(&foreign).unwrap();
+    fs::write(foreign.join("mine"), b"mine").unwrap();
+    refused(&data, &foreign, "not what a repair made");
+    assert!(foreign.join("mine").exists());
+
+    let used = root.path().join("used");
+    repair(&data, &used).unwrap();
+    write(&used, 2);
+    refused(&data, &used, "edits of its own");
+
+    repair(&data, &copy).unwrap();
+    maintain::apply(&data, &copy).unwrap();
+    assert!(!data.join("repaired").exists());
+    write(&data, 2);
+    // What is in place now is an original itself.
+    refused(&other, &data, "not what a repair made");
+}
