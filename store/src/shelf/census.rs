@@ -77,6 +77,11 @@ impl Expected {
         there.filter(|(_, announced)| announced.or != Some(None)).map(|(key, _)| key.clone()).collect()
     }
 
+    /// Whether opening announces nothing that is not announced already as durably there.
+    pub(super) fn is_settled(&self) -> bool {
+        self.end.is_some() && self.documents.values().all(|announced| announced.or.is_none())
+    }
+
     /// How many documents there are at least.
     pub(super) fn count(&self) -> u64 {
         let certain = self.documents.values().filter(|a| a.newest.is_some() && a.or.is_none()).count();

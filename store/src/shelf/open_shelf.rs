@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError, RwLock};
 
 use tombolo_core::id::{DocumentId, ReplicaId, Seq};
 
-use super::census::Census;
+use super::census::{Census, Expected};
 use super::document::{DocumentRecord, place};
 use super::layout::Layout;
 use super::quarantine::{self, Noted, SetAside};
@@ -64,13 +64,28 @@ impl OpenShelf {
         }
         seal::remove(folder)?;
         let engine = open::open(folder, expected.count(), layout.engine)?;
+        Self::over(engine, folder, layout, &expected)
+    }
+
+    /// A shelf on this engine, held against its census.
+    pub(super) fn over(
+        engine: Box<dyn super::Shelf>,
+        folder: &Path,
+        layout: Layout,
+        expected: &Expected,
+    ) -> Result<Self, ShelfError> {
         let rows = Rows { engine, mark: layout.mark };
-        let (found, digests) = census::check(&rows, &expected)?;
+        if !expected.is_settled() {
+            // What is found now is announced as what there is. After a kill it may lie in the system's memory only,
+            // and a power cut that took it away would make a fault of what was never durable.
+            rows.engine.sync()?;
+        }
+        let (found, digests) = census::check(&rows, expected)?;
         for (key, fault) in &found.faults {
             let document = DocumentId::from_key(key).map_or_else(|_| "?".to_owned(), |id| id.to_string());
             tracing::error!(folder = %folder.display(), document, fault, "a document is not as it was written");
         }
-        let census = Census::open(folder, layout, &expected, &found, &digests)?;
+        let census = Census::open(folder, layout, expected, &found, &digests)?;
         Ok(Self {
             rows,
             census: Some(census),
