@@ -13,7 +13,7 @@ use tombolo_core::id::{DocumentId, ReplicaId, Seq};
 use tombolo_core::operation::Kind;
 
 use crate::error::{AppendError, StoreError};
-use crate::shelf::{Release, SetAside};
+use crate::shelf::{Noted, Release, SetAside};
 use crate::store::Store;
 
 impl Store {
@@ -62,12 +62,20 @@ impl Store {
         Ok(self.inner().shelves.tombstones()?)
     }
 
-    /// What of a document is in quarantine. Blocking.
+    /// What of a document is in quarantine, without payloads. Blocking.
     ///
     /// # Errors
     /// [`StoreError`] if its shelf cannot be read.
-    pub fn quarantine(&self, id: &DocumentId) -> Result<Vec<SetAside>, StoreError> {
-        Ok(self.inner().shelves.set_aside(id)?)
+    pub fn quarantine(&self, id: &DocumentId) -> Result<Vec<Noted>, StoreError> {
+        Ok(self.inner().shelves.noted(id)?)
+    }
+
+    /// One operation in quarantine with its payload; none if there is none of that name. Blocking.
+    ///
+    /// # Errors
+    /// [`StoreError`] if its shelf cannot be read.
+    pub fn set_aside(&self, id: &DocumentId, name: (ReplicaId, Seq)) -> Result<Option<SetAside>, StoreError> {
+        Ok(self.inner().shelves.set_aside(id, name)?)
     }
 
     /// Documents that have operations in quarantine, and how many. Blocking.
@@ -91,11 +99,11 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let (_document, entry) = self.open_document(id)?;
         let inner = self.inner();
-        let named = |aside: &SetAside| (aside.operation.replica, aside.operation.seq) == name;
-        let Some(aside) = inner.shelves.set_aside(id)?.into_iter().find(named) else { return Ok(false) };
+        let named = |noted: &Noted| (noted.replica, noted.seq) == name;
+        let Some(noted) = inner.shelves.noted(id)?.into_iter().find(named) else { return Ok(false) };
         let released = inner.shelves.release(id, name, release)?;
         if released && release == Release::Retry {
-            entry.note_set_aside(aside.hash, false);
+            entry.note_set_aside(noted.hash, false);
             inner.compactor.consider(id);
         }
         Ok(released)

@@ -88,8 +88,11 @@ impl Entry {
             (known.last_pending(inner.replica), waiting, known.starts_anew(inner.replica))
         };
         let record = inner.shelves.record(&self.id, is_new)?.unwrap_or_default();
-        let set_aside = if record.set_aside > 0 { inner.shelves.set_aside(&self.id)? } else { Vec::new() };
+        let set_aside = if record.set_aside > 0 { inner.shelves.noted(&self.id)? } else { Vec::new() };
         let last = record.version.get(inner.replica).max(pending);
+        // Before anything is acknowledged that the shelf could never take.
+        let replicas = waiting.iter().map(|(replica, ..)| *replica).chain([inner.replica]);
+        let full = record.check_room(&self.id, replicas).err();
         let mut known = self.lock();
         if known.last.is_none() {
             let mut later = waiting.iter().filter(|(replica, seq, _)| *seq > record.version.get(*replica));
@@ -97,6 +100,7 @@ impl Entry {
             known.has_content = !known.deleted && (record.has_content() || !waiting.is_empty());
             // More may have come while the shelf was asked.
             known.set_aside.extend(set_aside.iter().map(|aside| aside.hash));
+            known.stuck = known.stuck.take().or(full.map(|full| full.to_string()));
             known.begun |= record.version.iter().next().is_some();
             known.last = Some(last);
         }
@@ -367,3 +371,6 @@ pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

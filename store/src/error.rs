@@ -80,7 +80,7 @@ pub enum AppendError {
         queued: u64,
     },
     /// Its shelf cannot take operations.
-    #[error("document {document} takes nothing until it is repaired: {reason}")]
+    #[error("document {document} takes no more: {reason}")]
     Stuck {
         /// The document.
         document: DocumentId,

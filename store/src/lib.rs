@@ -33,6 +33,6 @@ pub use config::StoreConfig;
 pub use describe::Description;
 pub use document::{Document, Done};
 pub use error::{AppendError, OpenError, StoreError};
-pub use shelf::{Contents, DocumentRecord, Engine, Release, SetAside, Survey};
+pub use shelf::{Contents, DocumentRecord, Engine, Noted, Release, SetAside, Survey};
 pub use space::{Level, SpaceMetrics};
 pub use store::{Store, StoreMetrics};

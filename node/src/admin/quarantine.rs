@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tombolo_core::id::{DocumentId, ReplicaId, Seq};
-use tombolo_store::{Release, SetAside};
+use tombolo_store::{Noted, Release};
 
 use super::desk::Desk;
 use super::protocol::{Code, Event, Failure, FormatName, Sink};
@@ -17,22 +17,22 @@ pub(super) fn documents(desk: &Desk, sink: &mut Sink<'_>) -> Result<Value, Failu
 }
 
 pub(super) fn operations(desk: &Desk, id: &DocumentId, sink: &mut Sink<'_>) -> Result<Value, Failure> {
-    let set_aside = desk.store.quarantine(id)?;
-    for aside in &set_aside {
-        sink(Event::Row(row(aside)))?;
+    let noted = desk.store.quarantine(id)?;
+    for noted in &noted {
+        sink(Event::Row(row(noted)))?;
     }
-    Ok(json!({ "count": set_aside.len() }))
+    Ok(json!({ "count": noted.len() }))
 }
 
-fn row(aside: &SetAside) -> Value {
+fn row(noted: &Noted) -> Value {
     json!({
-        "replica": aside.operation.replica.to_string(),
-        "seq": aside.operation.seq.0,
-        "set_aside_ms": aside.at_ms,
-        "reason": aside.reason,
-        "bytes": aside.operation.payload.len(),
-        "blake3": aside.hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
-        "dropped": aside.dropped,
+        "replica": noted.replica.to_string(),
+        "seq": noted.seq.0,
+        "set_aside_ms": noted.at_ms,
+        "reason": noted.reason,
+        "bytes": noted.bytes,
+        "blake3": noted.hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
+        "dropped": noted.dropped,
     })
 }
 

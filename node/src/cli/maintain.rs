@@ -113,8 +113,16 @@ pub(super) fn repair(settings: &Settings, args: &Repair) -> Result<(), Error> {
     });
     output.answer(&done, |done| {
         let mut lines = vec![format!("{} documents are whole", field(done, "whole"))];
-        for (key, what) in [("mended", "damaged, and saved as far as it is intact:"), ("lost", "nothing was found of")] {
-            lines.extend(done.get(key).and_then(Value::as_array).into_iter().flatten().map(|row| format!("{what} {}", name_of(row))));
+        for (key, what) in
+            [("mended", "damaged, and saved as far as it is intact:"), ("lost", "nothing was found of")]
+        {
+            lines.extend(
+                done.get(key)
+                    .and_then(Value::as_array)
+                    .into_iter()
+                    .flatten()
+                    .map(|row| format!("{what} {}", name_of(row))),
+            );
         }
         lines.push(format!(
             "{} operations saved, {} of them only in the journal; {} are known to be missing",
@@ -125,7 +133,7 @@ pub(super) fn repair(settings: &Settings, args: &Repair) -> Result<(), Error> {
         lines.push(match args.apply {
             true => format!("the repaired store is in place; the damaged one is {}", field(done, "damaged")),
             false => format!(
-                "the repaired copy is {}; look at it, then run again with --apply and another --to, or serve it",
+                "the repaired copy is {}; look at it, then run again with --apply, or serve it",
                 field(done, "copy")
             ),
         });

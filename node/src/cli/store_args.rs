@@ -183,7 +183,7 @@ pub(super) struct Whole {
 pub(super) struct Repair {
     #[command(flatten)]
     pub(super) at: Where,
-    /// Where the repaired copy goes; must not exist [default: the data folder's name and .repaired]
+    /// Where the repaired copy goes; an unused one of before is made anew [default: the data folder's name and .repaired]
     #[arg(long, value_name = "DIR")]
     pub(super) to: Option<PathBuf>,
     /// Put the copy in the folder's place; the damaged folder stays beside it

@@ -2,21 +2,23 @@
 //!
 //! | offset | bytes | meaning |
 //! |---|---|---|
-//! | 0 | 8 | magic and version `TMBLRPL2` |
+//! | 0 | 8 | magic and version `TMBLRPL3` |
 //! | 8 | 16 | replica: what operations are named after |
 //! | 24 | 16 | incarnation |
-//! | 40 | 28 | witness: number in its name (8), inode (8), time of its last change in s (8) and ns (4) |
+//! | 40 | 28 | witness: number in its name (8), inode (8), time of its birth in s (8) and ns (4) |
 //! | 68 | 2 | number of former lives |
 //! | 70 | | for each replica (16) and incarnation (16), the oldest first |
 //! | | 4 | CRC-32C of the bytes before |
 //!
+//! Version 2, `TMBLRPL2`, has the time of the witness's last change; it is written where the system knows no birth.
 //! Version 1 had only the replica: `TMBLRPL1` (8), replica (16), CRC-32 (4).
 
 use tombolo_core::id::{FORMER_MAX, Identity, Incarnation, ReplicaId};
 
-use super::witness::{WITNESS_LEN, Witness};
+use super::witness::{Moment, WITNESS_LEN, Witness};
 
-const MAGIC: &[u8; 8] = b"TMBLRPL2";
+const MAGIC: &[u8; 8] = b"TMBLRPL3";
+const MAGIC_2: &[u8; 8] = b"TMBLRPL2";
 const MAGIC_1: &[u8; 8] = b"TMBLRPL1";
 
 /// What the file says.
@@ -24,12 +26,16 @@ const MAGIC_1: &[u8; 8] = b"TMBLRPL1";
 pub(super) enum Stored {
     /// Version 1: nothing can tell whether it was copied.
     Named(ReplicaId),
-    /// Version 2.
+    /// Version 2 or 3.
     Witnessed(Identity, Witness),
 }
 
 pub(super) fn encode(identity: &Identity, witness: &Witness) -> Vec<u8> {
-    let mut bytes = [&MAGIC[..], &identity.replica.0, &identity.incarnation.0, &witness.encode()].concat();
+    let magic = match witness.of {
+        Moment::Birth => MAGIC,
+        Moment::Change => MAGIC_2,
+    };
+    let mut bytes = [&magic[..], &identity.replica.0, &identity.incarnation.0, &witness.encode()].concat();
     let former = identity.former.len().saturating_sub(FORMER_MAX);
     let former = identity.former.get(former..).unwrap_or_default();
     bytes.extend_from_slice(&u16::try_from(former.len()).unwrap_or_default().to_be_bytes());
@@ -51,7 +57,11 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Stored> {
     if crc32c::crc32c(whole) != crc {
         return None;
     }
-    let (replica, rest) = whole.strip_prefix(MAGIC)?.split_first_chunk()?;
+    let (of, rest) = match whole.strip_prefix(MAGIC) {
+        Some(rest) => (Moment::Birth, rest),
+        None => (Moment::Change, whole.strip_prefix(MAGIC_2)?),
+    };
+    let (replica, rest) = rest.split_first_chunk()?;
     let (incarnation, rest) = rest.split_first_chunk()?;
     let (witness, rest) = rest.split_first_chunk::<WITNESS_LEN>()?;
     let (count, rest) = rest.split_first_chunk()?;
@@ -65,7 +75,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Stored> {
     };
     let former = lives.map(life).collect::<Option<_>>()?;
     let identity = Identity { replica: ReplicaId(*replica), incarnation: Incarnation(*incarnation), former };
-    Some(Stored::Witnessed(identity, Witness::decode(witness)?))
+    Some(Stored::Witnessed(identity, Witness::decode(witness, of)?))
 }
 
 #[cfg(test)]
@@ -74,28 +84,31 @@ mod tests {
 
     #[test]
     fn golden_bytes_of_the_replica_file() {
-        let identity = Identity {
-            replica: ReplicaId([7; 16]),
-            incarnation: Incarnation([8; 16]),
-            former: vec![(ReplicaId([5; 16]), Incarnation([6; 16]))],
-        };
-        let witness = [1, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 5];
-        let witness = Witness::decode(&witness).unwrap();
-        let mut golden = b"TMBLRPL2".to_vec();
-        golden.extend([7; 16]);
-        golden.extend([8; 16]);
-        golden.extend([1, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 5]);
-        golden.extend([0, 1]);
-        golden.extend([5; 16]);
-        golden.extend([6; 16]);
-        golden.extend(crc32c::crc32c(&golden).to_be_bytes());
-        assert_eq!(encode(&identity, &witness), golden);
-        assert_eq!(decode(&golden), Some(Stored::Witnessed(identity, witness)));
-        for at in 0..golden.len() {
-            let mut bytes = golden.clone();
-            bytes[at] ^= 1;
-            assert_eq!(decode(&bytes), None, "byte {at}");
-            assert_eq!(decode(&golden[..at]), None);
+        for (magic, of) in [(b"TMBLRPL3", Moment::Birth), (b"TMBLRPL2", Moment::Change)] {
+            let identity = Identity {
+                replica: ReplicaId([7; 16]),
+                incarnation: Incarnation([8; 16]),
+                former: vec![(ReplicaId([5; 16]), Incarnation([6; 16]))],
+            };
+            let witness =
+                [1, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 5];
+            let mut golden = magic.to_vec();
+            golden.extend([7; 16]);
+            golden.extend([8; 16]);
+            golden.extend(witness);
+            golden.extend([0, 1]);
+            golden.extend([5; 16]);
+            golden.extend([6; 16]);
+            golden.extend(crc32c::crc32c(&golden).to_be_bytes());
+            let witness = Witness::decode(&witness, of).unwrap();
+            assert_eq!(encode(&identity, &witness), golden);
+            assert_eq!(decode(&golden), Some(Stored::Witnessed(identity, witness)));
+            for at in 0..golden.len() {
+                let mut bytes = golden.clone();
+                bytes[at] ^= 1;
+                assert_eq!(decode(&bytes), None, "byte {at}");
+                assert_eq!(decode(&golden[..at]), None);
+            }
         }
     }
 

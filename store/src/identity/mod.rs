@@ -8,7 +8,7 @@ mod file; // the bytes of the replica file
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod renewal; // a new witness from time to time
-mod witness; // a file that cannot be copied
+mod witness; // a link that cannot be copied
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -112,11 +112,16 @@ pub(crate) fn check(folder: &Path) -> Result<(), OpenError> {
 
 /// Lets a copy know whose copy it is; one that cannot be told starts anew.
 pub(crate) fn carry_over(from: &Path, to: &Path) -> io::Result<()> {
+    carried(from)?.map_or(Ok(()), |bytes| write(to, &bytes))
+}
+
+/// The replica file that a copy of this folder gets, if any: without its witness, so that it will be seen that it is
+/// a copy.
+pub(crate) fn carried(from: &Path) -> io::Result<Option<Vec<u8>>> {
     match std::fs::read(from.join("replica")) {
-        // Without its witness, so it will be seen that it is a copy.
-        Ok(bytes) if matches!(file::decode(&bytes), Some(Stored::Witnessed(..))) => write(to, &bytes),
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Ok(bytes) if matches!(file::decode(&bytes), Some(Stored::Witnessed(..))) => Ok(Some(bytes)),
+        Ok(_) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -167,6 +172,26 @@ mod tests {
         std::fs::write(&path, bytes).unwrap();
         assert!(matches!(open(folder.path()), Err(OpenError::Identity { .. })));
         assert!(matches!(check(folder.path()), Err(OpenError::Identity { .. })));
+    }
+
+    /// As the version before wrote it: still the same store, which goes on in the present one.
+    #[test]
+    fn a_witness_of_version_2_stands() {
+        use std::os::unix::fs::MetadataExt;
+        let folder = tempfile::tempdir().unwrap();
+        let identity = Identity { former: Vec::new(), ..born().unwrap() };
+        let path = folder.path().join("witness-0000000000000007");
+        File::create(&path).unwrap();
+        let found = std::fs::metadata(&path).unwrap();
+        let numbers = [7, found.ino(), u64::try_from(found.ctime()).unwrap()].map(u64::to_be_bytes);
+        let nanoseconds = u32::try_from(found.ctime_nsec()).unwrap().to_be_bytes();
+        let mut bytes = [b"TMBLRPL2", &identity.replica.0[..], &identity.incarnation.0].concat();
+        bytes.extend([&numbers.concat()[..], &nanoseconds, &[0, 0]].concat());
+        bytes.extend(crc32c::crc32c(&bytes).to_be_bytes());
+        write(folder.path(), &bytes).unwrap();
+        assert_eq!(open(folder.path()).unwrap(), identity);
+        assert!(!path.exists(), "made anew");
+        assert_eq!(open(folder.path()).unwrap(), identity);
     }
 
     /// A power cut between the new witness and the file that names it.

@@ -3,6 +3,7 @@
 //! Guarantees: [`verify`] and [`repair`] never change the folder that they look at (but for a folder `scratch` in
 //! it, which they remove again); [`apply`] changes names only, and keeps the damaged folder beside the repaired one.
 
+mod mark; // a copy that repair made
 mod repair; // what is intact, into a new folder
 mod verify; // what is wrong, and with which document
 
@@ -106,10 +107,12 @@ pub enum MaintainError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The place for the repaired copy is taken.
-    #[error("{path} exists already; remove it or name another place with --to", path = path.display())]
+    #[error("{path} exists already, and {found}; name another place with --to, or remove it if nothing of it is needed", path = path.display())]
     Taken {
         /// The place.
         path: PathBuf,
+        /// Why it is not made anew.
+        found: &'static str,
     },
     /// Nothing tells how documents are spread over shelves.
     #[error("the shelves cannot be read")]

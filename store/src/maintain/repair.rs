@@ -13,7 +13,7 @@ use tombolo_core::id::DocumentId;
 use tombolo_core::operation::{Kind, Operation};
 use tombolo_core::update::Update;
 
-use super::{MaintainError, Progress, scratch};
+use super::{MaintainError, Progress, mark, scratch};
 use crate::disk::FileDisk;
 use crate::identity;
 use crate::journal;
@@ -39,7 +39,8 @@ pub struct Repair {
 /// Shelves of a copy if the original does not tell.
 const SHELVES: u16 = 16;
 
-/// Saves what is intact in `folder`, which no process may use, to `to`, which must not exist. Blocking.
+/// Saves what is intact in `folder`, which no process may use, to `to`. That must not exist, or be what an earlier
+/// repair of this folder made and nobody used since: then it is made anew. Blocking.
 ///
 /// # Errors
 /// [`MaintainError`] if the folder cannot be read or the copy not written; `to` is of no use then.
@@ -47,12 +48,11 @@ pub fn repair(folder: &Path, to: &Path, progress: &mut dyn FnMut(Progress)) -> R
     if !folder.is_dir() {
         return Err(MaintainError::Missing { path: folder.to_owned() });
     }
-    if to.exists() {
-        return Err(MaintainError::Taken { path: to.to_owned() });
-    }
     let _lock = identity::lock(folder, Duration::ZERO)?;
+    clear(folder, to)?;
     let mut journaled = journal_of(folder)?;
     fs::create_dir_all(to)?;
+    mark::write(folder, to)?;
     let closed = ClosedShelves::open(&folder.join("shelf"))?;
     let count = closed.as_ref().map_or(SHELVES, ClosedShelves::count);
     let engine = closed.as_ref().map(ClosedShelves::engine);
@@ -71,12 +71,26 @@ pub fn repair(folder: &Path, to: &Path, progress: &mut dyn FnMut(Progress)) -> R
         }
     }
     for (id, operations) in journaled {
-        let rescued = Rescued { id, stored: Stored::default(), set_aside: Vec::new(), whole: true };
+        let rescued =
+            Rescued { id, stored: Stored::default(), set_aside: Vec::new(), whole: true, missing: 0 };
         repair.take(&copy, rescued, operations)?;
     }
     copy.close()?;
     identity::carry_over(folder, to)?;
     Ok(repair)
+}
+
+/// Makes the place of the copy free.
+fn clear(folder: &Path, to: &Path) -> Result<(), MaintainError> {
+    if !to.exists() {
+        return Ok(());
+    }
+    if let Some(found) = mark::objection(folder, to)? {
+        return Err(MaintainError::Taken { path: to.to_owned(), found });
+    }
+    // Somebody may be looking at it.
+    let _lock = identity::lock(to, Duration::ZERO)?;
+    Ok(fs::remove_dir_all(to)?)
 }
 
 /// Puts a repaired copy in the place of the damaged folder; gives back where that is now.
@@ -85,6 +99,7 @@ pub fn repair(folder: &Path, to: &Path, progress: &mut dyn FnMut(Progress)) -> R
 /// What the system says; if the second of two renames fails the damaged folder keeps its new name.
 pub fn apply(folder: &Path, repaired: &Path) -> Result<PathBuf, MaintainError> {
     let _lock = identity::lock(folder, Duration::ZERO)?;
+    mark::remove(repaired)?;
     let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let aside =
         (1u32..).map(|n| folder.with_file_name(format!("{name}.damaged-{n}"))).find(|path| !path.exists());
@@ -122,9 +137,10 @@ impl Repair {
         if !rescued.whole {
             drop_invalid(&mut rescued.stored);
         }
-        let missing = self.add_journal(&mut rescued, journaled);
-        let Rescued { id, stored, set_aside, whole } = rescued;
-        let empty = stored.snapshot.is_none() && stored.tail.is_empty() && stored.record.deleted_ms == 0;
+        let missing = rescued.missing + self.add_journal(&mut rescued, journaled);
+        let Rescued { id, stored, set_aside, whole, .. } = rescued;
+        let kept = !stored.tail.is_empty() || !set_aside.is_empty();
+        let empty = stored.snapshot.is_none() && !kept && stored.record.deleted_ms == 0;
         if empty && !whole {
             self.lost.push(id);
             return Ok(());

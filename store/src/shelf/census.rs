@@ -13,7 +13,8 @@
 //!
 //! A group is durable before the rows that it announces are written, and a shelf writes one group at a time. So
 //! every record must be the one that was announced last; only of the last group, if nothing says that it was done,
-//! it may still be the one before. What is neither is named by [`Found::faults`]. Version 1 only counted:
+//! it may still be the one before. What is neither is named by [`Found::faults`]. A shelf whose census is gone gets
+//! one under the magic `TMBLCNSL`, which says so for as long as nobody repairs it. Version 1 only counted:
 //! `TMBLCNS1` (8), number of documents (8), CRC-32 of the bytes before (4).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -30,6 +31,8 @@ use super::{ShelfError, Tree};
 
 pub(super) const MAGIC: [u8; 8] = *b"TMBLCNS2";
 const MAGIC_1: &[u8; 8] = b"TMBLCNS1";
+/// Of one that was begun because the one before was gone: documents that it does not name may have been here.
+const MAGIC_LOST: [u8; 8] = *b"TMBLCNSL";
 const HEAD: usize = 15;
 const FIRST: u8 = 1;
 const NEXT: u8 = 2;
@@ -61,6 +64,8 @@ pub(super) struct Expected {
     unnamed: Option<u64>,
     /// Where the next entry goes; none if the file is to be written anew.
     end: Option<u64>,
+    /// There is no file, and there should be.
+    is_missing: bool,
     /// What is wrong with the file.
     pub(super) fault: Option<&'static str>,
 }
@@ -70,6 +75,11 @@ impl Expected {
     pub(super) fn keys(&self) -> BTreeSet<Vec<u8>> {
         let there = self.documents.iter().filter(|(_, announced)| announced.newest.is_some());
         there.filter(|(_, announced)| announced.or != Some(None)).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Whether opening announces nothing that is not announced already as durably there.
+    pub(super) fn is_settled(&self) -> bool {
+        self.end.is_some() && self.documents.values().all(|announced| announced.or.is_none())
     }
 
     /// How many documents there are at least.
@@ -97,21 +107,29 @@ pub(super) fn path(folder: &Path) -> PathBuf {
 
 /// Begins the census of a shelf that is going to be made in this folder.
 pub(super) fn make(folder: &Path, layout: &Layout) -> io::Result<()> {
-    layout::write(&path(folder), &whole(layout, &HashMap::new()))
+    layout::write(&path(folder), &whole(MAGIC, layout, &HashMap::new()))
 }
 
-/// What the census of the shelf in this folder says; nothing if there is none. Changes nothing.
+/// What the census of the shelf in this folder, which was made, says. A shelf is made after its census, so if there
+/// is none it was lost, and nobody knows which documents were here. Changes nothing.
 pub(super) fn expected(folder: &Path, layout: &Layout) -> Result<Expected, ShelfError> {
     let bytes = match fs::read(path(folder)) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Expected::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let fault = Some("its census is missing");
+            return Ok(Expected { is_missing: true, unnamed: Some(u64::MAX), fault, ..Expected::default() });
+        }
         Err(error) => return Err(error.into()),
     };
     if let Some(count) = decode_1(&bytes) {
         return Ok(Expected { unnamed: Some(count), ..Expected::default() });
     }
-    let head = bytes.get(..LAYOUT_LEN).and_then(|head| Layout::decode(head, MAGIC));
-    Ok(read(&bytes, layout, head != Some(*layout)))
+    let head = |magic| bytes.get(..LAYOUT_LEN).and_then(|head| Layout::decode(head, magic)) == Some(*layout);
+    let mut expected = read(&bytes, layout, !head(MAGIC));
+    if head(MAGIC_LOST) {
+        expected.fault = Some("its census was missing and was begun anew");
+    }
+    Ok(expected)
 }
 
 fn decode_1(bytes: &[u8]) -> Option<u64> {
@@ -269,7 +287,8 @@ impl Census {
                 all.insert(key.clone(), announced.newest);
             }
         }
-        let live = whole(&layout, &all);
+        let magic = if expected.is_missing { MAGIC_LOST } else { MAGIC };
+        let live = whole(magic, &layout, &all);
         let open = |end| {
             let file = OpenOptions::new().read(true).write(true).open(&path)?;
             file.set_len(end)?;
@@ -280,20 +299,21 @@ impl Census {
                 Writing { file: open(end)?, end, live: live.len() as u64, done: false }
             }
             // Damaged ones stay, so that it is known that documents may be missing.
-            None if expected.fault.is_some() => {
+            None if expected.fault.is_some() && !expected.is_missing => {
                 let file = OpenOptions::new().read(true).write(true).open(&path)?;
                 let end = file.metadata()?.len();
                 // Never written anew: it is the only word of what may be missing.
                 Writing { file, end, live: u64::MAX, done: true }
             }
             // So do those of version 1 that count more than there are.
-            None if found.nameless.is_some() => {
+            None if found.nameless.is_some() && !expected.is_missing => {
                 return Ok(Self { folder: folder.to_owned(), layout, writing: Mutex::new(None) });
             }
             _ => {
                 layout::write(&path, &live)?;
                 let end = live.len() as u64;
-                Writing { file: open(end)?, end, live: end, done: true }
+                let live = if expected.is_missing { u64::MAX } else { end };
+                Writing { file: open(end)?, end, live, done: true }
             }
         };
         let census = Self { folder: folder.to_owned(), layout, writing: Mutex::new(Some(writing)) };
@@ -356,7 +376,7 @@ impl Census {
         for key in faults.keys() {
             all.insert(key.clone(), known.documents.get(key).and_then(|announced| announced.newest));
         }
-        let bytes = whole(&self.layout, &all);
+        let bytes = whole(MAGIC, &self.layout, &all);
         let path = path(&self.folder);
         layout::write(&path, &bytes)?;
         let file = OpenOptions::new().read(true).write(true).open(path)?;
@@ -380,8 +400,8 @@ impl Writing {
 }
 
 /// A census as it is written anew.
-pub(super) fn whole(layout: &Layout, documents: &HashMap<Vec<u8>, Digest>) -> Vec<u8> {
-    let mut bytes = layout.encode(MAGIC).to_vec();
+fn whole(magic: [u8; 8], layout: &Layout, documents: &HashMap<Vec<u8>, Digest>) -> Vec<u8> {
+    let mut bytes = layout.encode(magic).to_vec();
     let mut kind = FIRST;
     for (key, digest) in documents.iter().filter(|(_, digest)| digest.is_some()) {
         let at = bytes.len() as u64;
@@ -410,7 +430,7 @@ pub fn fuzz(bytes: &[u8]) {
     }
     let expected = read(&sealed, layout, false);
     let newest = expected.documents.iter().map(|(key, announced)| (key.clone(), announced.newest)).collect();
-    let again = read(&whole(layout, &newest), layout, false);
+    let again = read(&whole(MAGIC, layout, &newest), layout, false);
     assert!(again.fault.is_none() && again.keys().is_superset(&expected.keys()));
 }
 

@@ -99,6 +99,25 @@ impl DocumentRecord {
 
     /// The change that stores it.
     pub(super) fn to_row(&self, rows: &Rows, id: &DocumentId) -> Result<Change, ShelfError> {
+        let body = self.body(id)?;
+        Ok(rows.put(Tree::Documents, id.to_key(), &body))
+    }
+
+    /// Whether operations of these replicas can be counted, too: a version lies in one row, so there is an end to them.
+    ///
+    /// # Errors
+    /// [`ShelfError::TooLarge`] if not.
+    pub(crate) fn check_room(
+        &self,
+        id: &DocumentId,
+        replicas: impl Iterator<Item = ReplicaId>,
+    ) -> Result<(), ShelfError> {
+        let mut version = self.version.clone();
+        replicas.for_each(|replica| version.advance(replica, version.get(replica).next()));
+        Self { version, ..self.clone() }.body(id).map(drop)
+    }
+
+    fn body(&self, id: &DocumentId) -> Result<Vec<u8>, ShelfError> {
         let first = Stored1 {
             generation: self.generation,
             snapshot_bytes: self.snapshot_bytes,
@@ -109,14 +128,14 @@ impl DocumentRecord {
             version: self.version.iter().map(|(replica, seq)| (replica.0, seq.0)).collect(),
         };
         let stored = Stored2 { first, deleted_ms: self.deleted_ms, set_aside: self.set_aside };
-        let too_large =
-            || ShelfError::TooLarge { document: id.clone(), what: "its version names too many replicas" };
+        let what = "its record is full of replicas that wrote to it, one for each copy or restore of the data \
+                    folder; it can still be read: export it and import it under another name";
+        let too_large = || ShelfError::TooLarge { document: id.clone(), what };
         let body = codec::encode(&stored).map_err(|_| too_large())?;
-        let key = id.to_key();
-        if body.len() > body_bytes_max(key.len()) {
+        if body.len() > body_bytes_max(id.to_key().len()) {
             return Err(too_large());
         }
-        Ok(rows.put(Tree::Documents, key, &body))
+        Ok(body)
     }
 
     /// Deletes it: nothing of it counts any more.

@@ -60,14 +60,15 @@ pub enum ShelfError {
     },
     /// A shelf has fewer documents than it had, so a document that is not found may be one of those.
     #[error(
-        "document {document} may be lost: its shelf has {found} documents and had {expected}; others are served on; run `tombolo repair`, or restore it from a backup"
+        "document {document} may be lost: its shelf has {found} documents and had {had}; others are served on; run `tombolo repair`, or restore it from a backup",
+        had = if *expected == u64::MAX { "nobody knows how many".to_owned() } else { expected.to_string() }
     )]
     Incomplete {
         /// The document.
         document: DocumentId,
         /// How many documents are there.
         found: u64,
-        /// How many were.
+        /// How many were; [`u64::MAX`] if its census is damaged or missing.
         expected: u64,
     },
     /// The file that tells how documents are spread over shelves is damaged.

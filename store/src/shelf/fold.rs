@@ -126,8 +126,7 @@ impl OpenShelf {
         let Some(mut record) = self.record(id, false)?.filter(|record| record.set_aside > 0) else {
             return Ok(false);
         };
-        let named = |aside: &SetAside| (aside.operation.replica, aside.operation.seq) == (replica, seq);
-        let Some(mut aside) = quarantine::read(rows, id, &prefix)?.into_iter().find(named) else {
+        let Some(mut aside) = quarantine::read(rows, id, &prefix, (replica, seq))? else {
             return Ok(false);
         };
         if aside.dropped {

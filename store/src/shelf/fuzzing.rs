@@ -1,13 +1,12 @@
 //! Rows and small files of a shelf for the fuzz targets.
 
-use tombolo_core::id::DocumentId;
+use tombolo_core::id::{DocumentId, ReplicaId, Seq};
 
 use super::document::DocumentRecord;
 use super::engine::Engine;
 use super::layout::Layout;
-use super::quarantine::Reader;
 use super::row::{Mark, Row, VERSION, body_bytes_max};
-use super::{Tree, snapshot as pieces, tail as operations};
+use super::{Tree, quarantine as aside, snapshot as pieces, tail as operations};
 
 pub use super::census::fuzz as census;
 pub use super::seal::fuzz as seal;
@@ -64,18 +63,16 @@ pub fn tail(bytes: &[u8]) {
     let _ = operations::place_of(bytes);
 }
 
-/// Rows of operations in quarantine: 44 bytes of key and the body.
+/// Rows of an operation in quarantine: a key, and bodies.
 pub fn quarantine(bytes: &[u8]) {
     let Ok(id) = DocumentId::yjs("d") else { return };
-    let mut reader = Reader::default();
-    for part in parts(bytes) {
-        let (key, body) = part.split_at(part.len().min(44));
-        if reader.take(&id, key, body).is_none() {
-            return;
-        }
-    }
-    let held = reader.end().unwrap_or_default();
-    assert!(held.iter().map(|aside| aside.operation.payload.len()).sum::<usize>() <= bytes.len());
+    let name = (ReplicaId([0; 16]), Seq(0));
+    let all = parts(bytes);
+    let mut bodies = all.into_iter();
+    let _ = bodies.next().and_then(aside::place_of);
+    let Some(first) = bodies.next() else { return };
+    let held = aside::join(&id, name, first, &mut bodies);
+    assert!(held.is_none_or(|aside| aside.operation.payload.len() <= bytes.len()));
 }
 
 /// The pieces of a snapshot, joined.

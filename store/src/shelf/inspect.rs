@@ -76,10 +76,8 @@ impl OpenShelf {
                 inspection.documents += u64::from(stored.record.has_content());
                 inspection.operations += stored.tail.len() as u64;
                 inspection.bytes += (stored.snapshot.map_or(0, |snapshot| snapshot.len()) + tail) as u64;
-                if stored.record.set_aside > 0
-                    && let Err(error) = quarantine::read(&self.rows, id, &place(id).0)
-                {
-                    inspection.fault(Some(id.clone()), words(&error));
+                if stored.record.set_aside > 0 {
+                    self.inspect_quarantine(id, inspection);
                 }
             }
             Ok(None) => {}
@@ -87,6 +85,20 @@ impl OpenShelf {
                 inspection.fault(Some(document), found.to_owned());
             }
             Err(error) => inspection.fault(Some(id.clone()), words(&error)),
+        }
+    }
+
+    /// One operation at a time.
+    fn inspect_quarantine(&self, id: &DocumentId, inspection: &mut Inspection) {
+        let prefix = place(id).0;
+        let noted = match quarantine::list(&self.rows, id, &prefix) {
+            Ok(noted) => noted,
+            Err(error) => return inspection.fault(Some(id.clone()), words(&error)),
+        };
+        for noted in noted {
+            if let Err(error) = quarantine::read(&self.rows, id, &prefix, (noted.replica, noted.seq)) {
+                inspection.fault(Some(id.clone()), words(&error));
+            }
         }
     }
 

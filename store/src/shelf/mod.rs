@@ -49,7 +49,7 @@ pub use error::ShelfError;
 pub use fold::{Fold, Release};
 pub(crate) use inspect::words;
 pub use inspect::{Fault, Inspection};
-pub use quarantine::SetAside;
+pub use quarantine::{Noted, SetAside};
 pub use salvage::Rescued;
 pub use shelves::{Shelves, Stuck};
 pub use stored::{Contents, Stored, Survey};

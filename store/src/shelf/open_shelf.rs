@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 
-use tombolo_core::id::DocumentId;
+use tombolo_core::id::{DocumentId, ReplicaId, Seq};
 
-use super::census::Census;
+use super::census::{Census, Expected};
 use super::document::{DocumentRecord, place};
 use super::layout::Layout;
-use super::quarantine::{self, SetAside};
+use super::quarantine::{self, Noted, SetAside};
 use super::rows::Rows;
 use super::stored::Stored;
 use super::{Change, ShelfError, Tree, census, open, seal, snapshot, tail};
@@ -23,6 +23,8 @@ pub(super) struct OpenShelf {
     census: Option<Census>,
     /// Documents whose records are not those that they should be.
     faults: BTreeMap<Vec<u8>, &'static str>,
+    /// What is wrong with the census.
+    pub(super) census_fault: Option<&'static str>,
     /// Found and expected, if documents are missing that nobody can name.
     nameless: Option<(u64, u64)>,
     /// One writer at a time.
@@ -58,20 +60,36 @@ impl OpenShelf {
         }
         let expected = census::expected(folder, &layout)?;
         if let Some(fault) = expected.fault {
-            tracing::error!(folder = %folder.display(), fault, "the census of a shelf is damaged; run tombolo verify");
+            tracing::error!(folder = %folder.display(), fault, "the census of a shelf is damaged: documents that are not found there are refused; run tombolo verify");
         }
         seal::remove(folder)?;
         let engine = open::open(folder, expected.count(), layout.engine)?;
+        Self::over(engine, folder, layout, &expected)
+    }
+
+    /// A shelf on this engine, held against its census.
+    pub(super) fn over(
+        engine: Box<dyn super::Shelf>,
+        folder: &Path,
+        layout: Layout,
+        expected: &Expected,
+    ) -> Result<Self, ShelfError> {
         let rows = Rows { engine, mark: layout.mark };
-        let (found, digests) = census::check(&rows, &expected)?;
+        if !expected.is_settled() {
+            // What is found now is announced as what there is. After a kill it may lie in the system's memory only,
+            // and a power cut that took it away would make a fault of what was never durable.
+            rows.engine.sync()?;
+        }
+        let (found, digests) = census::check(&rows, expected)?;
         for (key, fault) in &found.faults {
             let document = DocumentId::from_key(key).map_or_else(|_| "?".to_owned(), |id| id.to_string());
             tracing::error!(folder = %folder.display(), document, fault, "a document is not as it was written");
         }
-        let census = Census::open(folder, layout, &expected, &found, &digests)?;
+        let census = Census::open(folder, layout, expected, &found, &digests)?;
         Ok(Self {
             rows,
             census: Some(census),
+            census_fault: expected.fault,
             nameless: found.nameless.map(|expected| (found.count, expected)),
             faults: found.faults,
             writing: Writing::new(),
@@ -87,6 +105,7 @@ impl OpenShelf {
             rows: Rows { engine, mark: super::row::Mark(*b"\xd4ROWmark") },
             census: None,
             faults: BTreeMap::new(),
+            census_fault: None,
             nameless: None,
             writing: Writing::new(),
             failed: AtomicBool::new(false),
@@ -176,10 +195,20 @@ impl OpenShelf {
         Ok(Some(Stored { record, snapshot, outline: outline.flatten(), tail }))
     }
 
-    /// See [`Shelves::set_aside`](super::Shelves::set_aside).
-    pub(super) fn set_aside(&self, id: &DocumentId) -> Result<Vec<SetAside>, ShelfError> {
+    /// See [`Shelves::noted`](super::Shelves::noted).
+    pub(super) fn noted(&self, id: &DocumentId) -> Result<Vec<Noted>, ShelfError> {
         let _reading = self.reading.read().unwrap_or_else(PoisonError::into_inner);
-        quarantine::read(&self.rows, id, &place(id).0)
+        quarantine::list(&self.rows, id, &place(id).0)
+    }
+
+    /// See [`Shelves::set_aside`](super::Shelves::set_aside).
+    pub(super) fn set_aside(
+        &self,
+        id: &DocumentId,
+        name: (ReplicaId, Seq),
+    ) -> Result<Option<SetAside>, ShelfError> {
+        let _reading = self.reading.read().unwrap_or_else(PoisonError::into_inner);
+        quarantine::read(&self.rows, id, &place(id).0, name)
     }
 
     /// Writes records, whose other rows are durable. Whoever calls holds `writing`.

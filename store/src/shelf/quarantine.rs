@@ -1,5 +1,7 @@
 //! Operations that are kept and not served: what killed or stalled the merge worker, set aside by name.
 //!
+//! Which there are is told by their first pieces alone; a payload is read when somebody asks for that one.
+//!
 //! Key: prefix of the document (16), replica (16), seq (8), number of the piece (4), big-endian. The body of piece
 //! 0 is a head, the reason and the first part of the payload, those of later pieces are the rest:
 //!
@@ -54,6 +56,25 @@ impl SetAside {
         let hash = *blake3::hash(&operation.payload).as_bytes();
         Self { operation, reason, at_ms, hash, dropped: false }
     }
+}
+
+/// An operation in quarantine, but for its payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Noted {
+    /// Who made it.
+    pub replica: ReplicaId,
+    /// Which of theirs it is.
+    pub seq: Seq,
+    /// Length of its payload; 0 if that was dropped.
+    pub bytes: u64,
+    /// As [`SetAside::reason`].
+    pub reason: String,
+    /// As [`SetAside::at_ms`].
+    pub at_ms: u64,
+    /// As [`SetAside::hash`].
+    pub hash: [u8; 32],
+    /// As [`SetAside::dropped`].
+    pub dropped: bool,
 }
 
 fn key(prefix: &Prefix, replica: ReplicaId, seq: Seq, piece: u32) -> Vec<u8> {
@@ -120,80 +141,131 @@ fn removals_between(rows: &Rows, from: &[u8], below: &[u8]) -> Result<Vec<Change
     Ok(changes)
 }
 
-/// What of a document is in quarantine.
-pub(super) fn read(rows: &Rows, id: &DocumentId, prefix: &Prefix) -> Result<Vec<SetAside>, ShelfError> {
-    let (from, below) = bounds(prefix);
-    let damaged =
-        || ShelfError::Damaged { document: id.clone(), found: "an operation in quarantine is not whole" };
-    let mut reader = Reader::default();
-    let mut fault = None;
-    rows.engine.scan(Tree::Quarantine, &from, Some(&below), &mut |key, row| {
-        let taken = match rows.mark.open(Tree::Quarantine, key, row) {
-            Err(error) => Err(error.of(id)),
-            Ok(row) => reader.take(id, key, row.body).ok_or_else(damaged),
-        };
-        match taken {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                fault = Some(error);
-                ControlFlow::Break(())
+/// What of a document is in quarantine, without reading payloads behind the first pieces.
+pub(super) fn list(rows: &Rows, id: &DocumentId, prefix: &Prefix) -> Result<Vec<Noted>, ShelfError> {
+    let (mut from, below) = bounds(prefix);
+    let mut found = Vec::new();
+    loop {
+        let (mut fault, mut more) = (None, None);
+        rows.engine.scan(Tree::Quarantine, &from, Some(&below), &mut |key, row| {
+            let first = match rows.mark.open(Tree::Quarantine, key, row) {
+                Err(error) => Err(error.of(id)),
+                Ok(row) => first_piece(id, key, row.body).ok_or_else(|| not_whole(id)),
+            };
+            match first {
+                Ok(first) => {
+                    more = first.has_more().then(|| first.behind(prefix));
+                    found.push(first.noted());
+                }
+                Err(error) => fault = Some(error),
             }
+            if more.is_some() || fault.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        match (fault, more) {
+            (Some(fault), _) => return Err(fault),
+            (None, None) => return Ok(found),
+            (None, Some(behind)) => from = behind,
         }
+    }
+}
+
+/// One operation in quarantine with its payload; none if there is none of that name.
+pub(super) fn read(
+    rows: &Rows,
+    id: &DocumentId,
+    prefix: &Prefix,
+    (replica, seq): (ReplicaId, Seq),
+) -> Result<Option<SetAside>, ShelfError> {
+    let (from, below) = (key(prefix, replica, seq, 0), key(prefix, replica, seq, u32::MAX));
+    let mut pieces: Vec<Vec<u8>> = Vec::new();
+    let mut fault = None;
+    rows.engine.scan(Tree::Quarantine, &from, Some(&below), &mut |found, row| {
+        let next = u32::try_from(pieces.len()).map(|piece| key(prefix, replica, seq, piece));
+        match rows.mark.open(Tree::Quarantine, found, row) {
+            Err(error) => fault = Some(error.of(id)),
+            Ok(_) if next.as_deref() != Ok(found) => fault = Some(not_whole(id)),
+            Ok(row) => pieces.push(row.body.to_vec()),
+        }
+        if fault.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    match fault {
-        Some(fault) => Err(fault),
-        None => reader.end().ok_or_else(damaged),
-    }
-}
-
-/// Puts operations together from their rows, which come in the order of keys.
-#[derive(Default)]
-pub(super) struct Reader {
-    found: Vec<Reading>,
-}
-
-impl Reader {
-    /// Takes the next row: a new operation or more of the last one.
-    pub(super) fn take(&mut self, id: &DocumentId, key: &[u8], body: &[u8]) -> Option<()> {
-        let (_, name) = key.split_first_chunk::<16>()?;
-        let (replica, rest) = name.split_first_chunk::<16>()?;
-        let (seq, piece) = rest.split_first_chunk::<8>()?;
-        let (replica, seq) = (ReplicaId(*replica), Seq(u64::from_be_bytes(*seq)));
-        if u32::from_be_bytes(piece.try_into().ok()?) == 0 {
-            self.found.push(decode(id, replica, seq, body)?);
-            return Some(());
+    match (fault, pieces.split_first()) {
+        (Some(fault), _) => Err(fault),
+        (None, None) => Ok(None),
+        (None, Some((first, rest))) => {
+            let mut rest = rest.iter().map(Vec::as_slice);
+            let joined = join(id, (replica, seq), first, &mut rest).filter(|_| rest.next().is_none());
+            joined.map(Some).ok_or_else(|| not_whole(id))
         }
-        let last = self.found.last_mut()?;
-        if (last.aside.operation.replica, last.aside.operation.seq) != (replica, seq) {
-            return None;
-        }
-        last.payload.extend_from_slice(body);
-        Some(())
-    }
-
-    /// All of them, if each is whole.
-    pub(super) fn end(self) -> Option<Vec<SetAside>> {
-        self.found.into_iter().map(Reading::end).collect()
     }
 }
 
-/// An operation that is put together from its pieces.
-struct Reading {
+/// Everything of a document that is in quarantine.
+pub(super) fn read_all(rows: &Rows, id: &DocumentId, prefix: &Prefix) -> Result<Vec<SetAside>, ShelfError> {
+    let names = list(rows, id, prefix)?.into_iter().map(|noted| (noted.replica, noted.seq));
+    names.filter_map(|name| read(rows, id, prefix, name).transpose()).collect()
+}
+
+fn not_whole(id: &DocumentId) -> ShelfError {
+    ShelfError::Damaged { document: id.clone(), found: "an operation in quarantine is not whole" }
+}
+
+/// The name and the piece that a key stands for.
+pub(super) fn place_of(key: &[u8]) -> Option<((ReplicaId, Seq), u32)> {
+    let (_, name) = key.split_first_chunk::<16>()?;
+    let (replica, rest) = name.split_first_chunk::<16>()?;
+    let (seq, piece) = rest.split_first_chunk::<8>()?;
+    let name = (ReplicaId(*replica), Seq(u64::from_be_bytes(*seq)));
+    Some((name, u32::from_be_bytes(piece.try_into().ok()?)))
+}
+
+/// An operation from its first piece and as many of those behind it as it needs, if it is what was set aside.
+pub(super) fn join(
+    id: &DocumentId,
+    name: (ReplicaId, Seq),
+    first: &[u8],
+    rest: &mut dyn Iterator<Item = &[u8]>,
+) -> Option<SetAside> {
+    let First { mut aside, mut payload, len } = decode(id, name, first)?;
+    while payload.len() < len {
+        payload.extend_from_slice(rest.next().filter(|piece| !piece.is_empty())?);
+    }
+    aside.operation.payload = payload.into();
+    let hashed = aside.dropped || *blake3::hash(&aside.operation.payload).as_bytes() == aside.hash;
+    (hashed && aside.operation.payload.len() == len).then_some(aside)
+}
+
+/// What the first piece says.
+struct First {
     aside: SetAside,
+    /// As much of the payload as is in it.
     payload: Vec<u8>,
     /// Length that the payload should have.
     len: usize,
 }
 
-impl Reading {
-    fn end(mut self) -> Option<SetAside> {
-        let whole = self.payload.len() == self.len;
-        self.aside.operation.payload = self.payload.into();
-        whole.then_some(self.aside)
+impl First {
+    fn has_more(&self) -> bool {
+        self.payload.len() < self.len
+    }
+
+    /// A key behind its last piece.
+    fn behind(&self, prefix: &Prefix) -> Vec<u8> {
+        key(prefix, self.aside.operation.replica, self.aside.operation.seq, u32::MAX)
+    }
+
+    fn noted(self) -> Noted {
+        let SetAside { operation, reason, at_ms, hash, dropped } = self.aside;
+        let Operation { replica, seq, .. } = operation;
+        Noted { replica, seq, bytes: self.len as u64, reason, at_ms, hash, dropped }
     }
 }
 
-fn decode(id: &DocumentId, replica: ReplicaId, seq: Seq, body: &[u8]) -> Option<Reading> {
+fn first_piece(id: &DocumentId, key: &[u8], body: &[u8]) -> Option<First> {
+    let (name, piece) = place_of(key)?;
+    decode(id, name, body).filter(|first| piece == 0 && first.payload.len() <= first.len)
+}
+
+fn decode(id: &DocumentId, (replica, seq): (ReplicaId, Seq), body: &[u8]) -> Option<First> {
     let (head, rest) = body.split_first_chunk::<HEAD>()?;
     let (state, head) = head.split_first()?;
     let (at_ms, head) = head.split_first_chunk::<8>()?;
@@ -222,7 +294,7 @@ fn decode(id: &DocumentId, replica: ReplicaId, seq: Seq, body: &[u8]) -> Option<
             _ => return None,
         },
     };
-    Some(Reading { aside, payload: payload.to_vec(), len: u32::from_be_bytes(*len) as usize })
+    Some(First { aside, payload: payload.to_vec(), len: u32::from_be_bytes(*len) as usize })
 }
 
 #[cfg(test)]
@@ -251,15 +323,15 @@ mod tests {
             let changes = super::rows(&rows, &[3; 16], aside).unwrap();
             rows.engine.batch(Tree::Quarantine, changes).unwrap();
         }
-        assert_eq!(read(&rows, &id, &[3; 16]).unwrap(), all);
-        assert_eq!(read(&rows, &id, &[4; 16]).unwrap(), []);
+        assert_eq!(read_all(&rows, &id, &[3; 16]).unwrap(), all);
+        assert_eq!(read_all(&rows, &id, &[4; 16]).unwrap(), []);
         let mut dropped = all[3].clone();
         dropped.operation.payload = Bytes::new();
         dropped.dropped = true;
         rows.engine.batch(Tree::Quarantine, super::rows(&rows, &[3; 16], &dropped).unwrap()).unwrap();
-        assert_eq!(read(&rows, &id, &[3; 16]).unwrap()[3], dropped);
+        assert_eq!(read_all(&rows, &id, &[3; 16]).unwrap()[3], dropped);
         let long = SetAside { reason: "ä".repeat(2000), ..aside(6, 5000) };
         rows.engine.batch(Tree::Quarantine, super::rows(&rows, &[3; 16], &long).unwrap()).unwrap();
-        assert_eq!(read(&rows, &id, &[3; 16]).unwrap()[5].reason, "ä".repeat(512));
+        assert_eq!(read_all(&rows, &id, &[3; 16]).unwrap()[5].reason, "ä".repeat(512));
     }
 }

@@ -35,6 +35,8 @@ pub struct Rescued {
     pub set_aside: Vec<SetAside>,
     /// Whether it is all that was there, as far as rows can tell.
     pub whole: bool,
+    /// Operations in quarantine that are known to be missing.
+    pub missing: u64,
 }
 
 /// What could not be handed over through the engine.
@@ -67,9 +69,11 @@ impl OpenShelf {
         let mut rest = BTreeSet::new();
         for key in keys {
             let Ok(id) = DocumentId::from_key(&key) else { continue };
-            let (loaded, set_aside) = (self.load(&id, false), self.set_aside(&id));
-            match (loaded, set_aside) {
-                (Ok(Some(stored)), Ok(set_aside)) => take(Rescued { id, stored, set_aside, whole: true })?,
+            let set_aside = quarantine::read_all(&self.rows, &id, &place(&id).0);
+            match (self.load(&id, false), set_aside) {
+                (Ok(Some(stored)), Ok(set_aside)) => {
+                    take(Rescued { id, stored, set_aside, whole: true, missing: 0 })?;
+                }
                 _ => {
                     rest.insert(key);
                 }
@@ -79,15 +83,18 @@ impl OpenShelf {
     }
 }
 
+/// Bodies by the number of their piece.
+type Pieces = BTreeMap<u32, Vec<Vec<u8>>>;
+
 /// Rows of one document, found in the bytes of files. Of one key there may be several, because an engine leaves
 /// older ones behind.
 #[derive(Default)]
 struct Carving {
     id: Option<DocumentId>,
     records: Vec<DocumentRecord>,
-    operations: BTreeMap<u64, BTreeMap<u32, Vec<Vec<u8>>>>,
-    snapshots: BTreeMap<u64, BTreeMap<u32, Vec<Vec<u8>>>>,
-    quarantine: BTreeMap<Vec<u8>, Vec<u8>>,
+    operations: BTreeMap<u64, Pieces>,
+    snapshots: BTreeMap<u64, Pieces>,
+    quarantine: BTreeMap<(ReplicaId, Seq), Pieces>,
 }
 
 /// Puts documents together from the bytes of these files.
@@ -162,8 +169,8 @@ impl Carving {
                 keep(map.entry(number).or_default().entry(piece).or_default());
             }
             Tree::Quarantine => {
-                // The later one in the file is as good as any.
-                self.quarantine.insert(key.to_vec(), row.body.to_vec());
+                let Some((name, piece)) = quarantine::place_of(key) else { return };
+                keep(self.quarantine.entry(name).or_default().entry(piece).or_default());
             }
         }
     }
@@ -180,7 +187,7 @@ impl Carving {
         let deleted = newest.as_ref().filter(|record| record.deleted_ms > 0);
         if let Some(record) = deleted {
             let stored = Stored { record: record.clone(), ..Stored::default() };
-            return Some(Rescued { id, stored, set_aside: Vec::new(), whole: true });
+            return Some(Rescued { id, stored, set_aside: Vec::new(), whole: true, missing: 0 });
         }
         let from = newest.as_ref().map_or(0, |record| record.tail_first);
         let generation = newest.as_ref().map_or(0, |record| record.generation);
@@ -189,14 +196,17 @@ impl Carving {
         let from = if of == generation { from } else { 0 };
         let operations = self.operations(&id, from);
         let set_aside = self.set_aside(&id);
+        // Without a record nothing tells which of them were given back before.
+        let counted = newest.as_ref().map_or(self.quarantine.len() as u64, |record| record.set_aside);
+        let missing = counted.saturating_sub(set_aside.len() as u64);
         let counted = newest.as_ref().map(|record| record.tail_count);
-        let whole = of == generation && counted == Some(operations.len() as u64);
+        let whole = missing == 0 && of == generation && counted == Some(operations.len() as u64);
         let mut record = newest.unwrap_or_default();
         for operation in &operations {
             record.version.advance(operation.replica, operation.seq);
         }
         let stored = Stored { record, snapshot, outline: None, tail: operations };
-        Some(Rescued { id, stored, set_aside, whole })
+        Some(Rescued { id, stored, set_aside, whole, missing })
     }
 
     /// The newest generation whose pieces are all here, with its number; 0 if there is none.
@@ -239,16 +249,22 @@ impl Carving {
         operations
     }
 
+    /// Operations in quarantine that are as they were set aside. Of what was dropped the payload may still lie there:
+    /// then it is kept.
     fn set_aside(&self, id: &DocumentId) -> Vec<SetAside> {
-        let mut reader = quarantine::Reader::default();
-        let kept =
-            self.quarantine.iter().map(|(key, body)| reader.take(id, key, body)).all(|taken| taken.is_some());
-        if kept { reader.end().unwrap_or_default() } else { Vec::new() }
+        let whole = |(name, pieces): (&(ReplicaId, Seq), &Pieces)| {
+            let firsts = pieces.get(&0)?.iter().rev().filter_map(|first| {
+                let mut rest = (1..).map_while(|piece| Some(pieces.get(&piece)?.last()?.as_slice()));
+                quarantine::join(id, *name, first, &mut rest)
+            });
+            firsts.min_by_key(|aside| aside.dropped)
+        };
+        self.quarantine.iter().filter_map(whole).collect()
     }
 }
 
 /// Puts operations together from their first piece and whichever of the others fit behind it.
-fn whole_operations(id: &DocumentId, first: &[u8], pieces: &BTreeMap<u32, Vec<Vec<u8>>>) -> Vec<Operation> {
+fn whole_operations(id: &DocumentId, first: &[u8], pieces: &Pieces) -> Vec<Operation> {
     let mut reading = tail::Reading::new(id);
     let mut bodies =
         std::iter::once(first).chain((1..).map_while(|piece| Some(pieces.get(&piece)?.last()?.as_slice())));

@@ -15,10 +15,10 @@ use tombolo_core::operation::Operation;
 use super::document::{DocumentRecord, place};
 use super::engine::Engine;
 use super::fold::{Fold, Release};
-use super::inspect::Inspection;
+use super::inspect::{Fault, Inspection};
 use super::layout::{self, Layout};
 use super::open_shelf::OpenShelf;
-use super::quarantine::SetAside;
+use super::quarantine::{Noted, SetAside};
 use super::stored::Stored;
 use super::{ShelfError, open, reclaim, seal};
 
@@ -94,12 +94,20 @@ impl Shelves {
         Ok(self.read(self.index(id), |shelf| shelf.load(id, is_new))?.flatten())
     }
 
-    /// What of a document is in quarantine.
+    /// What of a document is in quarantine, without payloads.
     ///
     /// # Errors
     /// [`ShelfError`] if it cannot be read or is damaged.
-    pub fn set_aside(&self, id: &DocumentId) -> Result<Vec<SetAside>, ShelfError> {
-        Ok(self.read(self.index(id), |shelf| shelf.set_aside(id))?.unwrap_or_default())
+    pub fn noted(&self, id: &DocumentId) -> Result<Vec<Noted>, ShelfError> {
+        Ok(self.read(self.index(id), |shelf| shelf.noted(id))?.unwrap_or_default())
+    }
+
+    /// One operation in quarantine; none if there is none of that name.
+    ///
+    /// # Errors
+    /// [`ShelfError`] if it cannot be read or is damaged.
+    pub fn set_aside(&self, id: &DocumentId, name: (ReplicaId, Seq)) -> Result<Option<SetAside>, ShelfError> {
+        Ok(self.read(self.index(id), |shelf| shelf.set_aside(id, name))?.flatten())
     }
 
     /// Takes operations, in order; those that are here already are passed over. Durable when it returns, but
@@ -271,7 +279,13 @@ impl Shelves {
     /// [`ShelfError`] if it does not open; what is wrong with it is in the result.
     pub fn inspect(&self, index: u16) -> Result<Inspection, ShelfError> {
         match self.shelf_if_made(usize::from(index))? {
-            Some(shelf) => Ok(shelf.inspect(&shelf.fault_keys(), &mut || ())),
+            Some(shelf) => {
+                let mut inspection = shelf.inspect(&shelf.fault_keys(), &mut || ());
+                let faults =
+                    shelf.census_fault.map(|found| Fault { document: None, found: found.to_owned() });
+                inspection.faults.extend(faults);
+                Ok(inspection)
+            }
             None => Ok(Inspection::default()),
         }
     }

@@ -95,6 +95,10 @@ pub fn copy_folder(from: &Path, to: &Path) {
         let target = to.join(entry.file_name());
         if entry.path().is_dir() {
             copy_folder(&entry.path(), &target);
+        } else if entry.path().is_symlink() {
+            // As `cp -a` does.
+            let _ = fs::remove_file(&target);
+            std::os::unix::fs::symlink(fs::read_link(entry.path()).unwrap(), target).unwrap();
         } else {
             fs::copy(entry.path(), target).unwrap();
         }
@@ -106,7 +110,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
         let path = entry.unwrap().path();
         if path.is_dir() {
             files(&path, found);
-        } else if fs::metadata(&path).unwrap().len() > 0 {
+        } else if fs::symlink_metadata(&path).unwrap().is_file() && fs::metadata(&path).unwrap().len() > 0 {
             found.push(path);
         }
     }

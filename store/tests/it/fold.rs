@@ -203,7 +203,7 @@ fn who_brings_the_ground_of_a_deadly_change_is_not_to_blame(engine: Engine) {
         receiver.recv().unwrap();
     }
     fold(&store);
-    let aside: Vec<_> = store.quarantine(&id).unwrap().into_iter().map(|aside| aside.operation.seq).collect();
+    let aside: Vec<_> = store.quarantine(&id).unwrap().into_iter().map(|noted| noted.seq).collect();
     assert_eq!(aside, [Seq(1)]);
     let contents = document.read().unwrap();
     assert!(contents.snapshot.is_some() && contents.tail.is_empty());
@@ -226,8 +226,7 @@ fn an_operation_that_kills_is_set_aside_and_nothing_else(engine: Engine) {
     let payloads = with_killers(&[100, 101, 102]);
     let seqs = append(&store, payloads.iter().cloned().chain([keystroke(100, 1), keystroke(7, 1_000)]));
     fold(&store);
-    let held: BTreeSet<_> =
-        store.quarantine(&document()).unwrap().iter().map(|aside| aside.operation.seq).collect();
+    let held: BTreeSet<_> = store.quarantine(&document()).unwrap().iter().map(|noted| noted.seq).collect();
     let killers = [100, 102]
         .map(|client| seqs[payloads.iter().position(|payload| *payload == keystroke(client, 0)).unwrap()]);
     assert_eq!(held, killers.into());
@@ -284,7 +283,11 @@ proptest! {
         let reach = lost.first().copied().unwrap_or(60);
         let waiting = (reach..60).filter(|n| !lost.contains(n)).map(|clock| keystroke(7, clock));
         prop_assert_eq!(contents.tail.iter().cloned().collect::<BTreeSet<_>>(), waiting.collect::<BTreeSet<_>>());
-        let asides = store.quarantine(&document()).unwrap().into_iter().map(|aside| aside.operation.payload);
+        let held = store.quarantine(&document()).unwrap().into_iter();
+        let asides = held.map(|noted| {
+            let aside = store.set_aside(&document(), (noted.replica, noted.seq)).unwrap().unwrap();
+            aside.operation.payload
+        });
         let stored = |client: &u64| payloads.contains(&keystroke(*client, 0));
         let expected: BTreeSet<_> = killers.iter().filter(|client| stored(client)).map(|client| keystroke(*client, 0)).collect();
         let folded = payloads.len() - contents.tail.len() - expected.len();

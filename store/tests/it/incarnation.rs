@@ -180,3 +180,89 @@ fn a_repaired_folder_went_backwards() {
     maintain::apply(&data, &repaired).unwrap();
     assert_eq!(judged(&before, &write(&data, 1)), Continuity::WentBackwards);
 }
+
+fn run(program: &str, arguments: &[&str]) {
+    let status = std::process::Command::new(program).args(arguments).status().unwrap();
+    assert!(status.success(), "{program} {arguments:?}");
+}
+
+/// What containers and administrators do to a folder at each start; nothing of it makes a copy.
+#[test]
+fn owners_modes_and_times_change_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let data = root.path().join("data");
+    let before = write(&data, 0);
+    let folder = data.to_str().unwrap();
+    let user = std::os::unix::fs::MetadataExt::uid(&fs::metadata(&data).unwrap()).to_string();
+    let all: Vec<_> = fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let all: Vec<_> = all.iter().map(|path| path.to_str().unwrap()).collect();
+    for round in 1..4 {
+        run("chown", &["-R", &user, folder]);
+        run("chmod", &["-R", "u+rwX,g+rX", folder]);
+        run("touch", &all);
+        run("touch", &[&["-h"], &all[..1]].concat());
+        assert_eq!(write(&data, round), before, "round {round}");
+    }
+}
+
+/// The backup has the very witness that is there: nobody opened the store since, and none was made anew.
+#[test]
+fn a_restore_over_the_same_witness_went_backwards() {
+    for restore in ["-a", "-r"] {
+        let root = tempfile::tempdir().unwrap();
+        let (data, backup) = (root.path().join("data"), root.path().join("backup"));
+        let before = write(&data, 0);
+        let (from, to) = (format!("{}/.", data.display()), backup.display().to_string());
+        fs::create_dir(&backup).unwrap();
+        run("cp", &["-a", &from, &to]);
+        assert_eq!(witnesses(&data), witnesses(&backup));
+        run("cp", &[restore, &format!("{to}/."), data.to_str().unwrap()]);
+        let restored = open(&data).identity().clone();
+        assert_ne!(restored.replica, before.replica, "cp {restore}");
+        assert_eq!(judged(&before, &restored), Continuity::WentBackwards);
+    }
+}
+
+/// The way it is meant: repair, look at the copy, repair again with `--apply`.
+#[test]
+fn a_second_repair_makes_the_copy_anew_unless_it_was_used() {
+    let root = tempfile::tempdir().unwrap();
+    let (data, copy) = (root.path().join("data"), root.path().join("data.repaired"));
+    let (other, foreign) = (root.path().join("other"), root.path().join("foreign"));
+    let repair = |folder: &Path, to: &Path| maintain::repair(folder, to, &mut |_| ());
+    let refused = |folder: &Path, to: &Path, why: &str| match repair(folder, to) {
+        Err(error @ maintain::MaintainError::Taken { .. }) => {
+            assert!(error.to_string().contains(why), "{error}");
+            assert!(to.exists());
+        }
+        repaired => panic!("{repaired:?}"),
+    };
+    write(&data, 0);
+    repair(&data, &copy).unwrap();
+    assert_eq!(maintain::verify(&copy, &mut |_| ()).unwrap().findings, []);
+    // The damaged folder was served meanwhile.
+    write(&data, 1);
+    repair(&data, &copy).unwrap();
+    // A repair that was stopped amid its work left no replica file.
+    fs::remove_file(copy.join("replica")).unwrap();
+    assert_eq!(repair(&data, &copy).unwrap().whole, 1);
+
+    write(&other, 0);
+    refused(&other, &copy, "another folder");
+    fs::create_dir(&foreign).unwrap();
+    fs::write(foreign.join("mine"), b"mine").unwrap();
+    refused(&data, &foreign, "not what a repair made");
+    assert!(foreign.join("mine").exists());
+
+    let used = root.path().join("used");
+    repair(&data, &used).unwrap();
+    write(&used, 2);
+    refused(&data, &used, "edits of its own");
+
+    repair(&data, &copy).unwrap();
+    maintain::apply(&data, &copy).unwrap();
+    assert!(!data.join("repaired").exists());
+    write(&data, 2);
+    // What is in place now is an original itself.
+    refused(&other, &data, "not what a repair made");
+}

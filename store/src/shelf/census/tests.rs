@@ -18,6 +18,7 @@ struct Counted {
 impl Counted {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
+        make(&folder.path().join("0003"), &LAYOUT).unwrap();
         Self { folder, rows: Rows { engine: Box::new(MemoryShelf::default()), mark: LAYOUT.mark } }
     }
 
@@ -124,11 +125,27 @@ fn a_count_of_version_1_is_read() {
 #[test]
 fn golden_bytes_of_a_census() {
     let documents = HashMap::from([(b"\x01d".to_vec(), Some(*b"12345678"))]);
-    let bytes = whole(&LAYOUT, &documents);
+    let bytes = whole(MAGIC, &LAYOUT, &documents);
     let entry = b"\x81\xc9\x1e\xee\x01\0\x0212345678\x01d";
     let done = b"\x10\x69\x34\x03\x03\0\0\0\0\0\0\0\0\0\0";
     assert_eq!(bytes[..24], LAYOUT.encode(*b"TMBLCNS2"));
     assert_eq!(bytes[24..], [&entry[..], done].concat());
+}
+
+/// Begun for a shelf that had lost it; must be read for ever.
+#[test]
+fn golden_bytes_of_a_census_that_was_lost() {
+    let counted = Counted::new();
+    fs::remove_file(path(&counted.shelf())).unwrap();
+    counted.set(b"\x01d", Some(b"row"));
+    counted.open().0.done().unwrap();
+    let bytes = fs::read(path(&counted.shelf())).unwrap();
+    let documents = HashMap::from([(b"\x01d".to_vec(), digest(b"row"))]);
+    assert_eq!(bytes[..24], LAYOUT.encode(*b"TMBLCNSL"));
+    assert_eq!(bytes[24..], whole(MAGIC, &LAYOUT, &documents)[24..]);
+    let expected = expected(&counted.shelf(), &LAYOUT).unwrap();
+    assert_eq!(expected.fault, Some("its census was missing and was begun anew"));
+    assert_eq!((expected.count(), expected.keys()), (u64::MAX, BTreeSet::from([b"\x01d".to_vec()])));
 }
 
 proptest! {

@@ -7,6 +7,7 @@ use tombolo_core::operation::{Kind, Operation, Stamp};
 use super::super::memory::MemoryShelf;
 use super::super::open_shelf::OpenShelf;
 use super::super::{Fold, Release, SetAside, Tree};
+use super::quarantine::all_aside;
 use super::{Shared, document, engines, fill, fold, operation, payloads, read, ten};
 
 pub(super) fn aside(operation: &Operation) -> SetAside {
@@ -46,7 +47,7 @@ fn what_a_fold_keeps_and_sets_aside_is_there_after_any_cut() {
             assert!(folded || !done);
             if folded {
                 assert_eq!((found.tail, found.record.set_aside), (after.clone(), 2));
-                assert_eq!(shelf.set_aside(&id).unwrap(), fold.set_aside);
+                assert_eq!(all_aside(&shelf, &id), fold.set_aside);
             } else {
                 assert_eq!((found.tail, found.record.set_aside), (operations.clone(), 0));
             }
@@ -77,7 +78,7 @@ fn operations_come_out_of_quarantine_by_decision_only() {
         assert!(!shelf.release(&id, name(7), Release::Retry).unwrap());
         let stored = shelf.load(&id, false).unwrap().unwrap();
         assert_eq!((stored.tail, stored.record.set_aside), (vec![operations[4].clone()], 1));
-        let [dropped] = &shelf.set_aside(&id).unwrap()[..] else { panic!() };
+        let [dropped] = &all_aside(&shelf, &id)[..] else { panic!() };
         assert_eq!((dropped.dropped, dropped.operation.payload.len()), (true, 0));
         assert_eq!(dropped.hash, *blake3::hash(&operations[6].payload).as_bytes());
     }

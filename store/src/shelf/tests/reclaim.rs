@@ -35,7 +35,9 @@ fn copied_and_the_same(engine: Engine) {
     for (id, stored) in ids.iter().zip(&stored) {
         assert_eq!(&shelves.load(id, false).unwrap().unwrap(), stored);
     }
-    assert_eq!(shelves.set_aside(&ids[3]).unwrap(), set_aside);
+    let names = shelves.noted(&ids[3]).unwrap().into_iter().map(|noted| (noted.replica, noted.seq));
+    let aside: Vec<_> = names.map(|name| shelves.set_aside(&ids[3], name).unwrap().unwrap()).collect();
+    assert_eq!(aside, set_aside);
     shelves.close().unwrap();
     assert!(!folder.path().join("0000.old").exists());
     let again = Shelves::open(folder.path(), 1, Some(engine)).unwrap();
