@@ -51,7 +51,7 @@ fn append(store: &Store, id: &DocumentId, payloads: Vec<Bytes>) -> Vec<Seq> {
 }
 
 fn set_aside(store: &Store, id: &DocumentId) -> Vec<Seq> {
-    let mut seqs: Vec<_> = store.quarantine(id).unwrap().iter().map(|aside| aside.operation.seq).collect();
+    let mut seqs: Vec<_> = store.quarantine(id).unwrap().iter().map(|noted| noted.seq).collect();
     seqs.sort();
     seqs
 }
@@ -206,7 +206,9 @@ fn an_automerge_document_opens_again_without_what_killed_its_session() {
         std::thread::yield_now();
     }
     assert_eq!(set_aside(&store, &id), [Seq(2)]);
-    assert_eq!(store.quarantine(&id).unwrap()[0].operation.payload, bytes(KILLER));
+    let noted = &store.quarantine(&id).unwrap()[0];
+    let aside = store.set_aside(&id, (noted.replica, noted.seq)).unwrap().unwrap();
+    assert_eq!(aside.operation.payload, bytes(KILLER));
     assert!(is_quarantined(&store, &id, bytes(KILLER)));
     assert_eq!(heads(&parts(&store, &id)).unwrap(), goal);
     drop(archive);

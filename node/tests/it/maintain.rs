@@ -118,9 +118,11 @@ fn damage_is_found_and_what_is_intact_is_saved() {
     let copied = world.json(&["repair"]);
     assert_eq!(copied["applied"], false);
     assert!(world.folder.path().join("data.repaired").is_dir());
-    assert!(world.fails(&["repair"], 2).contains("exists already"));
-    let to = world.folder.path().join("other");
-    let applied = world.json(&["repair", "--apply", "--to", to.to_str().unwrap()]);
+    assert_eq!(world.json(&["repair"])["copy"], copied["copy"], "made anew: nobody used it");
+    let taken = world.folder.path().join("taken");
+    fs::create_dir(&taken).unwrap();
+    assert!(world.fails(&["repair", "--to", taken.to_str().unwrap()], 2).contains("exists already"));
+    let applied = world.json(&["repair", "--apply"]);
     assert!(std::path::Path::new(applied["damaged"].as_str().unwrap()).is_dir());
     assert_eq!(world.json(&["verify"])["damaged"], false);
     let saved = applied["whole"].as_u64().unwrap();
