@@ -228,12 +228,15 @@ impl Drop for InUse {
     }
 }
 
-/// What a document is made of at a moment. Equal ones of one document have the same content.
+/// What a document is made of at a moment, and whether all of it is on the shelf, where it can be folded. Equal ones
+/// of one document have the same content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     version: Version,
     life: Life,
     set_aside: u64,
+    /// Operations on their way to the shelf.
+    pending: usize,
 }
 
 /// An open document. A cheap clone; all clones share one state.
@@ -337,11 +340,11 @@ impl Document {
         let InUse { inner, entry } = &*self.in_use;
         let (pending, is_new) = self.pending()?;
         let record = inner.shelves.record(&entry.id, is_new)?.unwrap_or_default();
-        let (mut version, life, set_aside) = (record.version.clone(), record.life(), record.set_aside);
-        for operation in pending {
-            version.advance(operation.replica, operation.seq);
-        }
-        Ok(Standing { version, life, set_aside })
+        let (life, set_aside) = (record.life(), record.set_aside);
+        let version = record.version;
+        let pending =
+            pending.iter().filter(|operation| operation.seq > version.get(operation.replica)).count();
+        Ok(Standing { version, life, set_aside, pending })
     }
 
     /// Calls `done` when everything appended to this document before is durable.
