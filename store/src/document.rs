@@ -1,7 +1,7 @@
 //! One open document: gives seqs, knows what the shelf has not taken yet, reads everything in order.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,20 +11,17 @@ use tombolo_core::operation::{Kind, Operation, Stamp, Version};
 
 use crate::error::{AppendError, StoreError};
 use crate::journal::PAYLOAD_BYTES_MAX;
-use crate::shelf::{Contents, Life, ShelfError, Survey};
+use crate::shelf::{Contents, ShelfError, Survey};
 use crate::store::Inner;
+
+mod standing; // whether it is what it was
+
+use standing::Edition;
+pub use standing::Standing;
 
 /// Called exactly once, on another thread: after the fdatasync that covers the operation, or with why there
 /// will be none.
 pub type Done = Box<dyn FnOnce(Result<Seq, AppendError>) + Send>;
-
-/// Editions of all documents; none is given twice, so that a document that was forgotten and is opened again is never
-/// taken for what it was.
-static EDITIONS: AtomicU64 = AtomicU64::new(0);
-
-fn next_edition() -> u64 {
-    EDITIONS.fetch_add(1, Ordering::Relaxed)
-}
 
 /// What is known of a document in memory.
 #[derive(Debug, Default)]
@@ -66,17 +63,12 @@ pub(crate) struct Entry {
     pub(crate) id: DocumentId,
     known: Mutex<Known>,
     handles: AtomicUsize,
-    edition: AtomicU64,
+    edition: Edition,
 }
 
 impl Entry {
     pub(crate) fn new(id: DocumentId) -> Self {
-        Self {
-            id,
-            known: Mutex::default(),
-            handles: AtomicUsize::new(0),
-            edition: AtomicU64::new(next_edition()),
-        }
+        Self { id, known: Mutex::default(), handles: AtomicUsize::new(0), edition: Edition::default() }
     }
 
     /// An operation that the journal still had at open; each once, and in the order of seqs.
@@ -142,7 +134,7 @@ impl Entry {
     /// What it serves may have changed otherwise than by an append; to be called when the shelf has it, so that
     /// whoever read it before reads it again.
     pub(crate) fn renew(&self) {
-        self.edition.store(next_edition(), Ordering::Release);
+        self.edition.renew();
     }
 
     /// These payloads are in quarantine, or not any more.
@@ -228,17 +220,6 @@ impl Drop for InUse {
     }
 }
 
-/// What a document is made of at a moment, and whether all of it is on the shelf, where it can be folded. Equal ones
-/// of one document have the same content.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
-    version: Version,
-    life: Life,
-    set_aside: u64,
-    /// Operations on their way to the shelf.
-    pending: usize,
-}
-
 /// An open document. A cheap clone; all clones share one state.
 #[derive(Clone, Debug)]
 pub struct Document {
@@ -322,29 +303,6 @@ impl Document {
     #[must_use]
     pub fn is_deleted(&self) -> bool {
         self.in_use.entry.is_deleted()
-    }
-
-    /// Another number whenever what it serves may have changed otherwise than by an append: an operation was set
-    /// aside or released, or its name is used anew. Whoever asks before reading and finds it unchanged later has
-    /// everything but what was appended since. For as long as the document is held.
-    #[must_use]
-    pub fn edition(&self) -> u64 {
-        self.in_use.entry.edition.load(Ordering::Acquire)
-    }
-
-    /// What it is made of now, without reading that. Blocking.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the shelf cannot be read or is damaged there.
-    pub fn standing(&self) -> Result<Standing, StoreError> {
-        let InUse { inner, entry } = &*self.in_use;
-        let (pending, is_new) = self.pending()?;
-        let record = inner.shelves.record(&entry.id, is_new)?.unwrap_or_default();
-        let (life, set_aside) = (record.life(), record.set_aside);
-        let version = record.version;
-        let pending =
-            pending.iter().filter(|operation| operation.seq > version.get(operation.replica)).count();
-        Ok(Standing { version, life, set_aside, pending })
     }
 
     /// Calls `done` when everything appended to this document before is durable.
