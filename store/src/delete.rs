@@ -101,7 +101,10 @@ impl Store {
         let inner = self.inner();
         let named = |noted: &Noted| (noted.replica, noted.seq) == name;
         let Some(noted) = inner.shelves.noted(id)?.into_iter().find(named) else { return Ok(false) };
-        let released = inner.shelves.release(id, name, release)?;
+        let released = inner.shelves.release(id, name, release);
+        // Also after a failure, which does not say how far it came.
+        entry.renew();
+        let released = released?;
         if released && release == Release::Retry {
             entry.note_set_aside(noted.hash, false);
             inner.compactor.consider(id);

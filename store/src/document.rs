@@ -14,6 +14,11 @@ use crate::journal::PAYLOAD_BYTES_MAX;
 use crate::shelf::{Contents, ShelfError, Survey};
 use crate::store::Inner;
 
+mod standing; // whether it is what it was
+
+use standing::Edition;
+pub use standing::Standing;
+
 /// Called exactly once, on another thread: after the fdatasync that covers the operation, or with why there
 /// will be none.
 pub type Done = Box<dyn FnOnce(Result<Seq, AppendError>) + Send>;
@@ -58,11 +63,12 @@ pub(crate) struct Entry {
     pub(crate) id: DocumentId,
     known: Mutex<Known>,
     handles: AtomicUsize,
+    edition: Edition,
 }
 
 impl Entry {
     pub(crate) fn new(id: DocumentId) -> Self {
-        Self { id, known: Mutex::default(), handles: AtomicUsize::new(0) }
+        Self { id, known: Mutex::default(), handles: AtomicUsize::new(0), edition: Edition::default() }
     }
 
     /// An operation that the journal still had at open; each once, and in the order of seqs.
@@ -121,6 +127,14 @@ impl Entry {
     pub(crate) fn undelete(&self) {
         let mut known = self.lock();
         (known.deleted, known.has_content) = (false, false);
+        drop(known);
+        self.renew();
+    }
+
+    /// What it serves may have changed otherwise than by an append; to be called when the shelf has it, so that
+    /// whoever read it before reads it again.
+    pub(crate) fn renew(&self) {
+        self.edition.renew();
     }
 
     /// These payloads are in quarantine, or not any more.
@@ -131,6 +145,8 @@ impl Entry {
         } else {
             known.set_aside.remove(&hash);
         }
+        drop(known);
+        self.renew();
     }
 
     /// The shelf has so many more now.

@@ -31,7 +31,7 @@ pub mod worker;
 pub use compact::CompactionPolicy;
 pub use config::StoreConfig;
 pub use describe::Description;
-pub use document::{Document, Done};
+pub use document::{Document, Done, Standing};
 pub use error::{AppendError, OpenError, StoreError};
 pub use shelf::{Contents, DocumentRecord, Engine, Noted, Release, SetAside, Survey};
 pub use space::{Level, SpaceMetrics};

@@ -21,6 +21,7 @@ use tombolo_store::worker::{
 };
 use tombolo_store::{AppendError, Document, Store, StoreError};
 
+use super::failed::Failed;
 use super::refusal::refusal;
 
 /// Commands taken in one go before replies are made, so that a burst costs one reply.
@@ -74,6 +75,7 @@ impl AutomergeEnd {
                 pressure: Arc::clone(&pressure),
                 replies: replies.clone(),
                 open: BTreeMap::new(),
+                failed: Failed::default(),
             };
             let name = format!("automerge-{lane}");
             std::thread::Builder::new().name(name).spawn(move || sessions.run(&receiver))?;
@@ -145,6 +147,8 @@ impl Pairwise for AutomergeEnd {
 
 struct OpenSession {
     document: Document,
+    /// Of what it was hydrated from.
+    edition: u64,
     peers: BTreeSet<PairwisePeer>,
     /// Who asked whether the document exists and was not answered yet.
     asking: BTreeSet<PairwisePeer>,
@@ -157,6 +161,7 @@ struct Sessions {
     pressure: Arc<Pressure>,
     replies: UnboundedSender<Reply>,
     open: BTreeMap<DocumentId, OpenSession>,
+    failed: Failed,
 }
 
 impl Sessions {
@@ -198,6 +203,9 @@ impl Sessions {
         if port(&self.ports, peer).is_none() {
             return Ok(()); // Left while its message waited.
         }
+        if self.end_if_outdated(id).contains(&peer) {
+            return Ok(()); // It comes back, and says it again.
+        }
         if !self.open.contains_key(id) {
             let session = self.open_session(id)?;
             self.open.insert(id.clone(), session);
@@ -235,17 +243,28 @@ impl Sessions {
     }
 
     /// Hydrates a document. If that cannot be done with what is stored, the operation to blame is looked for at once.
-    fn open_session(&self, id: &DocumentId) -> Result<OpenSession, Failure> {
+    fn open_session(&mut self, id: &DocumentId) -> Result<OpenSession, Failure> {
+        let document = self.store.document(id)?;
+        // Both before it is read: what changes meanwhile is looked at again.
+        let (edition, standing) = (document.edition(), document.standing()?);
+        if self.failed.is_hopeless(id, &standing) {
+            // A fold may find the reason yet. It is not made here, and remembers by itself what it cannot help.
+            self.store.suspect(id);
+            return Err(Failure::Hopeless);
+        }
         if self.store.is_suspect(id) {
             return Err(Failure::Suspect);
         }
-        let document = self.store.document(id)?;
         let contents = document.read()?;
         let parts = contents.snapshot.into_iter().chain(contents.tail).collect();
         match self.worker.call(Request::SessionOpen { document: id.clone(), parts }) {
-            Ok(_) => Ok(OpenSession { document, peers: BTreeSet::new(), asking: BTreeSet::new() }),
+            Ok(_) => {
+                self.failed.forget(id);
+                Ok(OpenSession { document, edition, peers: BTreeSet::new(), asking: BTreeSet::new() })
+            }
             Err(error @ (WorkerError::Died { .. } | WorkerError::Refused { .. })) => {
                 tracing::error!(document = %id, %error, "what is stored of a document opens no session");
+                self.failed.note(id, standing);
                 self.store.suspect(id);
                 Err(Failure::Suspect)
             }
@@ -296,7 +315,8 @@ impl Sessions {
     fn fail(&mut self, peer: PairwisePeer, id: &DocumentId, failure: &Failure) {
         tracing::warn!(document = %id, %failure, "a sync message was not taken");
         match failure {
-            Failure::Store(StoreError::Deleted { .. }) => {
+            // A close would bring the client back every few seconds, with all its documents.
+            Failure::Store(StoreError::Deleted { .. }) | Failure::Hopeless => {
                 if let Some(port) = port(&self.ports, peer) {
                     port.unavailable(id);
                 }
@@ -341,6 +361,16 @@ impl Sessions {
                 self.end(id, tell);
             }
         }
+    }
+
+    /// Ends a session that was hydrated from what the document does not serve any more: something was set aside or
+    /// released. Gives back the peers that were told to come back.
+    fn end_if_outdated(&mut self, id: &DocumentId) -> BTreeSet<PairwisePeer> {
+        let outdated = self.open.get(id).filter(|session| session.document.edition() != session.edition);
+        let Some(peers) = outdated.map(|session| session.peers.clone()) else { return BTreeSet::new() };
+        tracing::info!(document = %id, "something was set aside or released; the session is started over");
+        self.end(id, |_, port| port.refuse(STARTED_OVER));
+        peers
     }
 
     /// The session is lost: its peers start over with fresh state, from what is stored.
@@ -400,6 +430,12 @@ enum Failure {
     /// It is being looked for what the engine does not take of the stored document.
     #[error("the document is being examined")]
     Suspect,
+    /// It failed before as it stands.
+    #[error(
+        "what is stored of the document opens no session, and it is not tried again before that has changed; \
+         `tombolo verify` and `tombolo quarantine` say more"
+    )]
+    Hopeless,
     #[error("worker: {0}")]
     Worker(#[from] WorkerError),
 }

@@ -1,7 +1,7 @@
 //! What was read of a document for one joiner, kept a while for the next: many who come together share one buffer.
 //!
 //! Guarantees: it is given away as soon as the document changes, or when nobody came for [`KEEP`]; so it costs
-//! memory only where people are joining.
+//! memory only where people are joining. What was read of another edition of the document is never kept.
 
 use std::panic::catch_unwind;
 use std::sync::{Arc, OnceLock};
@@ -67,9 +67,17 @@ impl Parts {
     }
 }
 
+/// Which state of a document was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct At {
+    edition: u64,
+    changes: u64,
+}
+
 /// Keeps the parts of an open document.
-#[derive(Default)]
 pub(super) struct Cache {
+    /// Of the document that was opened.
+    edition: u64,
     parts: Option<Arc<Parts>>,
     used: bool,
     /// How often the document changed since it was opened.
@@ -77,6 +85,15 @@ pub(super) struct Cache {
 }
 
 impl Cache {
+    pub(super) fn new(edition: u64) -> Self {
+        Self { edition, parts: None, used: false, changes: 0 }
+    }
+
+    /// The edition that was opened.
+    pub(super) fn edition(&self) -> u64 {
+        self.edition
+    }
+
     /// The parts, if they are still all there is.
     pub(super) fn get(&mut self) -> Option<Arc<Parts>> {
         self.used = true;
@@ -90,13 +107,13 @@ impl Cache {
     }
 
     /// Names the state that is read from now on.
-    pub(super) fn state(&self) -> u64 {
-        self.changes
+    pub(super) fn state(&self) -> At {
+        At { edition: self.edition, changes: self.changes }
     }
 
     /// Keeps what was read of this state, unless it has changed since; true if somebody is to come after [`KEEP`].
-    pub(super) fn keep(&mut self, state: u64, parts: &Arc<Parts>) -> bool {
-        if state != self.changes || self.parts.is_some() {
+    pub(super) fn keep(&mut self, state: At, parts: &Arc<Parts>) -> bool {
+        if state != self.state() || self.parts.is_some() {
             return false;
         }
         self.parts = Some(Arc::clone(parts));
@@ -119,7 +136,7 @@ mod tests {
 
     #[test]
     fn it_is_kept_until_it_changes_or_nobody_comes() {
-        let mut cache = Cache::default();
+        let mut cache = Cache::new(1);
         let (parts, state) = (Parts::new(None, Vec::new()), cache.state());
         assert!(cache.keep(state, &parts));
         assert!(!cache.keep(state, &parts), "somebody comes already");
@@ -131,6 +148,7 @@ mod tests {
         cache.changed();
         assert!(cache.get().is_none() && !cache.age());
         assert!(!cache.keep(state, &parts), "it was read before the change");
+        assert!(!Cache::new(2).keep(Cache::new(1).state(), &parts), "it is of another edition");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod acknowledge;
 mod automerge;
 mod cache;
+mod failed; // what opens no session, and is not tried again
 mod member;
 mod reading; // which changes a stored document has, and what is served of it
 mod refusal;

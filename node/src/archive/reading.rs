@@ -35,6 +35,8 @@ impl ReadError {
 /// A document as it was just opened.
 pub(super) struct Opened {
     pub(super) document: Document,
+    /// Its edition, of before it was read.
+    pub(super) edition: u64,
     /// Which changes it has.
     pub(super) coverage: Coverage,
     /// All of it, if it had to be read to know that.
@@ -47,18 +49,19 @@ pub(super) struct Opened {
 /// [`ReadError`] if it cannot be served.
 pub(super) fn open(store: &Store, id: &DocumentId, is_wanted: bool) -> Result<Opened, ReadError> {
     let document = store.document(id)?;
+    let edition = document.edition();
     let mut coverage = Coverage::default();
     let survey = if is_wanted { None } else { document.survey()? };
     let Some(survey) = survey else {
         let parts = read(&document)?;
         parts.add_to(&mut coverage)?;
-        return Ok(Opened { document, coverage, parts: Some(parts) });
+        return Ok(Opened { document, edition, coverage, parts: Some(parts) });
     };
     coverage.add_outline(&survey.outline, &survey.deletes)?;
     for payload in survey.tail {
         coverage.add(&Update::parse(payload)?);
     }
-    Ok(Opened { document, coverage, parts: None })
+    Ok(Opened { document, edition, coverage, parts: None })
 }
 
 /// All of a document. Blocking.

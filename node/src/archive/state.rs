@@ -11,7 +11,7 @@ use tombolo_relay::member::{Pressure, RoomPort};
 use tombolo_store::{Document, Store};
 
 use super::acknowledge::{Settled, Settling};
-use super::cache::{Cache, KEEP, Parts};
+use super::cache::{At, Cache, KEEP, Parts};
 use super::reading::{Opened, ReadError, open, read};
 use super::refusal::refusal;
 
@@ -22,7 +22,7 @@ enum Waiting {
 }
 
 enum State {
-    /// Not asked for yet, or it did not open the last time.
+    /// Not asked for yet, it did not open the last time, or it is to be read again.
     Closed,
     Opening(Vec<Waiting>),
     Open {
@@ -39,6 +39,11 @@ impl State {
         waiting.iter().any(|request| matches!(request, Waiting::Read(_, have) if have.is_empty()))
     }
 
+    /// Whether the document is open and serves something else now than what was read of it and appended since.
+    fn is_outdated(&self) -> bool {
+        matches!(self, Self::Open { document, cache, .. } if document.edition() != cache.edition())
+    }
+
     fn cache(&mut self) -> Option<&mut Cache> {
         match self {
             Self::Open { cache, .. } => Some(cache),
@@ -52,7 +57,7 @@ struct Reading {
     document: Document,
     /// What was read of it before, if that is still all there is.
     parts: Option<Arc<Parts>>,
-    at: u64,
+    at: At,
 }
 
 /// What every open document shares.
@@ -110,7 +115,7 @@ impl OpenDocument {
     /// Appends an update; the room hears of it when it is durable.
     pub(super) fn store(self: &Arc<Self>, ticket: Ticket, update: Update, arrival: Arrival) {
         self.common.pressure.add(weight(&update));
-        let mut state = self.lock();
+        let mut state = self.lock_renewed();
         match &mut *state {
             State::Closed => self.start_loading(&mut state, vec![Waiting::Store(ticket, update, arrival)]),
             State::Opening(waiting) => waiting.push(Waiting::Store(ticket, update, arrival)),
@@ -124,7 +129,7 @@ impl OpenDocument {
 
     /// Reads what an asker lacks, on a thread that may wait for the disk.
     pub(super) fn read(self: &Arc<Self>, asker: MemberId, state_vector: StateVector) {
-        let mut state = self.lock();
+        let mut state = self.lock_renewed();
         match &mut *state {
             State::Closed => self.start_loading(&mut state, vec![Waiting::Read(asker, state_vector)]),
             State::Opening(waiting) => waiting.push(Waiting::Read(asker, state_vector)),
@@ -167,12 +172,12 @@ impl OpenDocument {
     }
 
     /// What somebody else has read of this state.
-    fn kept(&self, at: u64) -> Option<Arc<Parts>> {
+    fn kept(&self, at: At) -> Option<Arc<Parts>> {
         self.lock().cache().filter(|cache| cache.state() == at)?.get()
     }
 
     /// Keeps what was read for those who come next.
-    fn keep(self: &Arc<Self>, at: u64, parts: &Arc<Parts>) {
+    fn keep(self: &Arc<Self>, at: At, parts: &Arc<Parts>) {
         if !self.lock().cache().is_some_and(|cache| cache.keep(at, parts)) {
             return;
         }
@@ -205,7 +210,8 @@ impl OpenDocument {
         }
     }
 
-    fn loaded(self: &Arc<Self>, Opened { document, mut coverage, parts }: Opened) {
+    fn loaded(self: &Arc<Self>, opened: Opened) {
+        let Opened { document, edition, mut coverage, parts } = opened;
         let mut state = self.lock();
         let State::Opening(waiting) = std::mem::replace(&mut *state, State::Closed) else { return };
         let (mut reads, mut has_changed) = (Vec::new(), false);
@@ -233,7 +239,7 @@ impl OpenDocument {
                 None => lacking.push((asker, state_vector)),
             }
         }
-        let cache = Cache::default();
+        let cache = Cache::new(edition);
         let at = cache.state();
         *state = State::Open { document: document.clone(), coverage, cache };
         drop(state);
@@ -277,9 +283,9 @@ impl OpenDocument {
         self.room.answered(MemberId(u64::MAX), Err(StoreRefused::Deleted));
     }
 
-    /// What the document holds now, and its door; none while it opens or after it failed.
+    /// What the document holds now, and its door; none while it is not open.
     pub(super) fn current(&self) -> Option<(Document, Vec<u8>)> {
-        match &*self.lock() {
+        match &*self.lock_renewed() {
             State::Open { document, coverage, .. } => Some((document.clone(), coverage.encode_snapshot())),
             State::Closed | State::Opening(_) => None,
         }
@@ -351,6 +357,15 @@ impl OpenDocument {
                 false
             }
         }
+    }
+
+    /// The state, closed if the document has to be read again because something of it was set aside or released.
+    fn lock_renewed(&self) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        if state.is_outdated() {
+            *state = State::Closed;
+        }
+        state
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tombolo::archive::StoreArchive;
@@ -17,25 +18,25 @@ use tombolo_store::{AppendError, Store, StoreConfig};
 
 use super::worker::{GIB, fold, hi, signal, start};
 
-fn bytes(hex: &str) -> Bytes {
+pub fn bytes(hex: &str) -> Bytes {
     (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
 }
 
 /// Client 7 types an "x" behind the others into the text "t".
-fn keystroke(clock: u8) -> Bytes {
+pub fn keystroke(clock: u8) -> Bytes {
     match clock {
         0 => Bytes::from_static(&[1, 1, 7, 0, 4, 1, 1, b't', 1, b'x', 0]),
         _ => Bytes::from(vec![1, 1, 7, clock, 0x84, 7, clock - 1, 1, b'x', 0]),
     }
 }
 
-fn open(folder: &Path, worker: &Arc<dyn Worker>) -> Store {
+pub fn open(folder: &Path, worker: &Arc<dyn Worker>) -> Store {
     let config = StoreConfig { takeover_ms: 5, ..StoreConfig::new(folder) };
     Store::open(config, Arc::clone(worker)).unwrap()
 }
 
 /// Straight into the store, past every validator.
-fn append(store: &Store, id: &DocumentId, payloads: Vec<Bytes>) -> Vec<Seq> {
+pub fn append(store: &Store, id: &DocumentId, payloads: Vec<Bytes>) -> Vec<Seq> {
     let kind = match id {
         DocumentId::Yjs(_) => Kind::YjsUpdate,
         DocumentId::Automerge(_) => Kind::AutomergeChanges,
@@ -50,7 +51,7 @@ fn append(store: &Store, id: &DocumentId, payloads: Vec<Bytes>) -> Vec<Seq> {
     receiver.iter().map(Result::unwrap).collect()
 }
 
-fn set_aside(store: &Store, id: &DocumentId) -> Vec<Seq> {
+pub fn set_aside(store: &Store, id: &DocumentId) -> Vec<Seq> {
     let mut seqs: Vec<_> = store.quarantine(id).unwrap().iter().map(|noted| noted.seq).collect();
     seqs.sort();
     seqs
@@ -143,12 +144,12 @@ fn an_engine_that_does_not_start_is_nobodys_fault() {
 }
 
 /// A change of one actor, a change of another, and one of an actor without a first one, which automerge 0.12 panics on (HAZARDS am-10).
-const FIRST: &str = "856f4a831ff7d319012f0010010101010101010101010101010101010101000000061503340142025602570170027f016b017f017f14017f00";
-const OTHER: &str = "856f4a837aba8c8b012f0010020202020202020202020202020202020101000000061503340142025602570170027f016f017f017f14017f00";
-const KILLER: &str = "856f4a83185588a3014f011ff7d3194b7f45a5bf58a957960bea5ff0c51375cab2efce5ad5a45bb0c1dd2d1001a001010101010101010101010101010202000000061503340142025602570170027f016c017f017f14027f00";
+pub const FIRST: &str = "856f4a831ff7d319012f0010010101010101010101010101010101010101000000061503340142025602570170027f016b017f017f14017f00";
+pub const OTHER: &str = "856f4a837aba8c8b012f0010020202020202020202020202020202020101000000061503340142025602570170027f016f017f017f14017f00";
+pub const KILLER: &str = "856f4a83185588a3014f011ff7d3194b7f45a5bf58a957960bea5ff0c51375cab2efce5ad5a45bb0c1dd2d1001a001010101010101010101010101010202000000061503340142025602570170027f016c017f017f14027f00";
 
 /// What the archive tells a client.
-struct Port(Mutex<Sender<Option<Bytes>>>);
+pub struct Port(pub Mutex<Sender<Option<Bytes>>>);
 
 impl Port {
     fn tell(&self, message: Option<Bytes>) {
@@ -171,8 +172,8 @@ impl PairwisePort for Port {
     }
 }
 
-/// Syncs an empty client until it has these heads; true, or false if it was refused before.
-fn sync(archive: &StoreArchive, id: &DocumentId, goal: &[[u8; 32]]) -> bool {
+/// Syncs an empty client until it has these heads; true, or false if it was refused or left alone before.
+pub fn sync(archive: &StoreArchive, id: &DocumentId, goal: &[[u8; 32]]) -> bool {
     let (sender, inbox) = channel();
     let mut client = Session::open(&[]).unwrap();
     client.join(0);
@@ -181,9 +182,9 @@ fn sync(archive: &StoreArchive, id: &DocumentId, goal: &[[u8; 32]]) -> bool {
         for (_, message) in client.generate() {
             archive.pairwise().receive(peer, id.clone(), message.into(), true);
         }
-        match inbox.recv().unwrap() {
-            Some(message) => drop(client.receive(0, &message).unwrap()),
-            None => break,
+        match inbox.recv_timeout(Duration::from_secs(20)) {
+            Ok(Some(message)) => drop(client.receive(0, &message).unwrap()),
+            Ok(None) | Err(_) => break,
         }
     }
     archive.pairwise().leave(peer);
@@ -206,9 +207,10 @@ fn an_automerge_document_opens_again_without_what_killed_its_session() {
         std::thread::yield_now();
     }
     assert_eq!(set_aside(&store, &id), [Seq(2)]);
-    let noted = &store.quarantine(&id).unwrap()[0];
-    let aside = store.set_aside(&id, (noted.replica, noted.seq)).unwrap().unwrap();
-    assert_eq!(aside.operation.payload, bytes(KILLER));
+    assert_eq!(
+        store.set_aside(&id, (store.replica(), Seq(2))).unwrap().unwrap().operation.payload,
+        bytes(KILLER)
+    );
     assert!(is_quarantined(&store, &id, bytes(KILLER)));
     assert_eq!(heads(&parts(&store, &id)).unwrap(), goal);
     drop(archive);

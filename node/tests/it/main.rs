@@ -17,6 +17,8 @@ mod kill; // SIGKILL under a client that types
 #[cfg(test)]
 mod maintain; // verify, repair, compact, quarantine
 #[cfg(test)]
+mod quarantine; // what is set aside and released under who has it open
+#[cfg(test)]
 mod tidy; // lengths, layers, cited hazards, documents in step
 #[cfg(test)]
 mod worker; // merging in processes of their own

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use tombolo_core::id::DocumentId;
 use tombolo_core::operation::Kind;
 use tombolo_store::worker::{Reply, Request, Worker, WorkerError};
-use tombolo_store::{CompactionPolicy, Engine, Store, StoreConfig};
+use tombolo_store::{CompactionPolicy, Engine, Release, Store, StoreConfig};
 
 use super::fold::{Deadly, append, document, fold, open, read, tail, with_killers};
 use super::typist::{keystroke, typed};
@@ -15,6 +15,7 @@ on_each_engine! {
     killers_in_a_row_are_eaten_up,
     more_killers_than_one_attempt_blames_go_in_several,
     a_search_that_takes_too_long_goes_on_behind_the_others,
+    an_edition_lasts_until_something_is_set_aside_or_released,
 }
 
 fn held(store: &Store, id: &DocumentId) -> usize {
@@ -100,4 +101,49 @@ fn a_search_that_takes_too_long_goes_on_behind_the_others(engine: Engine) {
     assert_eq!(document_other.read().unwrap().tail.len(), 0);
     // A search, and two folds.
     assert!(order.len() < 1 + (1_001u32.ilog2() as usize + 5) + 2 + 1, "nothing is asked twice: {order:?}");
+}
+
+fn an_edition_lasts_until_something_is_set_aside_or_released(engine: Engine) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), engine, Deadly::dies([100]));
+    let held = store.document(&document()).unwrap();
+    let mut before = (held.edition(), held.standing().unwrap());
+    // Whether each is another one now.
+    let mut changes = || {
+        let now = (held.edition(), held.standing().unwrap());
+        let changes = (now.0 != before.0, now.1 != before.1);
+        before = now;
+        changes
+    };
+    assert_eq!(changes(), (false, false));
+    append(&store, [keystroke(7, 0)]);
+    store.flush().unwrap();
+    assert_eq!(changes(), (false, true), "appended");
+    assert_eq!(changes(), (false, false));
+    fold(&store);
+    assert_eq!(changes(), (false, true), "folded");
+    let deadly = append(&store, [keystroke(7, 1), keystroke(100, 0)])[1];
+    fold(&store);
+    assert_eq!(changes(), (true, true), "set aside");
+    let name = (store.replica(), deadly);
+    assert!(store.release(&document(), name, Release::Retry).unwrap());
+    assert_eq!(changes(), (true, true), "released");
+    fold(&store);
+    assert_eq!(changes(), (true, true), "set aside again");
+    assert!(store.release(&document(), name, Release::Drop).unwrap());
+    assert!(changes().0, "given up");
+    fold(&store);
+    assert_eq!(changes(), (false, false), "nothing to fold");
+
+    store.remove(&document()).unwrap();
+    store.purge(&document()).unwrap();
+    assert_eq!(changes(), (true, true), "the name is used anew");
+    let (edition, standing) = before;
+    drop(held);
+    // Forgotten or not, it is not taken for what it was then, and stands as it did.
+    drop(store);
+    let store = open(folder.path(), engine, Deadly::dies([100]));
+    let held = store.document(&document()).unwrap();
+    assert_ne!(held.edition(), edition);
+    assert_eq!(held.standing().unwrap(), standing);
 }
