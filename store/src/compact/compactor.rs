@@ -106,6 +106,10 @@ impl Compactor {
             if !matches!(looked, Looked::Nothing) {
                 rest_until = now + (now - began);
             }
+            if task.asked && matches!(looked, Looked::Nothing) {
+                // It is gone, or nothing of it is left to look for.
+                memory.unfinished.remove(&task.id);
+            }
             let mut waiting = self.lock();
             match looked {
                 Looked::Again => waiting.again(&task.id, now),

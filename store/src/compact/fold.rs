@@ -96,8 +96,10 @@ pub(super) fn fold(id: &DocumentId, inner: &Inner, attempt: Attempt<'_>) -> Resu
         bytes: fold.keep.iter().map(|operation| operation.payload.len() as u64).sum(),
     };
     if fold.snapshot.is_some() || !fold.set_aside.is_empty() {
-        inner.shelves.fold(id, &fold)?;
+        let folded = inner.shelves.fold(id, &fold);
+        // Also if it failed: the record may be written already, and only what is old is still there.
         inner.note_set_aside(id, fold.set_aside.iter().map(|aside| aside.hash));
+        folded?;
     }
     Ok(if is_done { Ended::Done(left) } else { Ended::Again(None) })
 }
