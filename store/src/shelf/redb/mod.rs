@@ -7,6 +7,8 @@
 //! (redb-2) comes back as an error.
 
 #[cfg(test)]
+mod damage; // flipped bytes, from opening to closing
+#[cfg(test)]
 mod power; // cuts between any two writes of its file
 
 use std::io;
@@ -27,7 +29,22 @@ const FILE: &str = "shelf.redb";
 /// One redb database.
 #[derive(Debug)]
 pub(super) struct RedbShelf {
-    database: Database,
+    /// Taken out only by the end of the shelf.
+    database: Option<Database>,
+}
+
+impl Drop for RedbShelf {
+    /// redb writes when it is closed, and panics there, too, on damaged pages. Nothing that was synced hangs on it.
+    fn drop(&mut self) {
+        let database = self.database.take();
+        let closed = guarded(|| {
+            drop(database);
+            Ok(())
+        });
+        if let Err(error) = closed {
+            tracing::warn!(%error, "a damaged redb database was not closed in order");
+        }
+    }
 }
 
 impl RedbShelf {
@@ -35,31 +52,39 @@ impl RedbShelf {
     pub(super) fn create(folder: &Path) -> Result<Self, ShelfError> {
         guarded(|| {
             std::fs::create_dir_all(folder)?;
-            Self::with_tables(builder().create(folder.join(FILE)).map_err(fault)?)
+            Self::of(builder().create(folder.join(FILE)).map_err(fault)?).with_tables()
         })
     }
 
     /// Opens the database in this folder; after a kill redb reads all of it.
     pub(super) fn open(folder: &Path) -> Result<Self, ShelfError> {
         // An empty file would be taken for a new database.
-        guarded(|| Ok(Self { database: builder().open(folder.join(FILE)).map_err(fault)? }))
+        guarded(|| Ok(Self::of(builder().open(folder.join(FILE)).map_err(fault)?)))
     }
 
     /// Opens the database in this folder, reads all of it, and makes anew what redb can derive from its rows.
     pub(super) fn open_checked(folder: &Path) -> Result<Self, ShelfError> {
         guarded(|| {
             let opened = builder().set_check_integrity_on_open(true).open(folder.join(FILE));
-            Ok(Self { database: opened.map_err(fault)? })
+            Ok(Self::of(opened.map_err(fault)?))
         })
     }
 
-    fn with_tables(database: Database) -> Result<Self, ShelfError> {
-        let transaction = database.begin_write().map_err(fault)?;
+    fn of(database: Database) -> Self {
+        Self { database: Some(database) }
+    }
+
+    fn database(&self) -> Result<&Database, ShelfError> {
+        self.database.as_ref().ok_or_else(|| io::Error::other("the database was closed").into())
+    }
+
+    fn with_tables(self) -> Result<Self, ShelfError> {
+        let transaction = self.database()?.begin_write().map_err(fault)?;
         for tree in Tree::ALL {
             transaction.open_table(table(tree)).map_err(fault)?;
         }
         transaction.commit().map_err(fault)?;
-        Ok(Self { database })
+        Ok(self)
     }
 }
 
@@ -76,7 +101,7 @@ fn table(tree: Tree) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
 impl Shelf for RedbShelf {
     fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Vec<u8>>, ShelfError> {
         guarded(|| {
-            let transaction = self.database.begin_read().map_err(fault)?;
+            let transaction = self.database()?.begin_read().map_err(fault)?;
             let table = transaction.open_table(table(tree)).map_err(fault)?;
             Ok(table.get(key).map_err(fault)?.map(|value| value.value().to_vec()))
         })
@@ -94,7 +119,7 @@ impl Shelf for RedbShelf {
             return Ok(());
         }
         guarded(|| {
-            let transaction = self.database.begin_read().map_err(fault)?;
+            let transaction = self.database()?.begin_read().map_err(fault)?;
             let table = transaction.open_table(table(tree)).map_err(fault)?;
             let below = below.map_or(Bound::Unbounded, Bound::Excluded);
             for row in table.range::<&[u8]>((Bound::Included(from), below)).map_err(fault)? {
@@ -112,7 +137,7 @@ impl Shelf for RedbShelf {
             return Ok(());
         }
         guarded(|| {
-            let mut transaction = self.database.begin_write().map_err(fault)?;
+            let mut transaction = self.database()?.begin_write().map_err(fault)?;
             transaction.set_durability(Durability::None).map_err(fault)?;
             let mut table = transaction.open_table(table(tree)).map_err(fault)?;
             for (key, value) in &changes {
@@ -134,7 +159,7 @@ impl Shelf for RedbShelf {
 
     fn sync(&self) -> Result<(), ShelfError> {
         guarded(|| {
-            let mut transaction = self.database.begin_write().map_err(fault)?;
+            let mut transaction = self.database()?.begin_write().map_err(fault)?;
             transaction.set_two_phase_commit(true);
             transaction.commit().map_err(fault)
         })

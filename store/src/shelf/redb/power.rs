@@ -45,7 +45,7 @@ impl Disk {
     }
 
     fn open(&self) -> Result<RedbShelf, ShelfError> {
-        guarded(|| Ok(RedbShelf { database: builder().create_with_backend(self.clone()).map_err(fault)? }))
+        guarded(|| Ok(RedbShelf::of(builder().create_with_backend(self.clone()).map_err(fault)?)))
     }
 }
 
@@ -136,7 +136,7 @@ fn batch(dice: &mut Dice, number: usize) -> (Tree, Vec<Change>) {
 /// Makes a database and changes it in batches, two or so to a sync; gives back what it was after each batch.
 fn run(disk: &Disk, batches: usize) -> (RedbShelf, Vec<Rows>) {
     let mut dice = Dice(5);
-    let shelf = RedbShelf::with_tables(builder().create_with_backend(disk.clone()).unwrap()).unwrap();
+    let shelf = RedbShelf::of(builder().create_with_backend(disk.clone()).unwrap()).with_tables().unwrap();
     disk.note(Step::Answered(0));
     let mut states = vec![Rows::new()];
     for number in 0..batches {
