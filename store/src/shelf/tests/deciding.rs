@@ -24,7 +24,7 @@ fn what_a_fold_keeps_and_sets_aside_is_there_after_any_cut() {
     for calls in 0..20 {
         for fate in [0u32, 1, 2, 5, 10, 15] {
             let engine = std::sync::Arc::new(MemoryShelf::default());
-            let shelf = OpenShelf::uncounted(Box::new(Shared(std::sync::Arc::clone(&engine))));
+            let shelf = OpenShelf::uncounted(Box::new(Shared::of(&engine)));
             fill(&shelf, &operations).unwrap();
             engine.cut_after(calls);
             let fold = Fold {

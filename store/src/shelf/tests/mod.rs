@@ -19,7 +19,10 @@ mod lost_census; // a shelf whose census is gone
 mod quarantine; // what is set aside, read in parts and saved one by one
 mod reclaim; // copies that take a shelf's place
 mod settling; // what a census says after a stop, and after another
+mod shared; // a model that two owners look at
 mod survey; // what is known without structs
+
+use shared::Shared;
 
 fn document(n: u64) -> DocumentId {
     DocumentId::yjs(&format!("document {n}")).unwrap()
@@ -154,7 +157,7 @@ fn a_power_cut_leaves_the_old_or_the_new() {
         for fate in 0..16u32 {
             let engine = std::sync::Arc::new(MemoryShelf::default());
             engine.cut_after(calls);
-            let shelf = OpenShelf::uncounted(Box::new(Shared(std::sync::Arc::clone(&engine))));
+            let shelf = OpenShelf::uncounted(Box::new(Shared::of(&engine)));
             let finished = run(&shelf).is_ok();
             let mut bit = 0;
             let image = engine.image(|| {
@@ -180,35 +183,10 @@ fn a_power_cut_leaves_the_old_or_the_new() {
     assert!(images > 500);
 }
 
-/// A model that two owners look at.
-#[derive(Debug)]
-struct Shared(std::sync::Arc<MemoryShelf>);
-
-impl Shelf for Shared {
-    fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Vec<u8>>, ShelfError> {
-        self.0.get(tree, key)
-    }
-    fn scan(
-        &self,
-        tree: Tree,
-        from: &[u8],
-        below: Option<&[u8]>,
-        visit: &mut super::Visit<'_>,
-    ) -> Result<(), ShelfError> {
-        self.0.scan(tree, from, below, visit)
-    }
-    fn batch(&self, tree: Tree, changes: Vec<super::Change>) -> Result<(), ShelfError> {
-        self.0.batch(tree, changes)
-    }
-    fn sync(&self) -> Result<(), ShelfError> {
-        self.0.sync()
-    }
-}
-
 #[test]
 fn a_changed_or_missing_row_is_named_and_harms_its_document_only() {
     let model = std::sync::Arc::new(MemoryShelf::default());
-    let shelf = OpenShelf::uncounted(Box::new(Shared(std::sync::Arc::clone(&model))));
+    let shelf = OpenShelf::uncounted(Box::new(Shared::of(&model)));
     let (id, other) = (document(1), document(2));
     fill(&shelf, &ten(&id)).unwrap();
     fold(&shelf, &id, 3, &payload(5, 20_000)).unwrap();
@@ -271,7 +249,7 @@ fn a_small_fold_after_a_large_one_that_was_cut_off_is_whole() {
     let id = document(1);
     for calls in 2..8 {
         let engine = std::sync::Arc::new(MemoryShelf::default());
-        let shelf = OpenShelf::uncounted(Box::new(Shared(std::sync::Arc::clone(&engine))));
+        let shelf = OpenShelf::uncounted(Box::new(Shared::of(&engine)));
         fill(&shelf, &ten(&id)).unwrap();
         engine.cut_after(calls - 2);
         let cut = fold(&shelf, &id, 5, &noise(60_000)).is_err();
@@ -399,13 +377,13 @@ fn a_lost_record_is_refused_and_the_others_served() {
 fn filling_again_after_a_failed_sync_syncs() {
     for calls in 0..4 {
         let model = std::sync::Arc::new(MemoryShelf::default());
-        let shelf = OpenShelf::uncounted(Box::new(Shared(std::sync::Arc::clone(&model))));
+        let shelf = OpenShelf::uncounted(Box::new(Shared::of(&model)));
         let operations = ten(&document(1));
         model.cut_after(calls);
         assert!(fill(&shelf, &operations).is_err());
         model.cut_after(1000);
         assert!(matches!(fill(&shelf, &operations), Err(ShelfError::Retired)), "it remembers");
-        let shelf = OpenShelf::uncounted(Box::new(Shared(std::sync::Arc::clone(&model))));
+        let shelf = OpenShelf::uncounted(Box::new(Shared::of(&model)));
         fill(&shelf, &operations).unwrap();
         let found = OpenShelf::uncounted(Box::new(model.image(|| false)));
         assert_eq!(read(&found, &document(1)).tail, payloads(&operations));

@@ -1,39 +1,11 @@
 //! What is set aside: what reading of it costs, and what is saved of it when some is damaged.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use super::super::document::place;
-use super::super::{SetAside, Visit, quarantine};
+use super::super::{SetAside, quarantine};
 use super::*;
-
-/// Counts bytes of rows that are looked at.
-#[derive(Debug)]
-struct Counting(MemoryShelf, std::sync::Arc<AtomicUsize>);
-
-impl Shelf for Counting {
-    fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Vec<u8>>, ShelfError> {
-        self.0.get(tree, key)
-    }
-    fn scan(
-        &self,
-        tree: Tree,
-        from: &[u8],
-        below: Option<&[u8]>,
-        visit: &mut Visit<'_>,
-    ) -> Result<(), ShelfError> {
-        self.0.scan(tree, from, below, &mut |key, row| {
-            self.1.fetch_add(row.len(), Ordering::Relaxed);
-            visit(key, row)
-        })
-    }
-    fn batch(&self, tree: Tree, changes: Vec<super::super::Change>) -> Result<(), ShelfError> {
-        self.0.batch(tree, changes)
-    }
-    fn sync(&self) -> Result<(), ShelfError> {
-        self.0.sync()
-    }
-}
 
 pub(super) fn all_aside(shelf: &OpenShelf, id: &DocumentId) -> Vec<SetAside> {
     quarantine::read_all(&shelf.rows, id, &place(id).0).unwrap()
@@ -51,8 +23,8 @@ fn large(id: &DocumentId) -> Vec<Operation> {
 
 #[test]
 fn opening_a_document_reads_no_payload_of_what_is_set_aside() {
-    let bytes = std::sync::Arc::new(AtomicUsize::new(0));
-    let engine = Counting(MemoryShelf::default(), std::sync::Arc::clone(&bytes));
+    let engine = Shared::default();
+    let bytes = std::sync::Arc::clone(&engine.looked_at);
     let shelf = OpenShelf::uncounted(Box::new(engine));
     let (id, operations) = (document(1), large(&document(1)));
     fill(&shelf, &operations).unwrap();

@@ -15,7 +15,7 @@ fn open(model: MemoryShelf, folder: &std::path::Path) -> (Result<OpenShelf, Shel
 
 fn over(model: &Arc<MemoryShelf>, folder: &std::path::Path) -> Result<OpenShelf, ShelfError> {
     let expected = census::expected(folder, &LAYOUT).unwrap();
-    OpenShelf::over(Box::new(Shared(Arc::clone(model))), folder, LAYOUT, &expected)
+    OpenShelf::over(Box::new(Shared::of(model)), folder, LAYOUT, &expected)
 }
 
 /// Neither is anything lost without a word, nor a document called damaged that is not.
