@@ -45,6 +45,9 @@ fn kill_and_look(engine: &str, rounds: u64) {
         saved = now;
         // While more is on its way.
         server.end("KILL");
+        if (round + 1) % 500 == 0 {
+            println!("{engine}: {} rounds, {saved} letters saved and none lost", round + 1);
+        }
     }
     assert!(saved > 10 * rounds, "only {saved} letters in {rounds} rounds");
 }
