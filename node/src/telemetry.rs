@@ -1,5 +1,7 @@
 //! Logs: on stderr, leveled by `--log`, never with content, keys or whole messages.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 /// Installs the log of the process. A filter such as `info` or `warn,tombolo_relay=debug`.
@@ -9,6 +11,11 @@ use tracing_subscriber::EnvFilter;
 pub fn install(filter: &str) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
     // A second call in one process (tests) keeps the first log.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // Colours are for people, not for files.
+        .with_ansi(std::io::stderr().is_terminal())
+        .try_init();
     Ok(())
 }

@@ -201,3 +201,15 @@ fn help_reads_well() {
         assert!(text.contains(word), "{text}");
     }
 }
+
+#[test]
+fn a_log_that_nobody_sees_has_no_colours() {
+    let folder = tempfile::tempdir().unwrap();
+    Running::serve(folder.path(), &[]).end("TERM");
+    let names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    let witness = names.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("witness-"));
+    witness.for_each(|path| std::fs::remove_file(path).unwrap());
+    // It says that this is another store now.
+    let said = stderr(&run(tombolo(&["doc", "list", "--data"]).arg(folder.path())));
+    assert!(said.contains("WARN") && !said.contains('\u{1b}'), "{said}");
+}
