@@ -14,6 +14,14 @@ pub(crate) fn is_message(frame: &[u8]) -> bool {
     frame.first() == Some(&FIN_BINARY)
 }
 
+/// Longest head of a server frame in bytes.
+pub(crate) const HEAD_BYTES_MAX: usize = 10;
+
+/// Appends one binary message out of consecutive parts.
+pub(crate) fn append_binary(out: &mut Vec<u8>, parts: &[&[u8]]) {
+    append(out, FIN_BINARY, parts, 0);
+}
+
 /// One binary message out of consecutive parts.
 pub(crate) fn binary(parts: &[&[u8]]) -> Bytes {
     frame(FIN_BINARY, parts)
@@ -50,11 +58,16 @@ fn frame(first: u8, parts: &[&[u8]]) -> Bytes {
 }
 
 /// A frame but for its last `rest` bytes.
-#[expect(clippy::cast_possible_truncation, reason = "each branch checked the range")]
 fn begin(first: u8, parts: &[&[u8]], rest: usize) -> Bytes {
     let here: usize = parts.iter().map(|part| part.len()).sum();
-    let len = here + rest;
-    let mut out = Vec::with_capacity(here + 10);
+    let mut out = Vec::with_capacity(here + HEAD_BYTES_MAX);
+    append(&mut out, first, parts, rest);
+    out.into()
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "each branch checked the range")]
+fn append(out: &mut Vec<u8>, first: u8, parts: &[&[u8]], rest: usize) {
+    let len = parts.iter().map(|part| part.len()).sum::<usize>() + rest;
     out.push(first);
     if len < 126 {
         out.push(len as u8);
@@ -68,7 +81,6 @@ fn begin(first: u8, parts: &[&[u8]], rest: usize) -> Bytes {
     for part in parts {
         out.extend_from_slice(part);
     }
-    out.into()
 }
 
 #[cfg(test)]

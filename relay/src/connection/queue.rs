@@ -86,6 +86,11 @@ impl Queue {
 
     /// A forwarded frame. Returns false if the reader has just fallen behind.
     pub(crate) fn forward(&self, frame: Bytes) -> bool {
+        self.forward_all([frame])
+    }
+
+    /// The same for several in a row, each some whole frames.
+    pub(crate) fn forward_all(&self, frames: impl IntoIterator<Item = Bytes>) -> bool {
         let mut waiting = self.lock();
         if waiting.ended || waiting.last.is_some() {
             return true;
@@ -99,8 +104,10 @@ impl Queue {
             self.closing.notify_one();
             return false;
         }
-        waiting.forwarded_bytes += frame.len();
-        waiting.frames.push_back((frame, Origin::Forwarded));
+        for frame in frames {
+            waiting.forwarded_bytes += frame.len();
+            waiting.frames.push_back((frame, Origin::Forwarded));
+        }
         drop(waiting);
         self.news.notify_one();
         true

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use tombolo_core::dialect::hocuspocus;
 use tombolo_core::dialect::y_protocols::{self, Message};
 use tombolo_core::id::DocumentId;
@@ -15,12 +16,16 @@ use tombolo_core::room::{Answer, Effect, MemberId, Room, StoreRefused, Ticket, V
 use tombolo_core::time::Millis;
 
 use super::farewell::{self, Ends};
+use super::framing::{Framing, PerFraming, Seat};
+use super::gather::Gathered;
 use super::guest::Verdict;
 use super::registry::Rooms;
-use super::shared_frame::{Framing, Seat, SharedFrame};
 use crate::connection::frame;
 use crate::connection::queue::Awaited;
 use crate::member::{ArchiveSeat, RoomPort};
+
+/// From so many members on a room gathers what it spreads.
+const MANY: usize = 8;
 
 struct Inner {
     machine: Room,
@@ -30,6 +35,9 @@ struct Inner {
     /// Questions at the archive.
     reads: BTreeMap<MemberId, Vec<Awaited>>,
     archive: Option<Box<dyn ArchiveSeat>>,
+    /// What this turn spreads; a task hands it out at the end of the turn.
+    gathered: Gathered,
+    turn: bool,
     timer: Option<Millis>,
     gone: bool,
 }
@@ -88,7 +96,17 @@ impl Drop for Seated {
 impl RoomDriver {
     pub(super) fn new(document: DocumentId, rooms: Weak<Rooms>, machine: Room) -> Self {
         let (seats, guests, reads) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let inner = Inner { machine, seats, guests, reads, archive: None, timer: None, gone: false };
+        let inner = Inner {
+            machine,
+            seats,
+            guests,
+            reads,
+            archive: None,
+            gathered: Gathered::default(),
+            turn: false,
+            timer: None,
+            gone: false,
+        };
         Self { document, rooms, inner: Mutex::new(inner) }
     }
 
@@ -102,6 +120,8 @@ impl RoomDriver {
         if inner.gone {
             return None;
         }
+        // What was said before is not for it.
+        self.hand_out(&mut inner);
         inner.seats.insert(id, seat);
         drop(inner);
         self.drive(|machine| machine.join(id, counts));
@@ -142,7 +162,7 @@ impl RoomDriver {
         result
     }
 
-    fn carry_out(&self, inner: &mut Inner) {
+    fn carry_out(self: &Arc<Self>, inner: &mut Inner) {
         let Some(rooms) = self.rooms.upgrade() else { return };
         let metrics = &rooms.metrics;
         let count = |bytes: usize| {
@@ -152,17 +172,20 @@ impl RoomDriver {
         while let Some(effect) = inner.machine.poll_effect() {
             match effect {
                 Effect::Send { to, body, asked_for } => {
+                    self.hand_out(inner);
                     if let Some(seat) = inner.seats.get(&to) {
                         let frame = seat.framing.frame(&body);
                         count(frame.len());
                         if asked_for {
                             seat.queue.answer(frame);
                         } else {
-                            self.forward(to, seat, frame);
+                            self.forward(to, seat, [frame]);
                         }
                     }
                 }
                 Effect::Serve { to, update } => {
+                    // Who is told that it has everything was handed what came before.
+                    self.hand_out(inner);
                     if let Some(seat) = inner.seats.get(&to) {
                         let head = y_protocols::sync_step2_head(update.len());
                         let head = seat.framing.frame_head(&head, update.len());
@@ -170,14 +193,7 @@ impl RoomDriver {
                         seat.queue.answer_in_parts([head, update]);
                     }
                 }
-                Effect::Spread { except, body } => {
-                    let mut shared = SharedFrame::new(&body);
-                    for (id, seat) in inner.seats.iter().filter(|(id, _)| Some(**id) != except) {
-                        let frame = shared.for_framing(&seat.framing);
-                        count(frame.len());
-                        self.forward(*id, seat, frame);
-                    }
-                }
+                Effect::Spread { except, body } => self.spread(inner, except, &body),
                 Effect::Acknowledge { to, applied: true } if inner.guests.contains_key(&to) => {
                     inner.hear(to, Ok(()));
                 }
@@ -199,6 +215,7 @@ impl RoomDriver {
                     }
                 }
                 Effect::Close { member, reason } => {
+                    self.hand_out(inner);
                     inner.hear(member, Err(reason));
                     if let Some(seat) = inner.seats.get(&member) {
                         metrics.refuse(reason.reason());
@@ -213,8 +230,63 @@ impl RoomDriver {
         }
     }
 
-    fn forward(&self, to: MemberId, seat: &Seat, frame: Bytes) {
-        if !seat.queue.forward(frame) {
+    /// Small messages to many wait for the end of the turn; what is large, or for few, goes at once.
+    fn spread(self: &Arc<Self>, inner: &mut Inner, except: Option<MemberId>, body: &[u8]) {
+        if Gathered::takes(body.len()) && inner.seats.len() >= MANY {
+            inner.gathered.push(except, body);
+            if inner.gathered.is_full() {
+                self.hand_out(inner);
+            } else if !inner.turn {
+                self.hand_out_later(inner);
+            }
+            return;
+        }
+        self.hand_out(inner);
+        let mut frames = PerFraming::new();
+        for (id, seat) in inner.seats.iter().filter(|(id, _)| Some(**id) != except) {
+            let frame: Bytes = frames.of(&seat.framing, || seat.framing.frame(body));
+            self.count(1, frame.len());
+            self.forward(*id, seat, [frame]);
+        }
+    }
+
+    fn hand_out_later(self: &Arc<Self>, inner: &mut Inner) {
+        let Ok(runtime) = Handle::try_current() else {
+            // Called by an archive's own thread.
+            self.hand_out(inner);
+            return;
+        };
+        inner.turn = true;
+        let room = Arc::clone(self);
+        runtime.spawn(async move {
+            // Comes back after whoever has something to read has read it.
+            tokio::task::yield_now().await;
+            let mut inner = room.lock();
+            inner.turn = false;
+            room.hand_out(&mut inner);
+        });
+    }
+
+    fn hand_out(&self, inner: &mut Inner) {
+        if inner.gathered.is_empty() {
+            return;
+        }
+        let gathered = std::mem::take(&mut inner.gathered);
+        gathered.deliver(&inner.seats, |id, seat, portion| {
+            self.count(portion.messages, portion.pieces.iter().map(Bytes::len).sum());
+            self.forward(id, seat, portion.pieces);
+        });
+    }
+
+    fn count(&self, messages: usize, bytes: usize) {
+        if let Some(rooms) = self.rooms.upgrade() {
+            rooms.metrics.messages_sent.inc_by(messages as u64);
+            rooms.metrics.bytes_sent.inc_by(bytes as u64);
+        }
+    }
+
+    fn forward(&self, to: MemberId, seat: &Seat, frames: impl IntoIterator<Item = Bytes>) {
+        if !seat.queue.forward_all(frames) {
             tracing::debug!(document = %self.document, member = to.0, "reader fell behind");
         }
     }

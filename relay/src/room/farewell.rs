@@ -13,7 +13,7 @@
 use tombolo_core::dialect::{hocuspocus, y_websocket};
 use tombolo_core::room::StoreRefused;
 
-use super::shared_frame::{Framing, Seat};
+use super::framing::{Framing, Seat};
 use crate::connection::frame;
 use crate::connection::queue::CLOSE_BEHIND;
 

@@ -2,13 +2,14 @@
 
 mod driver;
 mod farewell;
+mod framing;
+mod gather;
 mod gossip;
 mod guest;
 mod registry;
-mod shared_frame;
 
 pub(crate) use driver::Seated;
+pub(crate) use framing::{Framing, Seat};
 pub(crate) use gossip::{Gossip, Listener};
 pub use guest::Guests;
 pub(crate) use registry::Rooms;
-pub(crate) use shared_frame::{Framing, Seat};

@@ -10,8 +10,8 @@ use tombolo_core::room::{Acknowledgement, MemberId, Room};
 use tombolo_core::time::Millis;
 
 use super::driver::{Port, RoomDriver, Seated};
+use super::framing::Seat;
 use super::guest::Verdict;
-use super::shared_frame::Seat;
 use crate::member::Archive;
 use crate::metrics::Metrics;
 

@@ -5,6 +5,8 @@ mod archive; // an archive that answers when the test says so
 #[cfg(test)]
 mod automerge; // automerge-repo: joining, pairwise messages, gossip
 #[cfg(test)]
+mod crowd; // rooms with many members
+#[cfg(test)]
 mod frames; // what clients send, as bytes
 #[cfg(test)]
 mod guest; // updates from inside the process

@@ -107,6 +107,11 @@ impl Client {
         soon("room to write", self.socket.send(Message::Binary(frame.into()))).await.unwrap();
     }
 
+    /// Frames as they are, in one piece.
+    pub async fn burst(&mut self, frames: &[u8]) {
+        soon("room to write", self.socket.get_mut().write_all(frames)).await.unwrap();
+    }
+
     pub async fn text(&mut self, text: &str) {
         soon("room to write", self.socket.send(Message::text(text))).await.unwrap();
     }

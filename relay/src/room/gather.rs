@@ -1,0 +1,192 @@
+//! What a room spreads in one turn of its runtime, framed once and handed to each member in one piece.
+//!
+//! A turn ends when everything that is ready has been read, never by a timer: nothing waits longer than the work
+//! that is there already. The order of messages is kept; frames stay single WebSocket messages, only their bytes
+//! lie together.
+//!
+//! A member does not get back what it brought. Its pieces are slices of the same bytes, unless these are mostly its
+//! own: then they are copied, so that a reader that stands still cannot keep far more alive than it is counted for.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tombolo_core::room::MemberId;
+
+use super::framing::{Framing, PerFraming, Seat};
+use crate::connection::frame;
+
+/// Bytes after which a turn is over, and length from which a message goes its own way: a copy would cost more than
+/// what it saves.
+const BYTES_MAX: usize = 64 * 1024;
+
+/// The messages of this turn, in order.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    bodies: Vec<u8>,
+    parts: Vec<Part>,
+    /// Whoever brought one, each once, in order.
+    bringers: Vec<MemberId>,
+}
+
+#[derive(Debug)]
+struct Part {
+    except: Option<MemberId>,
+    len: usize,
+}
+
+/// The messages of a turn in one framing.
+#[derive(Debug)]
+struct Batch {
+    bytes: Bytes,
+    /// Where each message ends.
+    ends: Vec<usize>,
+}
+
+/// What one member gets.
+#[derive(Debug)]
+pub(super) struct Portion {
+    pub(super) pieces: Vec<Bytes>,
+    pub(super) messages: usize,
+}
+
+impl Gathered {
+    /// Whether a message of this length is gathered at all.
+    pub(super) fn takes(len: usize) -> bool {
+        len < BYTES_MAX
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// Whether the turn is over because of its size.
+    pub(super) fn is_full(&self) -> bool {
+        self.bodies.len() >= BYTES_MAX
+    }
+
+    pub(super) fn push(&mut self, except: Option<MemberId>, body: &[u8]) {
+        self.bodies.extend_from_slice(body);
+        self.parts.push(Part { except, len: body.len() });
+        if let Some(id) = except
+            && let Err(place) = self.bringers.binary_search(&id)
+        {
+            self.bringers.insert(place, id);
+        }
+    }
+
+    /// Gives each member its portion.
+    pub(super) fn deliver(
+        &self,
+        seats: &BTreeMap<MemberId, Seat>,
+        mut give: impl FnMut(MemberId, &Seat, Portion),
+    ) {
+        let mut batches = PerFraming::new();
+        for (id, seat) in seats {
+            let batch = batches.of(&seat.framing, || Arc::new(self.batch(&seat.framing)));
+            let portion = self.portion(&batch, *id);
+            if portion.messages > 0 {
+                give(*id, seat, portion);
+            }
+        }
+    }
+
+    /// All messages, framed.
+    fn batch(&self, framing: &Framing) -> Batch {
+        let prefix = framing.prefix();
+        let more = frame::HEAD_BYTES_MAX + prefix.len();
+        let mut bytes = Vec::with_capacity(self.bodies.len() + self.parts.len() * more);
+        let mut ends = Vec::with_capacity(self.parts.len());
+        let mut rest = self.bodies.as_slice();
+        for part in &self.parts {
+            let Some((body, behind)) = rest.split_at_checked(part.len) else { break };
+            frame::append_binary(&mut bytes, &[&prefix, body]);
+            ends.push(bytes.len());
+            rest = behind;
+        }
+        Batch { bytes: bytes.into(), ends }
+    }
+
+    /// What of it is for this member.
+    fn portion(&self, batch: &Batch, member: MemberId) -> Portion {
+        if self.bringers.binary_search(&member).is_err() {
+            return Portion { pieces: vec![batch.bytes.clone()], messages: self.parts.len() };
+        }
+        let (mut pieces, mut messages, mut bytes) = (Vec::new(), 0, 0);
+        let (mut start, mut end) = (0, 0);
+        let mut cut = |start: usize, end: usize| {
+            if start < end {
+                bytes += end - start;
+                pieces.push(batch.bytes.slice(start..end));
+            }
+        };
+        for (part, after) in self.parts.iter().zip(&batch.ends) {
+            if part.except == Some(member) {
+                cut(start, end);
+                start = *after;
+            } else {
+                messages += 1;
+            }
+            end = *after;
+        }
+        cut(start, end);
+        if bytes < batch.bytes.len() / 2 {
+            pieces = pieces.iter().map(|piece| Bytes::copy_from_slice(piece)).collect();
+        }
+        Portion { pieces, messages }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: MemberId = MemberId(1);
+    const B: MemberId = MemberId(2);
+
+    fn gathered() -> Gathered {
+        let mut gathered = Gathered::default();
+        gathered.push(Some(A), b"one");
+        gathered.push(None, b"two");
+        gathered.push(Some(B), b"three");
+        gathered.push(Some(A), b"four");
+        gathered
+    }
+
+    fn got(gathered: &Gathered, member: MemberId) -> (Vec<u8>, usize) {
+        let batch = gathered.batch(&Framing::Bare);
+        let portion = gathered.portion(&batch, member);
+        (portion.pieces.concat(), portion.messages)
+    }
+
+    fn frames(bodies: &[&str]) -> Vec<u8> {
+        bodies.iter().flat_map(|body| frame::binary(&[body.as_bytes()]).to_vec()).collect()
+    }
+
+    #[test]
+    fn nobody_gets_back_what_it_brought_and_the_order_stays() {
+        let gathered = gathered();
+        assert_eq!(got(&gathered, MemberId(3)), (frames(&["one", "two", "three", "four"]), 4));
+        assert_eq!(got(&gathered, A), (frames(&["two", "three"]), 2));
+        assert_eq!(got(&gathered, B), (frames(&["one", "two", "four"]), 3));
+    }
+
+    #[test]
+    fn who_brought_nearly_all_of_it_keeps_only_its_own_portion_alive() {
+        let mut gathered = Gathered::default();
+        gathered.push(Some(A), &[0; 10_000]);
+        gathered.push(Some(B), b"x");
+        let batch = gathered.batch(&Framing::Bare);
+        let Portion { pieces, .. } = gathered.portion(&batch, A);
+        drop(gathered);
+        assert!(batch.bytes.is_unique(), "the small piece is a copy");
+        assert_eq!(pieces.concat(), frames(&["x"]));
+    }
+
+    #[test]
+    fn a_member_that_brought_everything_gets_nothing() {
+        let mut gathered = Gathered::default();
+        gathered.push(Some(A), b"mine");
+        assert_eq!(got(&gathered, A), (vec![], 0));
+    }
+}
