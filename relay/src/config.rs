@@ -17,6 +17,8 @@ pub enum AcknowledgeWithoutArchive {
 pub struct RelayConfig {
     /// Where to listen; port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// Threads that serve connections; one for each core.
+    pub threads: usize,
     /// What an acknowledgement means where nothing stores.
     pub acknowledge: AcknowledgeWithoutArchive,
     /// Time for the HTTP request of a handshake to arrive, in ms.
@@ -53,6 +55,7 @@ impl RelayConfig {
     pub fn new(listen: SocketAddr) -> Self {
         Self {
             listen,
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
             acknowledge: AcknowledgeWithoutArchive::Never,
             handshake_ms: 5_000,
             first_frame_ms: 30_000,

@@ -21,4 +21,11 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// The system gives no threads.
+    #[error("cannot start the relay's threads; the system is out of threads or of file descriptors")]
+    Threads {
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
 }

@@ -72,6 +72,15 @@ impl Endpoint {
         }
     }
 
+    /// The one room of a connection there, if it has one only.
+    fn room(&self) -> Option<&str> {
+        match self {
+            // The query holds a token at most.
+            Self::YWebsocket { room } => Some(room.split_once('?').map_or(room, |(room, _)| room)),
+            Self::Hocuspocus | Self::Automerge => None,
+        }
+    }
+
     pub(crate) fn dialect(&self) -> &'static str {
         match self {
             Self::YWebsocket { .. } => "yjs",
@@ -189,12 +198,20 @@ fn upgrade(visit: Visit, endpoint: Endpoint, mut request: Request<Incoming>) -> 
         .and_then(|offered| offered.split(',').next().map(|first| first.trim().to_owned()));
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
-        let _counted = counted;
         let Ok(upgraded) = upgraded.await else { return };
         let Ok(parts) = upgraded.downcast::<TokioIo<Patient>>() else { return };
         let socket = parts.io.into_inner().into_inner();
-        let accepted = Accepted { socket, early: parts.read_buf, address, endpoint };
-        connection::run(shared, accepted).await;
+        let early = parts.read_buf;
+        let shards = Arc::clone(&shared);
+        let room = endpoint.room().map(str::to_owned);
+        let run = move |socket| async move {
+            let _counted = counted;
+            connection::run(shared, Accepted { socket, early, address, endpoint }).await;
+        };
+        match room {
+            Some(room) => shards.shards.give_for(&room, socket, run),
+            None => run(socket).await,
+        }
     });
     let mut response = Response::builder()
         .status(StatusCode::SWITCHING_PROTOCOLS)

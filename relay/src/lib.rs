@@ -17,6 +17,7 @@ pub mod member;
 pub mod metrics;
 mod patient;
 mod room;
+mod shards;
 mod shutdown;
 
 pub use config::{AcknowledgeWithoutArchive, RelayConfig};

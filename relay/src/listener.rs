@@ -15,6 +15,7 @@ use crate::http::{self, Routes};
 use crate::member::Archive;
 use crate::metrics::Metrics;
 use crate::room::{Gossip, Guests, Rooms};
+use crate::shards::Shards;
 use crate::shutdown::Stop;
 
 /// What every connection of a relay shares.
@@ -27,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) rooms: Arc<Rooms>,
     pub(crate) gossip: Arc<Gossip>,
     pub(crate) stop: Stop,
+    pub(crate) shards: Shards,
     connections: AtomicUsize,
 }
 
@@ -44,17 +46,18 @@ pub struct Parts {
 pub struct Relay {
     shared: Arc<Shared>,
     address: SocketAddr,
-    accepting: tokio::task::JoinHandle<()>,
+    accepting: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl Relay {
-    /// Listens and serves on the current tokio runtime.
+    /// Listens, and serves on threads of its own.
     ///
     /// # Errors
     /// [`StartError`] if the address cannot be listened on.
     pub async fn start(config: RelayConfig, parts: Parts) -> Result<Self, StartError> {
         let listener = listen(config.listen).await?;
         let address = listener.local_addr().unwrap_or(config.listen);
+        let shards = config.threads;
         let metrics = Arc::new(Metrics::default());
         let acknowledgement = match (&parts.archive, config.acknowledge) {
             (Some(_), _) => Acknowledgement::Durable,
@@ -71,9 +74,10 @@ impl Relay {
             rooms,
             gossip: Arc::default(),
             stop: Stop::new(),
+            shards: Shards::start(shards).map_err(|source| StartError::Threads { source })?,
             connections: AtomicUsize::new(0),
         });
-        let accepting = tokio::spawn(accept(Arc::clone(&shared), listener));
+        let accepting = shared.shards.spawn(accept(Arc::clone(&shared), listener));
         Ok(Self { shared, address, accepting })
     }
 
@@ -92,22 +96,30 @@ impl Relay {
     /// Stops accepting, closes every connection with 1012 and waits until they are gone, at most `wait`.
     pub async fn stop(self, wait: Duration) {
         self.shared.stop.ask();
-        let _ = self.accepting.await;
+        if let Some(accepting) = self.accepting {
+            let _ = accepting.await;
+        }
         let deadline = tokio::time::Instant::now() + wait;
         while self.shared.connections.load(Ordering::Acquire) > 0 && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        self.shared.shards.end();
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| match source.kind() {
+async fn listen(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
+    let listener = TcpListener::bind(address).await.and_then(TcpListener::into_std);
+    listener.map_err(|source| match source.kind() {
         std::io::ErrorKind::AddrInUse => StartError::AddressInUse { address },
         _ => StartError::Listen { address, source },
     })
 }
 
-async fn accept(shared: Arc<Shared>, listener: TcpListener) {
+async fn accept(shared: Arc<Shared>, listener: std::net::TcpListener) {
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "cannot accept connections"),
+    };
     loop {
         let accepted = tokio::select! {
             () = shared.stop.asked() => return,
@@ -131,10 +143,8 @@ fn open(shared: &Arc<Shared>, socket: TcpStream, address: SocketAddr) {
         return;
     }
     let _ = socket.set_nodelay(true);
-    let shared = Arc::clone(shared);
-    tokio::spawn(async move {
-        http::serve(shared, socket, address, counted).await;
-    });
+    let visited = Arc::clone(shared);
+    shared.shards.give(socket, move |socket| http::serve(visited, socket, address, counted));
 }
 
 /// Counts an open socket once, for as long as anything holds a clone of this.

@@ -139,9 +139,11 @@ impl Dialect for Automerge {
     fn text(&mut self) -> Result<(), Closing> {
         Err(self.refuse("this dialect has binary messages only", "text_message"))
     }
+}
 
-    fn end(&mut self) {
-        if let (Some(joined), Some(archive)) = (self.joined.take(), &self.shared.archive) {
+impl Drop for Automerge {
+    fn drop(&mut self) {
+        if let (Some(joined), Some(archive)) = (&self.joined, &self.shared.archive) {
             archive.pairwise().leave(joined.peer);
         }
     }

@@ -153,8 +153,4 @@ impl Dialect for Hocuspocus {
     fn text(&mut self) -> Result<(), Closing> {
         Err(Closing::refused(1003, "this dialect has binary messages only", "text_message"))
     }
-
-    fn end(&mut self) {
-        self.attached.clear();
-    }
 }

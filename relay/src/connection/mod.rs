@@ -28,12 +28,10 @@ impl Closing {
     }
 }
 
-/// What a dialect makes of a connection's messages.
+/// What a dialect makes of a connection's messages; dropping it leaves its rooms.
 pub(crate) trait Dialect: Send {
     /// One binary message.
     fn message(&mut self, payload: Bytes) -> Result<(), Closing>;
     /// One text message; no dialect here has any, and most clients ignore them too.
     fn text(&mut self) -> Result<(), Closing>;
-    /// Once, at the end.
-    fn end(&mut self);
 }

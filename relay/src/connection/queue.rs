@@ -6,11 +6,13 @@
 //! ([`Queue::drained`]).
 
 use std::collections::VecDeque;
+use std::io::IoSlice;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use prometheus_client::metrics::counter::Counter;
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::Notify;
 
 use super::frame;
@@ -20,6 +22,8 @@ pub(crate) const CLOSE_BEHIND: u16 = 1013;
 /// Most answers that one connection may be waiting for; each may be as large as a document, and a client asks
 /// for hundreds of documents in one go.
 const AWAITED_MAX: usize = 16;
+/// Slices of one direct write; who needs more brought much of a turn itself.
+const DIRECT_SLICES: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
@@ -31,11 +35,91 @@ enum Origin {
 
 #[derive(Debug, Default)]
 struct Waiting {
+    /// The socket, while nobody writes to it.
+    socket: Option<OwnedWriteHalf>,
+    /// The rest of what the socket took the beginning of: it is written whatever happens.
+    begun: Option<Bytes>,
     frames: VecDeque<(Bytes, Origin)>,
     forwarded_bytes: usize,
     answer_bytes: usize,
+    /// Whether a message was put here since that was last asked.
+    spoke: bool,
     last: Option<Bytes>,
     ended: bool,
+}
+
+impl Waiting {
+    fn push(&mut self, frame: Bytes, origin: Origin) {
+        self.spoke |= frame::is_message(&frame);
+        match origin {
+            Origin::Forwarded => self.forwarded_bytes += frame.len(),
+            Origin::Answer | Origin::Unfinished => self.answer_bytes += frame.len(),
+        }
+        self.frames.push_back((frame, origin));
+    }
+
+    fn pop(&mut self) -> Option<(Bytes, Origin)> {
+        let (frame, origin) = self.frames.pop_front()?;
+        let counted = match origin {
+            Origin::Forwarded => &mut self.forwarded_bytes,
+            Origin::Answer | Origin::Unfinished => &mut self.answer_bytes,
+        };
+        *counted = counted.saturating_sub(frame.len());
+        Some((frame, origin))
+    }
+
+    /// Gives up all that nothing was written of.
+    fn clear(&mut self) {
+        self.frames = VecDeque::new();
+        (self.forwarded_bytes, self.answer_bytes) = (0, 0);
+    }
+
+    fn take(&mut self, out: &mut VecDeque<Bytes>, bytes: usize) -> Option<Taken> {
+        out.extend(self.begun.take());
+        let (mut taken, mut is_whole) = (0, true);
+        while taken < bytes || !is_whole {
+            let Some((frame, origin)) = self.pop() else { break };
+            is_whole = origin != Origin::Unfinished;
+            taken += frame.len();
+            out.push_back(frame);
+        }
+        if self.ended {
+            return Some(Taken::Last);
+        }
+        if self.frames.is_empty()
+            && let Some(last) = self.last.clone()
+        {
+            out.push_back(last);
+            self.ended = true;
+            return Some(Taken::Last);
+        }
+        (!out.is_empty()).then_some(Taken::Frames)
+    }
+
+    /// Writes what the socket takes of forwarded frames at once; an error is left to be found by the writer.
+    fn write(&mut self) {
+        let Some(socket) = &self.socket else { return };
+        let mut slices = [IoSlice::new(&[]); DIRECT_SLICES];
+        let mut count = 0;
+        for (slice, (frame, _)) in slices.iter_mut().zip(&self.frames) {
+            *slice = IoSlice::new(frame);
+            count += 1;
+        }
+        let written = match slices.get(..count).unwrap_or_default() {
+            [one] => socket.try_write(one),
+            several => socket.try_write_vectored(several),
+        };
+        let mut written = written.unwrap_or(0);
+        while written > 0 {
+            let Some((mut frame, _)) = self.pop() else { break };
+            let now = written.min(frame.len());
+            written -= now;
+            if now < frame.len() {
+                frame.advance(now);
+                self.begun = Some(frame);
+            }
+        }
+    }
 }
 
 /// The queue of one connection.
@@ -59,6 +143,16 @@ impl Drop for Awaited {
         self.0.awaited.fetch_sub(1, Ordering::AcqRel);
         self.0.relief.notify_one();
     }
+}
+
+/// How forwarded frames reach the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Here and now, as far as it takes them and nothing waits before them: for the end of a turn, behind which
+    /// nothing comes that could be written together with them.
+    Direct,
+    /// By the connection's writer, together with what comes until it has its turn.
+    Writer,
 }
 
 /// What the writer takes out in one go.
@@ -86,30 +180,36 @@ impl Queue {
 
     /// A forwarded frame. Returns false if the reader has just fallen behind.
     pub(crate) fn forward(&self, frame: Bytes) -> bool {
-        self.forward_all([frame])
+        self.forward_all([frame], Way::Writer)
     }
 
-    /// The same for several in a row, each some whole frames.
-    pub(crate) fn forward_all(&self, frames: impl IntoIterator<Item = Bytes>) -> bool {
+    /// The same for several pieces in a row, each of whole frames.
+    pub(crate) fn forward_all(&self, pieces: impl IntoIterator<Item = Bytes>, way: Way) -> bool {
         let mut waiting = self.lock();
         if waiting.ended || waiting.last.is_some() {
             return true;
         }
         if waiting.forwarded_bytes > self.bytes_max {
-            let last = Some(frame::close(CLOSE_BEHIND, "too slow, resynchronise"));
-            *waiting = Waiting { last, ..Waiting::default() };
+            waiting.clear();
+            waiting.last = Some(frame::close(CLOSE_BEHIND, "too slow, resynchronise"));
             drop(waiting);
             self.fell_behind.inc();
             self.news.notify_one();
             self.closing.notify_one();
             return false;
         }
-        for frame in frames {
-            waiting.forwarded_bytes += frame.len();
-            waiting.frames.push_back((frame, Origin::Forwarded));
+        let is_next = waiting.begun.is_none() && waiting.frames.is_empty();
+        for piece in pieces {
+            waiting.push(piece, Origin::Forwarded);
         }
+        if way == Way::Direct && is_next {
+            waiting.write();
+        }
+        let is_done = waiting.begun.is_none() && waiting.frames.is_empty();
         drop(waiting);
-        self.news.notify_one();
+        if !is_done {
+            self.news.notify_one();
+        }
         true
     }
 
@@ -124,8 +224,7 @@ impl Queue {
         if !waiting.ended && waiting.last.is_none() {
             for (number, part) in (1..).zip(parts) {
                 let origin = if number < PARTS { Origin::Unfinished } else { Origin::Answer };
-                waiting.answer_bytes += part.len();
-                waiting.frames.push_back((part, origin));
+                waiting.push(part, origin);
             }
             drop(waiting);
             self.news.notify_one();
@@ -180,10 +279,30 @@ impl Queue {
         }
     }
 
-    /// Waits for something to write and moves up to `bytes` of it into `out`.
-    pub(crate) async fn take(&self, out: &mut VecDeque<Bytes>, bytes: usize) -> Taken {
+    /// Where to write from now on.
+    pub(crate) fn open(&self, socket: OwnedWriteHalf) {
+        self.lock().socket = Some(socket);
+        self.news.notify_one();
+    }
+
+    /// Whether a message was put here since this was last asked.
+    pub(crate) fn spoke(&self) -> bool {
+        std::mem::take(&mut self.lock().spoke)
+    }
+
+    /// Waits for something to write; moves up to `bytes` of it into `out` and gives the socket away until it is
+    /// [given back](Queue::give_back). For the one writer of this connection.
+    pub(crate) async fn take(
+        &self,
+        out: &mut VecDeque<Bytes>,
+        bytes: usize,
+    ) -> (Option<OwnedWriteHalf>, Taken) {
         loop {
-            if let Some(taken) = self.try_take(out, bytes) {
+            let taken = {
+                let mut waiting = self.lock();
+                waiting.take(out, bytes).map(|taken| (waiting.socket.take(), taken))
+            };
+            if let Some(taken) = taken {
                 self.relief.notify_one();
                 return taken;
             }
@@ -191,31 +310,12 @@ impl Queue {
         }
     }
 
-    fn try_take(&self, out: &mut VecDeque<Bytes>, bytes: usize) -> Option<Taken> {
+    /// The socket, when all that was taken is written.
+    pub(crate) fn give_back(&self, socket: OwnedWriteHalf) {
         let mut waiting = self.lock();
-        let (mut taken, mut is_whole) = (0, true);
-        while taken < bytes || !is_whole {
-            let Some((frame, origin)) = waiting.frames.pop_front() else { break };
-            let counted = match origin {
-                Origin::Forwarded => &mut waiting.forwarded_bytes,
-                Origin::Answer | Origin::Unfinished => &mut waiting.answer_bytes,
-            };
-            is_whole = origin != Origin::Unfinished;
-            *counted = counted.saturating_sub(frame.len());
-            taken += frame.len();
-            out.push_back(frame);
+        if !waiting.ended {
+            waiting.socket = Some(socket);
         }
-        if waiting.ended {
-            return Some(Taken::Last);
-        }
-        if waiting.frames.is_empty()
-            && let Some(last) = waiting.last.clone()
-        {
-            out.push_back(last);
-            waiting.ended = true;
-            return Some(Taken::Last);
-        }
-        (!out.is_empty()).then_some(Taken::Frames)
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -235,7 +335,7 @@ mod tests {
         assert!(!queue.forward(Bytes::from_static(b"x")));
         assert_eq!(queue.fell_behind.get(), 1);
         let mut out = VecDeque::new();
-        assert_eq!(queue.try_take(&mut out, 1 << 20), Some(Taken::Last));
+        assert_eq!(queue.lock().take(&mut out, 1 << 20), Some(Taken::Last));
         assert_eq!(out, [frame::close(CLOSE_BEHIND, "too slow, resynchronise")]);
     }
 
@@ -245,7 +345,7 @@ mod tests {
         queue.answer_in_parts([Bytes::from_static(b"head"), Bytes::from_static(b"rest")]);
         queue.answer(Bytes::from_static(b"next"));
         let mut out = VecDeque::new();
-        assert_eq!(queue.try_take(&mut out, 1), Some(Taken::Frames));
+        assert_eq!(queue.lock().take(&mut out, 1), Some(Taken::Frames));
         assert_eq!(out, ["head", "rest"]);
         assert_eq!(queue.lock().answer_bytes, 4);
     }
@@ -258,9 +358,9 @@ mod tests {
         assert!(queue.forward(Bytes::from_static(b"b")));
         queue.close(1000, "bye");
         let mut out = VecDeque::new();
-        assert_eq!(queue.try_take(&mut out, 1), Some(Taken::Frames));
+        assert_eq!(queue.lock().take(&mut out, 1), Some(Taken::Frames));
         assert_eq!(out.len(), 1);
-        assert_eq!(queue.try_take(&mut out, 1 << 20), Some(Taken::Last));
+        assert_eq!(queue.lock().take(&mut out, 1 << 20), Some(Taken::Last));
         assert_eq!(out.len(), 4);
     }
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::net::TcpStream;
-use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
@@ -49,8 +48,10 @@ pub(crate) async fn run(shared: Arc<Shared>, accepted: Accepted) {
 async fn serve(shared: &Arc<Shared>, accepted: Accepted) {
     let config = &shared.config;
     let queue = Arc::new(Queue::new(config.queue_bytes_max, shared.metrics.refusals_for("behind")));
-    let (mut dialect, harmless) = dialect_of(shared, &queue, &accepted);
+    let (dialect, harmless) = dialect_of(shared, &queue, &accepted);
+    let mut dialect = Some(dialect);
     let (read, write) = accepted.socket.into_split();
+    queue.open(write);
     let last_words = Duration::from_millis(config.write_ms);
     let pace = Pace { ping: Duration::from_millis(config.ping_ms), write: last_words, harmless };
     let side = ReadSide::new(accepted.early, read, Arc::clone(&queue), raw_bytes_max(config));
@@ -60,16 +61,16 @@ async fn serve(shared: &Arc<Shared>, accepted: Accepted) {
             biased;
             () = shared.stop.asked() => restarting(),
             () = queue.closing() => End::Closing,
-            end = read_all(shared, &mut socket, dialect.as_mut(), &queue) => end,
+            end = read_all(shared, &mut socket, &mut dialect, &queue) => end,
         };
         let gone = matches!(end, End::Gone);
         finish(shared, &queue, accepted.address, end);
         // The seats are given up now: whoever does not take its last words is no member until then.
-        dialect.end();
+        drop(dialect);
         (!gone).then(|| socket.into_inner())
     };
     let writing = async {
-        if let Err(error) = write::run(write, &queue, &pace).await {
+        if let Err(error) = write::run(&queue, &pace).await {
             tracing::trace!(address = %accepted.address, %error, "write failed");
         }
         queue.end();
@@ -148,11 +149,27 @@ fn raw_bytes_max(config: &RelayConfig) -> usize {
     config.message_bytes_max.saturating_mul(2).saturating_add(64 * 1024)
 }
 
-/// Judging a large message takes its time: other connections must not wait for it on this thread.
-fn aside<T>(bytes: usize, judge: impl FnOnce() -> T) -> T {
-    // A runtime of one thread has nobody to hand the others to.
-    let can_hand_over = || Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
-    if bytes > LARGE_BYTES && can_hand_over() { tokio::task::block_in_place(judge) } else { judge() }
+/// A message for the dialect. Judging a large one takes its time: other connections must not wait for it on this
+/// thread. Without its dialect a connection is over.
+async fn judge(dialect: &mut Option<Box<dyn Dialect>>, payload: Bytes) -> Result<(), Closing> {
+    let mut judging = dialect.take().ok_or_else(lost)?;
+    let (judged, result) = if payload.len() > LARGE_BYTES {
+        let aside = tokio::task::spawn_blocking(move || {
+            let result = judging.message(payload);
+            (judging, result)
+        });
+        aside.await.map_err(|_| lost())?
+    } else {
+        let result = judging.message(payload);
+        (judging, result)
+    };
+    *dialect = Some(judged);
+    result
+}
+
+/// A bug of ours, of which the other connections notice nothing.
+fn lost() -> Closing {
+    Closing::refused(1011, "the server failed at a message", "failed")
 }
 
 /// From this size on a message is judged aside, in bytes.
@@ -162,7 +179,7 @@ const LARGE_BYTES: usize = 256 * 1024;
 async fn read_all(
     shared: &Shared,
     socket: &mut WebSocketStream<ReadSide>,
-    dialect: &mut dyn Dialect,
+    dialect: &mut Option<Box<dyn Dialect>>,
     queue: &Queue,
 ) -> End {
     let config = &shared.config;
@@ -186,9 +203,9 @@ async fn read_all(
                 socket.get_mut().message_ended();
                 shared.metrics.messages_received.inc();
                 shared.metrics.bytes_received.inc_by(payload.len() as u64);
-                aside(payload.len(), || dialect.message(payload))
+                judge(dialect, payload).await
             }
-            Message::Text(_) => dialect.text(),
+            Message::Text(_) => dialect.as_mut().map_or_else(|| Err(lost()), |dialect| dialect.text()),
             Message::Close(close) => {
                 let code = close.map_or(frame::NO_CODE, |close| close.code.into());
                 return End::Ours(Closing { code, reason: String::new(), refusal: None });

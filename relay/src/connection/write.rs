@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::OwnedWriteHalf;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::frame;
 use super::queue::{Queue, Taken};
@@ -27,42 +27,40 @@ pub(crate) struct Pace {
 }
 
 /// Writes until the queue ends or the socket fails.
-pub(crate) async fn run(mut socket: OwnedWriteHalf, queue: &Queue, pace: &Pace) -> io::Result<()> {
+pub(crate) async fn run(queue: &Queue, pace: &Pace) -> io::Result<()> {
     let mut frames = VecDeque::new();
-    let mut pulse = Pulse::new(pace.ping, Instant::now());
-    let alarm = sleep_until(pulse.next());
+    let mut pulse = Pulse::default();
+    let beat = pace.ping / 2;
+    let alarm = sleep(beat);
     tokio::pin!(alarm);
     loop {
         // The alarm first: it is due once in a while, so it keeps nobody waiting, and no stream of frames may
         // keep it waiting.
-        let taken = tokio::select! {
+        let (socket, taken) = tokio::select! {
             biased;
             () = &mut alarm => {
-                let due = pulse.due(Instant::now());
-                alarm.as_mut().reset(pulse.next());
-                frames.extend(due.word.then(|| pace.harmless.clone()).flatten());
-                frames.extend(due.ping.then(frame::ping));
-                Taken::Frames
+                alarm.as_mut().reset(Instant::now() + beat);
+                let due = pulse.beat(queue.spoke());
+                let word = due.word.then(|| pace.harmless.clone()).flatten();
+                word.into_iter().chain(due.ping.then(frame::ping)).for_each(|frame| queue.answer(frame));
+                continue;
             }
             taken = queue.take(&mut frames, TAKE_BYTES) => taken,
         };
-        let spoke = frames.iter().any(|frame| frame::is_message(frame));
+        let Some(mut socket) = socket else { return Ok(()) };
         write_all(&mut socket, &mut frames, pace.write).await?;
-        if spoke {
-            pulse.spoke(Instant::now());
-        }
         if taken == Taken::Last {
             return timeout(pace.write, socket.shutdown()).await.unwrap_or(Ok(()));
         }
+        queue.give_back(socket);
     }
 }
 
-/// When to write unasked: a ping at each interval, a word when no message went out for one.
-#[derive(Debug)]
+/// What to write unasked: a ping at every other beat, a word at each beat since which no message went out. So a quiet
+/// connection hears a word and a ping in turn, and never waits longer than two beats for a message.
+#[derive(Debug, Default)]
 struct Pulse {
-    interval: Duration,
-    next_ping: Instant,
-    next_word: Instant,
+    pinged: bool,
 }
 
 /// What is due now.
@@ -73,29 +71,10 @@ struct Due {
 }
 
 impl Pulse {
-    fn new(interval: Duration, now: Instant) -> Self {
-        Self { interval, next_ping: now + interval, next_word: now + interval }
-    }
-
-    fn next(&self) -> Instant {
-        self.next_ping.min(self.next_word)
-    }
-
-    /// A message went out.
-    fn spoke(&mut self, now: Instant) {
-        self.next_word = now + self.interval;
-    }
-
-    /// What is due counts as done.
-    fn due(&mut self, now: Instant) -> Due {
-        let due = Due { ping: self.next_ping <= now, word: self.next_word <= now };
-        if due.ping {
-            self.next_ping = now + self.interval;
-        }
-        if due.word {
-            self.next_word = now + self.interval;
-        }
-        due
+    /// `spoke` if a message went out since the last beat.
+    fn beat(&mut self, spoke: bool) -> Due {
+        self.pinged = !self.pinged;
+        Due { ping: self.pinged, word: !spoke }
     }
 }
 
@@ -137,20 +116,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_more_than_one_interval_passes_without_a_message() {
-        let start = Instant::now();
-        let at = |secs| start + Duration::from_secs(secs);
-        let mut pulse = Pulse::new(Duration::from_secs(20), start);
-        pulse.spoke(at(1));
-        assert_eq!(pulse.next(), at(20));
-        assert_eq!(pulse.due(at(20)), Due { ping: true, word: false });
-        assert_eq!(
-            pulse.next(),
-            at(21),
-            "a message right behind the last ping does not put it off to the next"
-        );
-        assert_eq!(pulse.due(at(21)), Due { ping: false, word: true });
-        assert_eq!(pulse.due(at(39)), Due { ping: false, word: false });
-        assert_eq!(pulse.due(at(41)), Due { ping: true, word: true });
+    fn no_more_than_two_beats_pass_without_a_message() {
+        let mut pulse = Pulse::default();
+        assert_eq!(pulse.beat(true), Due { ping: true, word: false });
+        assert_eq!(pulse.beat(false), Due { ping: false, word: true });
+        // The word was a message.
+        assert_eq!(pulse.beat(true), Due { ping: true, word: false });
+        assert_eq!(pulse.beat(false), Due { ping: false, word: true });
     }
 }

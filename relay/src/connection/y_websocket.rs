@@ -73,8 +73,4 @@ impl Dialect for YWebsocket {
     fn text(&mut self) -> Result<(), Closing> {
         Err(Closing::refused(1003, "this dialect has binary messages only", "text_message"))
     }
-
-    fn end(&mut self) {
-        self.seat = None;
-    }
 }

@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::runtime::Handle;
 use tombolo_core::dialect::hocuspocus;
 use tombolo_core::dialect::y_protocols::{self, Message};
 use tombolo_core::id::DocumentId;
@@ -20,12 +19,10 @@ use super::framing::{Framing, PerFraming, Seat};
 use super::gather::Gathered;
 use super::guest::Verdict;
 use super::registry::Rooms;
+use super::turn;
 use crate::connection::frame;
-use crate::connection::queue::Awaited;
+use crate::connection::queue::{Awaited, Way};
 use crate::member::{ArchiveSeat, RoomPort};
-
-/// From so many members on a room gathers what it spreads.
-const MANY: usize = 8;
 
 struct Inner {
     machine: Room,
@@ -35,9 +32,8 @@ struct Inner {
     /// Questions at the archive.
     reads: BTreeMap<MemberId, Vec<Awaited>>,
     archive: Option<Box<dyn ArchiveSeat>>,
-    /// What this turn spreads; a task hands it out at the end of the turn.
+    /// What this turn spreads.
     gathered: Gathered,
-    turn: bool,
     timer: Option<Millis>,
     gone: bool,
 }
@@ -103,7 +99,6 @@ impl RoomDriver {
             reads,
             archive: None,
             gathered: Gathered::default(),
-            turn: false,
             timer: None,
             gone: false,
         };
@@ -179,7 +174,7 @@ impl RoomDriver {
                         if asked_for {
                             seat.queue.answer(frame);
                         } else {
-                            self.forward(to, seat, [frame]);
+                            self.forward(to, seat, [frame], Way::Writer);
                         }
                     }
                 }
@@ -230,14 +225,13 @@ impl RoomDriver {
         }
     }
 
-    /// Small messages to many wait for the end of the turn; what is large, or for few, goes at once.
+    /// Small messages wait for the end of the turn; what is large goes at once.
     fn spread(self: &Arc<Self>, inner: &mut Inner, except: Option<MemberId>, body: &[u8]) {
-        if Gathered::takes(body.len()) && inner.seats.len() >= MANY {
+        if Gathered::takes(body.len()) {
+            let is_first = inner.gathered.is_empty();
             inner.gathered.push(except, body);
-            if inner.gathered.is_full() {
+            if inner.gathered.is_full() || (is_first && !turn::end_with(self)) {
                 self.hand_out(inner);
-            } else if !inner.turn {
-                self.hand_out_later(inner);
             }
             return;
         }
@@ -246,25 +240,13 @@ impl RoomDriver {
         for (id, seat) in inner.seats.iter().filter(|(id, _)| Some(**id) != except) {
             let frame: Bytes = frames.of(&seat.framing, || seat.framing.frame(body));
             self.count(1, frame.len());
-            self.forward(*id, seat, [frame]);
+            self.forward(*id, seat, [frame], Way::Writer);
         }
     }
 
-    fn hand_out_later(self: &Arc<Self>, inner: &mut Inner) {
-        let Ok(runtime) = Handle::try_current() else {
-            // Called by an archive's own thread.
-            self.hand_out(inner);
-            return;
-        };
-        inner.turn = true;
-        let room = Arc::clone(self);
-        runtime.spawn(async move {
-            // Comes back after whoever has something to read has read it.
-            tokio::task::yield_now().await;
-            let mut inner = room.lock();
-            inner.turn = false;
-            room.hand_out(&mut inner);
-        });
+    /// Hands out what is left of this turn.
+    pub(super) fn end_turn(&self) {
+        self.hand_out(&mut self.lock());
     }
 
     fn hand_out(&self, inner: &mut Inner) {
@@ -274,7 +256,7 @@ impl RoomDriver {
         let gathered = std::mem::take(&mut inner.gathered);
         gathered.deliver(&inner.seats, |id, seat, portion| {
             self.count(portion.messages, portion.pieces.iter().map(Bytes::len).sum());
-            self.forward(id, seat, portion.pieces);
+            self.forward(id, seat, portion.pieces, Way::Direct);
         });
     }
 
@@ -285,8 +267,8 @@ impl RoomDriver {
         }
     }
 
-    fn forward(&self, to: MemberId, seat: &Seat, frames: impl IntoIterator<Item = Bytes>) {
-        if !seat.queue.forward_all(frames) {
+    fn forward(&self, to: MemberId, seat: &Seat, pieces: impl IntoIterator<Item = Bytes>, way: Way) {
+        if !seat.queue.forward_all(pieces, way) {
             tracing::debug!(document = %self.document, member = to.0, "reader fell behind");
         }
     }

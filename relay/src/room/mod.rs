@@ -7,6 +7,7 @@ mod gather;
 mod gossip;
 mod guest;
 mod registry;
+pub(crate) mod turn;
 
 pub(crate) use driver::Seated;
 pub(crate) use framing::{Framing, Seat};
