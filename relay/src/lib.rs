@@ -15,6 +15,7 @@ mod http;
 mod listener;
 pub mod member;
 pub mod metrics;
+mod open;
 mod patient;
 mod room;
 mod shards;

@@ -14,6 +14,7 @@ use crate::error::StartError;
 use crate::http::{self, Routes};
 use crate::member::Archive;
 use crate::metrics::Metrics;
+use crate::open::Open;
 use crate::room::{Gossip, Guests, Rooms};
 use crate::shards::Shards;
 use crate::shutdown::Stop;
@@ -28,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) rooms: Arc<Rooms>,
     pub(crate) gossip: Arc<Gossip>,
     pub(crate) stop: Stop,
+    pub(crate) open: Open,
     pub(crate) shards: Shards,
     connections: AtomicUsize,
 }
@@ -74,6 +76,7 @@ impl Relay {
             rooms,
             gossip: Arc::default(),
             stop: Stop::new(),
+            open: Open::default(),
             shards: Shards::start(shards).map_err(|source| StartError::Threads { source })?,
             connections: AtomicUsize::new(0),
         });
@@ -93,12 +96,14 @@ impl Relay {
         Guests::of(&self.shared.rooms)
     }
 
-    /// Stops accepting, closes every connection with 1012 and waits until they are gone, at most `wait`.
+    /// Stops accepting, closes every connection with 1012, 2,000 a second so that they do not all come back at once,
+    /// and waits until the last are gone, at most `wait`.
     pub async fn stop(self, wait: Duration) {
         self.shared.stop.ask();
         if let Some(accepting) = self.accepting {
             let _ = accepting.await;
         }
+        self.shared.open.drain().await;
         let deadline = tokio::time::Instant::now() + wait;
         while self.shared.connections.load(Ordering::Acquire) > 0 && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(10)).await;

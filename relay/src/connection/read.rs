@@ -49,6 +49,11 @@ impl ReadSide {
         self.heard
     }
 
+    /// Whether a message came whole.
+    pub(crate) fn has_heard_a_message(&self) -> bool {
+        self.message_start > 0
+    }
+
     /// A message ended.
     pub(crate) fn message_ended(&mut self) {
         self.message_start = self.heard;

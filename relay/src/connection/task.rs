@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
@@ -48,6 +48,7 @@ pub(crate) async fn run(shared: Arc<Shared>, accepted: Accepted) {
 async fn serve(shared: &Arc<Shared>, accepted: Accepted) {
     let config = &shared.config;
     let queue = Arc::new(Queue::new(config.queue_bytes_max, shared.metrics.refusals_for("behind")));
+    let _open = shared.open.enter(&queue);
     let (dialect, harmless) = dialect_of(shared, &queue, &accepted);
     let mut dialect = Some(dialect);
     let (read, write) = accepted.socket.into_split();
@@ -59,7 +60,6 @@ async fn serve(shared: &Arc<Shared>, accepted: Accepted) {
         let mut socket = WebSocketStream::from_raw_socket(side, Role::Server, Some(limits(config))).await;
         let end = tokio::select! {
             biased;
-            () = shared.stop.asked() => restarting(),
             () = queue.closing() => End::Closing,
             end = read_all(shared, &mut socket, &mut dialect, &queue) => end,
         };
@@ -183,21 +183,29 @@ async fn read_all(
     queue: &Queue,
 ) -> End {
     let config = &shared.config;
-    let mut patience = Duration::from_millis(config.first_frame_ms);
+    let alarm = sleep(Duration::from_millis(config.first_frame_ms));
+    tokio::pin!(alarm);
+    let mut silence = Silence::default();
     loop {
-        let heard = socket.get_ref().heard();
-        let message = match timeout(patience, socket.next()).await {
-            // A large message on a thin line: not silent.
-            Err(_) if socket.get_ref().heard() != heard => continue,
-            Err(_) => return refused(4408, "nothing was heard for too long", "silent"),
-            Ok(None) => return End::Gone,
-            Ok(Some(Err(_))) if socket.get_ref().is_endless() => {
+        let message = tokio::select! {
+            biased;
+            message = socket.next() => message,
+            () = &mut alarm => {
+                if silence.is_too_long(socket.get_ref()) {
+                    return refused(4408, "nothing was heard for too long", "silent");
+                }
+                alarm.as_mut().reset(Instant::now() + Duration::from_millis(config.silence_ms / 2));
+                continue;
+            }
+        };
+        let message = match message {
+            None => return End::Gone,
+            Some(Err(_)) if socket.get_ref().is_endless() => {
                 return refused(1009, "the message does not end", "endless_message");
             }
-            Ok(Some(Err(error))) => return end_for(&error),
-            Ok(Some(Ok(message))) => message,
+            Some(Err(error)) => return end_for(&error),
+            Some(Ok(message)) => message,
         };
-        patience = Duration::from_millis(config.silence_ms);
         let result = match message {
             Message::Binary(payload) => {
                 socket.get_mut().message_ended();
@@ -222,8 +230,23 @@ async fn read_all(
     }
 }
 
-fn restarting() -> End {
-    End::Ours(Closing { code: 1012, reason: "the server restarts".into(), refusal: None })
+/// Whether something comes. It is looked at now and then and not set anew with each message: that would cost as
+/// much as the message.
+#[derive(Debug, Default)]
+struct Silence {
+    heard: u64,
+    looks: u32,
+}
+
+impl Silence {
+    /// To be asked when the first message must have been there, then twice in each time of silence allowed.
+    fn is_too_long(&mut self, side: &ReadSide) -> bool {
+        // A large message on a thin line is not silence, but the first is never large.
+        let heard = if side.has_heard_a_message() { side.heard() } else { self.heard };
+        self.looks = if heard == self.heard { self.looks + 1 } else { 0 };
+        self.heard = heard;
+        self.looks >= 2 || !side.has_heard_a_message()
+    }
 }
 
 fn refused(code: u16, words: &str, reason: &'static str) -> End {

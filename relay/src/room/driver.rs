@@ -237,11 +237,14 @@ impl RoomDriver {
         }
         self.hand_out(inner);
         let mut frames = PerFraming::new();
+        let (mut messages, mut bytes) = (0, 0);
         for (id, seat) in inner.seats.iter().filter(|(id, _)| Some(**id) != except) {
             let frame: Bytes = frames.of(&seat.framing, || seat.framing.frame(body));
-            self.count(1, frame.len());
+            messages += 1;
+            bytes += frame.len();
             self.forward(*id, seat, [frame], Way::Writer);
         }
+        self.count(messages, bytes);
     }
 
     /// Hands out what is left of this turn.
@@ -254,10 +257,13 @@ impl RoomDriver {
             return;
         }
         let gathered = std::mem::take(&mut inner.gathered);
+        let (mut messages, mut bytes) = (0, 0);
         gathered.deliver(&inner.seats, |id, seat, portion| {
-            self.count(portion.messages, portion.pieces.iter().map(Bytes::len).sum());
+            messages += portion.messages;
+            bytes += portion.pieces.iter().map(Bytes::len).sum::<usize>();
             self.forward(id, seat, portion.pieces, Way::Direct);
         });
+        self.count(messages, bytes);
     }
 
     fn count(&self, messages: usize, bytes: usize) {
