@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{MaintainError, Progress, Severity, Verification, scratch};
+use super::{MaintainError, Progress, Severity, Verification, apply, scratch};
 use crate::disk::FileDisk;
 use crate::identity;
 use crate::journal;
@@ -20,6 +20,7 @@ use crate::store::Inner;
 /// # Errors
 /// [`MaintainError`] if it cannot be looked at; what is wrong with it is in the result.
 pub fn verify(folder: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Verification, MaintainError> {
+    apply::finish_apply(folder)?;
     if !folder.is_dir() {
         return Err(MaintainError::Missing { path: folder.to_owned() });
     }
