@@ -153,7 +153,14 @@ impl Repair {
                 continue;
             }
             missing += seq.0.saturating_sub(have.0).saturating_sub(1);
-            stored.record.version.advance(replica, seq);
+            let is_full = stored.record.check_room(&rescued.id, [replica].into_iter()).is_err();
+            if !is_full {
+                stored.record.version.advance(replica, seq);
+            } else if operation.kind != Kind::Deletion {
+                // It cannot be counted, and others must not be lost by that.
+                missing += 1;
+                continue;
+            }
             if operation.kind == Kind::Deletion {
                 stored.delete(operation.stamp.ms());
             } else if stored.record.deleted_ms == 0 {
