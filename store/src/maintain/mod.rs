@@ -60,7 +60,7 @@ pub type DocumentName = String;
 /// What verify found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verification {
-    /// Whole documents on the shelves.
+    /// Whole documents, on the shelves or still in the journal.
     pub documents: u64,
     /// Operations behind their snapshots, and in the journal.
     pub operations: u64,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tombolo_core::id::DocumentId;
 
 use super::engine::Engine;
-use super::inspect::{Inspection, words};
+use super::inspect::{Inspection, Seen, words};
 use super::layout::{self, Layout};
 use super::open_shelf::OpenShelf;
 use super::salvage::{self, Rescued};
@@ -72,11 +72,11 @@ impl ClosedShelves {
         files.iter().filter_map(|(_, path)| Some(fs::metadata(path).ok()?.len())).sum()
     }
 
-    /// Looks at a shelf. `scratch` is a folder for a copy, which is removed again.
+    /// Looks at a shelf; `seen` hears of its documents. `scratch` is a folder for a copy, which is removed again.
     ///
     /// # Errors
     /// What the system says to copying; what is wrong with the shelf is in the result.
-    pub fn inspect(&self, index: u16, scratch: &Path) -> io::Result<Inspection> {
+    pub fn inspect(&self, index: u16, scratch: &Path, seen: &mut Seen<'_>) -> io::Result<Inspection> {
         let folder = self.path(index);
         let mut inspection = Inspection::default();
         if !open::is_made(&folder) {
@@ -99,7 +99,7 @@ impl ClosedShelves {
             }
         };
         match self.open_copy(index, scratch)? {
-            Ok(shelf) => inspection.add(shelf.inspect(&keys, &mut || ())),
+            Ok(shelf) => inspection.add(shelf.inspect(&keys, seen)),
             Err(error) => {
                 // The copy is not what the operator looks for.
                 let (copy, original) = (scratch.display().to_string(), self.folder.display().to_string());

@@ -15,7 +15,7 @@ use tombolo_core::operation::Operation;
 use super::document::{DocumentRecord, place};
 use super::engine::Engine;
 use super::fold::{Fold, Release};
-use super::inspect::{Fault, Inspection};
+use super::inspect::{Fault, Inspection, Seen};
 use super::layout::{self, Layout};
 use super::open_shelf::OpenShelf;
 use super::quarantine::{Noted, SetAside};
@@ -273,14 +273,14 @@ impl Shelves {
         self.layout.count
     }
 
-    /// Looks at every row of a shelf, while others use it.
+    /// Looks at every row of a shelf, while others use it; `seen` hears of its documents.
     ///
     /// # Errors
     /// [`ShelfError`] if it does not open; what is wrong with it is in the result.
-    pub fn inspect(&self, index: u16) -> Result<Inspection, ShelfError> {
+    pub fn inspect(&self, index: u16, seen: &mut Seen<'_>) -> Result<Inspection, ShelfError> {
         match self.shelf_if_made(usize::from(index))? {
             Some(shelf) => {
-                let mut inspection = shelf.inspect(&shelf.fault_keys(), &mut || ());
+                let mut inspection = shelf.inspect(&shelf.fault_keys(), seen);
                 let faults =
                     shelf.census_fault.map(|found| Fault { document: None, found: found.to_owned() });
                 inspection.faults.extend(faults);

@@ -131,7 +131,7 @@ fn one_fails_and_one_waits(engine: Engine, kind: io::ErrorKind, left: usize) {
         let stored = shelves.load(&document(n), false).unwrap().unwrap();
         assert_eq!(payloads(&stored.tail), payloads(&operations), "{engine} {kind} {left}");
     }
-    assert_eq!(shelves.inspect(0).unwrap().faults, []);
+    assert_eq!(shelves.inspect(0, &mut |_, _| ()).unwrap().faults, []);
 }
 
 /// Nobody need write for readers to be served again.

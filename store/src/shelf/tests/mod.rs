@@ -424,7 +424,9 @@ fn verify_knows_a_shelf_that_is_half_made_or_half_swapped() {
     for engine in Engine::ALL {
         let folder = tempfile::tempdir().unwrap();
         let scratch = folder.path().join("scratch");
-        let inspect = || ClosedShelves::open(folder.path()).unwrap().unwrap().inspect(0, &scratch).unwrap();
+        let inspect = || {
+            ClosedShelves::open(folder.path()).unwrap().unwrap().inspect(0, &scratch, &mut |_, _| ()).unwrap()
+        };
         let shelves = Shelves::open(folder.path(), 1, Some(engine)).unwrap();
         shelves.fill(&ten(&DocumentId::Automerge([3; 16]))).unwrap();
         shelves.close().unwrap();
@@ -463,7 +465,7 @@ fn a_layout_of_other_shelves_is_not_believed() {
         assert!(closed.layout_fault.is_some());
         let mut whole = 0;
         for index in 0..2 {
-            assert_eq!(closed.inspect(index, &scratch).unwrap().faults, []);
+            assert_eq!(closed.inspect(index, &scratch, &mut |_, _| ()).unwrap().faults, []);
             let mut take = |rescued: super::Rescued| {
                 assert_eq!((rescued.whole, rescued.stored.tail), (true, ten(&rescued.id)));
                 whole += 1;
