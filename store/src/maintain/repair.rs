@@ -28,6 +28,8 @@ pub struct Repair {
     pub mended: Vec<DocumentId>,
     /// Documents of which nothing was found, by name.
     pub lost: Vec<DocumentId>,
+    /// Shelves of which nothing is there; which documents they had nobody knows.
+    pub shelves_lost: u64,
     /// Operations in the copy, those folded into snapshots not counted.
     pub operations: u64,
     /// Those of them that only the journal had.
@@ -63,6 +65,7 @@ pub fn repair(folder: &Path, to: &Path, progress: &mut dyn FnMut(Progress)) -> R
         let of = (0..count).map(|index| closed.bytes(index)).sum();
         let mut done = 0;
         for index in 0..count {
+            repair.shelves_lost += u64::from(closed.is_lost(index));
             closed.salvage(index, &scratch(folder), &mut |rescued| {
                 let operations = journaled.remove(&rescued.id).unwrap_or_default();
                 repair.take(&copy, rescued, operations)

@@ -65,6 +65,9 @@ fn verify_shelves(
     if let Some(found) = shelves.layout_fault {
         verification.damage(None, "shelf/layout", found.to_owned());
     }
+    if let Some(found) = shelves.made_fault {
+        verification.damage(None, "shelf/made", found.to_owned());
+    }
     let of = (0..shelves.count()).map(|index| shelves.bytes(index)).sum();
     let mut done = 0;
     for index in 0..shelves.count() {
@@ -82,6 +85,9 @@ fn verify_shelves(
 pub(crate) fn verify_open(inner: &Inner, progress: &mut dyn FnMut(Progress)) -> Verification {
     let mut verification = Verification::default();
     let mut journaled = verification.add_journal(inner.journal.inspect_live());
+    if let Some(found) = inner.shelves.made_fault() {
+        verification.damage(None, "shelf/made", found.to_owned());
+    }
     let count = inner.shelves.count();
     for index in 0..count {
         let mut counted = 0;

@@ -10,6 +10,7 @@ use tombolo_core::id::DocumentId;
 use super::engine::Engine;
 use super::inspect::{Inspection, Seen, words};
 use super::layout::{self, Layout};
+use super::made::{self, Told};
 use super::open_shelf::OpenShelf;
 use super::salvage::{self, Rescued};
 use super::{ShelfError, census, open, seal};
@@ -22,6 +23,9 @@ pub struct ClosedShelves {
     layout: Layout,
     /// What is wrong with the layout file, if it could be told from elsewhere.
     pub layout_fault: Option<&'static str>,
+    /// What is wrong with the file that says which shelves were made.
+    pub made_fault: Option<&'static str>,
+    made: BTreeSet<u16>,
 }
 
 impl ClosedShelves {
@@ -50,7 +54,8 @@ impl ClosedShelves {
             }
             Err(error) => return Err(error),
         };
-        Ok(Some(Self { folder: folder.to_owned(), layout, layout_fault }))
+        let Told { shelves: made, fault: made_fault, .. } = made::read(folder, &layout)?;
+        Ok(Some(Self { folder: folder.to_owned(), layout, layout_fault, made_fault, made }))
     }
 
     /// Number of shelves.
@@ -63,6 +68,12 @@ impl ClosedShelves {
     #[must_use]
     pub fn engine(&self) -> Engine {
         self.layout.engine
+    }
+
+    /// Whether a shelf was made of which nothing is there.
+    #[must_use]
+    pub fn is_lost(&self, index: u16) -> bool {
+        self.made.contains(&index) && !open::is_made(&self.path(index))
     }
 
     /// Bytes of a shelf on the disk.
@@ -79,10 +90,13 @@ impl ClosedShelves {
     pub fn inspect(&self, index: u16, scratch: &Path, seen: &mut Seen<'_>) -> io::Result<Inspection> {
         let folder = self.path(index);
         let mut inspection = Inspection::default();
+        let mut fault = |document, found| inspection.faults.push(Fault { document, found });
         if !open::is_made(&folder) {
+            if self.is_lost(index) {
+                fault(None, made::LOST.to_owned());
+            }
             return Ok(inspection);
         }
-        let mut fault = |document, found| inspection.faults.push(Fault { document, found });
         for (name, found) in seal::check(&folder)?.into_iter().flatten() {
             fault(None, format!("{name}: {found}"));
         }

@@ -17,6 +17,7 @@ use super::engine::Engine;
 use super::fold::{Fold, Release};
 use super::inspect::{Fault, Inspection, Seen};
 use super::layout::{self, Layout};
+use super::made::{self, Made};
 use super::open_shelf::OpenShelf;
 use super::quarantine::{Noted, SetAside};
 use super::stored::Stored;
@@ -29,6 +30,7 @@ pub type Stuck = BTreeMap<DocumentId, ShelfError>;
 pub struct Shelves {
     folder: PathBuf,
     pub(super) layout: Layout,
+    made: Made,
     pub(super) slots: Vec<Slot>,
 }
 
@@ -74,7 +76,8 @@ impl Shelves {
     pub fn open(folder: &Path, count: u16, engine: Option<Engine>) -> Result<Self, ShelfError> {
         let layout = layout::open(folder, count, engine)?;
         let slots = (0..layout.count).map(|_| Slot::default()).collect();
-        Ok(Self { folder: folder.to_owned(), layout, slots })
+        let made = Made::open(folder, layout)?;
+        Ok(Self { folder: folder.to_owned(), layout, made, slots })
     }
 
     /// The record of a document, if it has one. `is_new` says that its first operation is still on its way here,
@@ -267,6 +270,12 @@ impl Shelves {
         Ok(found)
     }
 
+    /// What is wrong with the file that says which shelves were made.
+    #[must_use]
+    pub fn made_fault(&self) -> Option<&'static str> {
+        self.made.fault
+    }
+
     /// Number of shelves.
     #[must_use]
     pub fn count(&self) -> u16 {
@@ -360,7 +369,22 @@ impl Shelves {
     /// The shelf, unless it was never made: reading makes none.
     pub(super) fn shelf_if_made(&self, index: usize) -> Result<Option<Arc<OpenShelf>>, ShelfError> {
         let known = self.slots.get(index).is_some_and(|slot| !matches!(*slot.lock(), State::Closed));
-        if known || open::is_made(&self.path(index)) { self.shelf(index).map(Some) } else { Ok(None) }
+        let is_made = known || self.was_made(index) || open::is_made(&self.path(index));
+        if is_made { self.shelf(index).map(Some) } else { Ok(None) }
+    }
+
+    fn was_made(&self, index: usize) -> bool {
+        u16::try_from(index).is_ok_and(|index| self.made.has(index))
+    }
+
+    /// Opens a shelf, making it if it never was.
+    fn open_or_make(&self, index: usize) -> Result<OpenShelf, ShelfError> {
+        let path = self.path(index);
+        made::check(&path, self.was_made(index))?;
+        let shelf = OpenShelf::open(&path, self.layout)?;
+        // Before anything is put there.
+        u16::try_from(index).map_or(Ok(()), |index| self.made.add(index))?;
+        Ok(shelf)
     }
 
     /// Looks at a shelf, unless it was never made.
@@ -422,7 +446,7 @@ impl Shelves {
             State::Closed | State::Broken { .. } => {}
             State::Ended => return Err(ShelfError::Closed),
         }
-        match OpenShelf::open(&self.path(index), self.layout).map(Arc::new) {
+        match self.open_or_make(index).map(Arc::new) {
             Ok(shelf) => {
                 *state = State::Open { shelf: Arc::clone(&shelf), used: Instant::now() };
                 Ok(shelf)

@@ -16,6 +16,7 @@ use super::{
 mod deciding; // what a fold keeps, sets aside, gives back; deletion
 mod failing; // writes that fail, and whoever waits meanwhile
 mod lost_census; // a shelf whose census is gone
+mod lost_shelf; // a shelf that is gone without a trace
 mod quarantine; // what is set aside, read in parts and saved one by one
 mod reclaim; // copies that take a shelf's place
 mod settling; // what a census says after a stop, and after another
