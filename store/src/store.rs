@@ -336,7 +336,7 @@ impl Life {
             }
         }
         inner.shelves.close()?;
-        if flushed.is_ok() && ended_well {
+        if flushed.is_ok() && ended_well && !inner.shelves.has_doubt() {
             inner.journal.mark_taken();
         }
         flushed

@@ -84,5 +84,4 @@ pub fn snapshot(bytes: &[u8]) {
 pub fn layout(bytes: &[u8]) {
     super::layout::fuzz(bytes);
     super::made::fuzz(bytes);
-    made::fuzz(bytes);
 }

@@ -13,7 +13,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::error::EngineFault;
 use super::layout::{self, LAYOUT_LEN, Layout};
-use super::{ShelfError, open};
+use super::open_shelf::OpenShelf;
+use super::{ShelfError, Shelves, open};
 
 const MAGIC: [u8; 8] = *b"TMBLMAD1";
 
@@ -39,7 +40,7 @@ pub(super) fn read(folder: &Path, layout: &Layout) -> io::Result<Told> {
 }
 
 /// The error of a shelf that was made, if there is nothing of it in this folder.
-pub(super) fn check(folder: &Path, is_known: bool) -> Result<(), ShelfError> {
+fn check(folder: &Path, is_known: bool) -> Result<(), ShelfError> {
     if !is_known || open::is_made(folder) {
         return Ok(());
     }
@@ -105,6 +106,22 @@ impl Made {
     fn lock(&self) -> MutexGuard<'_, BTreeSet<u16>> {
         // Replaced in one step.
         self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shelves {
+    pub(super) fn was_made(&self, index: usize) -> bool {
+        u16::try_from(index).is_ok_and(|index| self.made.has(index))
+    }
+
+    /// Opens a shelf, making it if it never was.
+    pub(super) fn open_or_make(&self, index: usize) -> Result<OpenShelf, ShelfError> {
+        let path = self.path(index);
+        check(&path, self.was_made(index))?;
+        let shelf = OpenShelf::open(&path, self.layout)?;
+        // Before anything is put there.
+        u16::try_from(index).map_or(Ok(()), |index| self.made.add(index))?;
+        Ok(shelf)
     }
 }
 

@@ -10,6 +10,7 @@
 mod census; // how many documents a shelf has, kept outside it
 mod closed; // shelves that nobody has open, for verify and repair
 mod document; // the record of one document
+mod doubt; // files that a sync failed for
 mod engine; // sled or redb
 mod error; // what can be wrong
 mod fill; // operations into a shelf

@@ -148,6 +148,33 @@ pub(super) fn swap(folder: &Path) -> Result<(), ShelfError> {
     Ok(fs::remove_dir_all(&old)?)
 }
 
+/// Writes the files of a shelf that nobody has open anew, as they are read now, and puts them in its place.
+pub(super) fn rewrite(folder: &Path) -> Result<(), ShelfError> {
+    finish_swap(folder)?;
+    seal::remove(folder)?;
+    seal::wait_for_release(folder)?;
+    let (draft, copy) = (draft_of(folder), copy_of(folder));
+    drop_draft(folder);
+    copy_files(folder, &draft, &|_| true)?;
+    sync_files(&draft)?;
+    fs::rename(draft, copy)?;
+    sync_parent(folder)?;
+    swap(folder)
+}
+
+/// Copies the files of a database for which this says yes.
+fn copy_files(folder: &Path, to: &Path, is_wanted: &dyn Fn(&str) -> bool) -> io::Result<()> {
+    fs::create_dir_all(to.join("blobs"))?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if entry.file_type()?.is_file() && is_wanted(&name.to_string_lossy()) {
+            fs::copy(entry.path(), to.join(name))?;
+        }
+    }
+    Ok(())
+}
+
 fn open_patiently(folder: &Path, engine: Engine) -> Result<Box<dyn Shelf>, ShelfError> {
     let start = Instant::now();
     loop {
@@ -170,14 +197,7 @@ fn salvage(folder: &Path, expected: u64, engine: Engine) -> Result<PathBuf, Shel
     if copy.exists() {
         fs::remove_dir_all(&copy)?;
     }
-    fs::create_dir_all(copy.join("blobs"))?;
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if entry.file_type()?.is_file() && !engine.is_derived(&name.to_string_lossy()) {
-            fs::copy(entry.path(), copy.join(name))?;
-        }
-    }
+    copy_files(folder, &copy, &|name| !engine.is_derived(name))?;
     let found = count(&*engine.open_mended(&copy)?)?;
     drop(open_patiently(&copy, engine)?);
     if found < expected {

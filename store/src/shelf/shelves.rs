@@ -13,11 +13,12 @@ use tombolo_core::id::{DocumentId, ReplicaId, Seq};
 use tombolo_core::operation::Operation;
 
 use super::document::{DocumentRecord, place};
+use super::doubt::Doubt;
 use super::engine::Engine;
 use super::fold::{Fold, Release};
 use super::inspect::{Fault, Inspection, Seen};
 use super::layout::{self, Layout};
-use super::made::{self, Made};
+use super::made::Made;
 use super::open_shelf::OpenShelf;
 use super::quarantine::{Noted, SetAside};
 use super::stored::Stored;
@@ -30,7 +31,7 @@ pub type Stuck = BTreeMap<DocumentId, ShelfError>;
 pub struct Shelves {
     folder: PathBuf,
     pub(super) layout: Layout,
-    made: Made,
+    pub(super) made: Made,
     pub(super) slots: Vec<Slot>,
 }
 
@@ -45,6 +46,8 @@ pub(super) struct Slot {
     state: Mutex<State>,
     /// Bytes that the shelf had when it was last looked at whether copying it is worth while.
     pub(super) looked_at: AtomicU64,
+    /// Whether its files may not be on the disk as they are read.
+    pub(super) doubt: Doubt,
     /// When its old tombstones were last taken away.
     purged: Mutex<Option<Instant>>,
 }
@@ -75,7 +78,9 @@ impl Shelves {
     /// [`ShelfError::Io`] if the folder cannot be used.
     pub fn open(folder: &Path, count: u16, engine: Option<Engine>) -> Result<Self, ShelfError> {
         let layout = layout::open(folder, count, engine)?;
-        let slots = (0..layout.count).map(|_| Slot::default()).collect();
+        let slot =
+            |index| Slot { doubt: Doubt::open(&folder.join(format!("{index:04}"))), ..Slot::default() };
+        let slots = (0..layout.count).map(slot).collect();
         let made = Made::open(folder, layout)?;
         Ok(Self { folder: folder.to_owned(), layout, made, slots })
     }
@@ -223,17 +228,18 @@ impl Shelves {
 
     /// Takes tombstones of open shelves away that are older than this, in ms since 1970; of each shelf once an hour.
     pub fn purge_expired(&self, before_ms: u64) {
-        for slot in &self.slots {
+        for (index, slot) in self.slots.iter().enumerate() {
             // Not under the slot's lock: whoever writes may be waiting for it.
             let Some(shelf) = slot.open_shelf() else { continue };
             let mut purged = slot.purged.lock().unwrap_or_else(PoisonError::into_inner);
-            if purged.is_some_and(|purged| purged.elapsed() < PURGE) {
+            if purged.is_some_and(|purged| purged.elapsed() < PURGE) || self.is_in_doubt(index) {
                 continue;
             }
             *purged = Some(Instant::now());
             if let Err(error) = shelf.purge_expired(before_ms) {
                 tracing::warn!(%error, "old tombstones could not be taken away; they stand on");
             }
+            self.let_go(index, shelf);
         }
     }
 
@@ -322,6 +328,7 @@ impl Shelves {
                 let closed = shelf.close();
                 *state = State::Closed;
                 if let Err(error) = closed {
+                    self.doubt(index);
                     tracing::warn!(%error, "a shelf did not close whole; the journal has what it may lack");
                     continue;
                 }
@@ -341,6 +348,9 @@ impl Shelves {
             let state = std::mem::replace(&mut *slot.lock(), State::Ended);
             if let State::Open { shelf, .. } = state {
                 let closed = shelf.close();
+                if closed.is_err() {
+                    self.doubt(index);
+                }
                 // Somebody may still be reading; then it stays without a seal.
                 if closed.is_ok() && Arc::into_inner(shelf).map(drop).is_some() {
                     self.seal(index);
@@ -373,20 +383,6 @@ impl Shelves {
         if is_made { self.shelf(index).map(Some) } else { Ok(None) }
     }
 
-    fn was_made(&self, index: usize) -> bool {
-        u16::try_from(index).is_ok_and(|index| self.made.has(index))
-    }
-
-    /// Opens a shelf, making it if it never was.
-    fn open_or_make(&self, index: usize) -> Result<OpenShelf, ShelfError> {
-        let path = self.path(index);
-        made::check(&path, self.was_made(index))?;
-        let shelf = OpenShelf::open(&path, self.layout)?;
-        // Before anything is put there.
-        u16::try_from(index).map_or(Ok(()), |index| self.made.add(index))?;
-        Ok(shelf)
-    }
-
     /// Looks at a shelf, unless it was never made.
     fn read<T>(
         &self,
@@ -411,6 +407,7 @@ impl Shelves {
         mut change: impl FnMut(&OpenShelf) -> Result<T, ShelfError>,
     ) -> Result<T, ShelfError> {
         loop {
+            self.clear_doubt(index)?;
             let shelf = self.shelf(index)?;
             let changed = change(&shelf);
             self.let_go(index, shelf);
@@ -423,6 +420,9 @@ impl Shelves {
     /// Is done with a shelf; if a write to it failed, the next who comes opens it anew.
     pub(super) fn let_go(&self, index: usize, shelf: Arc<OpenShelf>) {
         let (failed, this) = (shelf.has_failed(), Arc::downgrade(&shelf));
+        if shelf.is_doubtful() {
+            self.doubt(index);
+        }
         // Not held while waiting for the slot: who has that may be waiting until the engine's files are free.
         drop(shelf);
         if let Some(slot) = self.slots.get(index).filter(|_| failed) {
