@@ -384,7 +384,7 @@ impl Shelves {
     }
 
     /// Looks at a shelf, unless it was never made.
-    fn read<T>(
+    pub(super) fn read<T>(
         &self,
         index: usize,
         look: impl Fn(&OpenShelf) -> Result<T, ShelfError>,

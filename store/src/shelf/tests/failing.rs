@@ -150,6 +150,14 @@ fn a_reader_of_a_shelf_that_failed_is_served() {
         assert!(shelf.purge(&[]).is_err());
         drop(shelf);
         assert_eq!(shelves.load(&document(1), false).unwrap().unwrap().tail, operations, "{engine}");
+        shelves.close_idle(std::time::Duration::ZERO);
+        // Nor does who joins by what is known without the structs.
+        let (_amid, go) = open_failing(&shelves, 0, io::ErrorKind::Other);
+        go.send(()).unwrap();
+        let shelf = shelves.slots[0].open_shelf().unwrap();
+        assert!(shelf.purge(&[]).is_err());
+        drop(shelf);
+        assert_eq!(shelves.survey(&document(1), false).unwrap(), None, "{engine}");
     }
 }
 
