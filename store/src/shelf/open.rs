@@ -16,7 +16,7 @@ use super::census;
 use super::engine::Engine;
 use super::error::EngineFault;
 use super::layout::{sync_folder, sync_parent};
-use super::{Shelf, ShelfError, Tree, seal};
+use super::{Shelf, ShelfError, Tree, reclaim, seal};
 
 /// sled gives its lock back on a thread of its own.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
@@ -151,12 +151,21 @@ pub(super) fn swap(folder: &Path) -> Result<(), ShelfError> {
 /// Writes the files of a shelf that nobody has open anew, as they are read now, and puts them in its place.
 pub(super) fn rewrite(folder: &Path) -> Result<(), ShelfError> {
     finish_swap(folder)?;
+    if !folder.exists() {
+        return Ok(()); // Opening says what that means.
+    }
     seal::remove(folder)?;
     seal::wait_for_release(folder)?;
+    // Nor must the journal run out of room by it.
+    let room = rustix::fs::statvfs(folder).map_err(io::Error::from)?;
+    if room.f_bavail.saturating_mul(room.f_frsize) < reclaim::size(folder).saturating_mul(2) {
+        return Err(io::Error::from(io::ErrorKind::StorageFull).into());
+    }
     let (draft, copy) = (draft_of(folder), copy_of(folder));
     drop_draft(folder);
-    copy_files(folder, &draft, &|_| true)?;
-    sync_files(&draft)?;
+    copy_files(folder, &draft, &|_| true)
+        .and_then(|()| sync_files(&draft))
+        .inspect_err(|_| drop_draft(folder))?;
     fs::rename(draft, copy)?;
     sync_parent(folder)?;
     swap(folder)
