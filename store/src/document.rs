@@ -35,6 +35,8 @@ struct Known {
     begun: bool,
     /// Why the shelf cannot take its operations, if so.
     stuck: Option<String>,
+    /// Why it can take no operation of this replica but one that deletes it, if so.
+    full: Option<String>,
     /// It was deleted: nothing is read or taken any more.
     deleted: bool,
     has_content: bool,
@@ -106,7 +108,7 @@ impl Entry {
             known.has_content = !known.deleted && (record.has_content() || !waiting.is_empty());
             // More may have come while the shelf was asked.
             known.set_aside.extend(set_aside.iter().map(|aside| aside.hash));
-            known.stuck = known.stuck.take().or(full.map(|full| full.to_string()));
+            known.full = full.map(|full| full.to_string());
             known.begun |= record.version.iter().next().is_some();
             known.last = Some(last);
         }
@@ -260,7 +262,8 @@ impl Document {
             return Err(AppendError::Overloaded { document: document(), queued });
         }
         let mut known = entry.lock();
-        if let Some(reason) = known.stuck.clone() {
+        let full = known.full.as_ref().filter(|_| kind != Kind::Deletion);
+        if let Some(reason) = known.stuck.as_ref().or(full).cloned() {
             return Err(AppendError::Stuck { document: document(), reason });
         }
         if known.deleted {

@@ -26,6 +26,19 @@ pub enum OpenError {
         #[source]
         source: std::io::Error,
     },
+    /// A repaired copy was being put in its place, and that cannot be finished.
+    #[error("the data folder {path} is missing: `tombolo repair --apply` was stopped while it put {copy} in its place, and that cannot be finished; run `mv {copy} {path}`, or remove {link} to do without it", path = path.display(), copy = copy.display(), link = link.display())]
+    Applying {
+        /// The folder.
+        path: PathBuf,
+        /// Where the copy should be.
+        copy: PathBuf,
+        /// What says so.
+        link: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// The file that names this replica is damaged.
     #[error("the file {path} does not name a replica; run `tombolo repair`, or restore it from a backup of this folder", path = path.display())]
     Identity {

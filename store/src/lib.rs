@@ -5,6 +5,7 @@
 //!
 //! Guarantees: a receipt means fsynced; reading shows everything appended before, once and in order;
 //! a stop at any instant loses nothing that had a receipt; a document that nobody has open costs no memory.
+//! Documents of people whom one does not trust need a [`worker::ProcessWorker`]: see [`worker::ThreadWorker`].
 //! Start at [`Store::open`]; bytes on disk are in `store/FORMAT.md`.
 
 mod compact;

@@ -128,7 +128,9 @@ impl Store {
     /// # Errors
     /// [`OpenError`] if the folder is in use, cannot be written or is damaged.
     pub fn open(config: StoreConfig, worker: Arc<dyn Worker>) -> Result<Self, OpenError> {
+        maintain::finish_apply(&config.path)?;
         let lock = identity::lock(&config.path, Duration::from_millis(config.lock_wait_ms))?;
+        maintain::tidy(&config.path);
         let space = Space::open(&config);
         let identity = identity::open(&config.path)?;
         let not_writable = |source| OpenError::NotWritable { path: config.path.clone(), source };
@@ -334,7 +336,7 @@ impl Life {
             }
         }
         inner.shelves.close()?;
-        if flushed.is_ok() && ended_well {
+        if flushed.is_ok() && ended_well && !inner.shelves.has_doubt() {
             inner.journal.mark_taken();
         }
         flushed

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tombolo_relay::Guests;
 use tombolo_relay::member::Archive;
 use tombolo_store::worker::{ProcessWorker, Worker};
-use tombolo_store::{OpenError, Store, StoreConfig};
+use tombolo_store::{OpenError, Store, StoreConfig, maintain};
 
 use super::merge_process;
 use crate::admin::{Client, Desk, Request, Sink};
@@ -91,6 +91,7 @@ impl Counter {
 
 /// A slip of the pen must not make a new store.
 pub(super) fn check_there_is_one(settings: &Settings) -> Result<(), Error> {
+    maintain::finish_apply(&settings.data)?;
     let made = ["replica", "lock", "journal", "shelf"].iter().any(|name| settings.data.join(name).exists());
     if made { Ok(()) } else { Err(Error::NoStore { path: settings.data.clone() }) }
 }

@@ -104,6 +104,7 @@ pub(super) fn repair(settings: &Settings, args: &Repair) -> Result<(), Error> {
         "whole": repaired.whole,
         "mended": names(&repaired.mended),
         "lost": names(&repaired.lost),
+        "shelves_lost": repaired.shelves_lost,
         "operations": repaired.operations,
         "operations_from_journal": repaired.from_journal,
         "operations_missing": repaired.missing,
@@ -123,6 +124,12 @@ pub(super) fn repair(settings: &Settings, args: &Repair) -> Result<(), Error> {
                     .flatten()
                     .map(|row| format!("{what} {}", name_of(row))),
             );
+        }
+        if number(done, "shelves_lost") > 0 {
+            let lost = field(done, "shelves_lost");
+            lines.push(format!(
+                "{lost} shelves are gone with all their documents; restore them from a backup, if there is one"
+            ));
         }
         lines.push(format!(
             "{} operations saved, {} of them only in the journal; {} are known to be missing",

@@ -100,3 +100,35 @@ fn the_last_room_is_given_once() {
     let store = Store::open(config(folder.path()), ThreadWorker::start().unwrap()).unwrap();
     assert!(matches!(append(&store), Err(AppendError::Stuck { .. })));
 }
+
+/// Nobody writes under its name again, but it need not lie there for ever.
+#[test]
+fn a_full_record_can_be_deleted_and_stays_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    full_but(folder.path(), 0);
+    let held = StoreConfig { takeover_ms: 3_600_000, ..config(folder.path()) };
+    let store = Store::open(held, ThreadWorker::start().unwrap()).unwrap();
+    assert!(store.remove(&id()).unwrap());
+    assert!(!store.remove(&id()).unwrap());
+    // As killed, and as damaged and repaired: the deletion is in the journal only.
+    let (copy, repaired) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let from = format!("{}/.", folder.path().display());
+    let copied = std::process::Command::new("cp").args(["-r", &from]).arg(copy.path()).status().unwrap();
+    assert!(copied.success());
+    let to = repaired.path().join("to");
+    crate::maintain::repair(copy.path(), &to, &mut |_| ()).unwrap();
+    drop(store);
+    for folder in [folder.path(), copy.path(), &to] {
+        for _ in 0..2 {
+            let store = Store::open(config(folder), ThreadWorker::start().unwrap()).unwrap();
+            assert!(matches!(store.document(&id()), Err(StoreError::Deleted { .. })));
+            store.flush().unwrap();
+            assert_eq!(store.tombstones().unwrap().len(), 1);
+            store.close().unwrap();
+        }
+        let store = Store::open(config(folder), ThreadWorker::start().unwrap()).unwrap();
+        assert!(store.purge(&id()).unwrap());
+        assert!(matches!(append(&store), Err(AppendError::Stuck { .. })), "its name has no room for more");
+        store.close().unwrap();
+    }
+}

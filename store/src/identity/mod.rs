@@ -36,7 +36,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Makes the folder and takes its lock, waiting so long for one who has it.
 pub(crate) fn lock(folder: &Path, wait: Duration) -> Result<Lock, OpenError> {
     let not_writable = |source| OpenError::NotWritable { path: folder.to_owned(), source };
-    std::fs::create_dir_all(folder).and_then(|()| sync_parent(folder)).map_err(not_writable)?;
+    make(folder).map_err(not_writable)?;
     let path = folder.join("lock");
     let file =
         OpenOptions::new().create(true).write(true).truncate(false).open(path).map_err(not_writable)?;
@@ -51,10 +51,14 @@ pub(crate) fn lock(folder: &Path, wait: Duration) -> Result<Lock, OpenError> {
     }
 }
 
-/// A new folder must be found again after a power cut.
-fn sync_parent(folder: &Path) -> io::Result<()> {
+/// Makes a folder with all that lead to it; each must be found again after a power cut.
+fn make(folder: &Path) -> io::Result<()> {
     let whole = std::path::absolute(folder)?;
-    whole.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+    let new = whole.ancestors().skip(1).take_while(|path| !path.exists());
+    let new: Vec<_> = std::iter::once(whole.as_path()).chain(new).collect();
+    std::fs::create_dir_all(&whole)?;
+    let parents = new.iter().filter_map(|path| path.parent());
+    parents.into_iter().try_for_each(|parent| File::open(parent)?.sync_all())
 }
 
 /// Who the store in this folder is; gives it a name if it has none, and a new one if it is not where it was. Written

@@ -1,10 +1,12 @@
 //! What looking at a journal finds, in the words of the operator.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use tombolo_core::id::DocumentId;
+use tombolo_core::id::{DocumentId, ReplicaId, Seq};
+use tombolo_core::operation::{Kind, Operation, Version};
 
 use super::segment::SegmentId;
 
@@ -17,8 +19,49 @@ pub struct Inspection {
     pub operations: u64,
     /// Bytes of their files.
     pub bytes: u64,
+    /// What it has of each document that the shelf may lack.
+    pub documents: BTreeMap<DocumentId, Journaled>,
     /// Everything that is not as it should be, by segment and nearly by offset.
     pub findings: Vec<Finding>,
+}
+
+/// Which operations of a document a journal has.
+#[derive(Clone, Debug, Default)]
+pub struct Journaled(BTreeMap<ReplicaId, Range>);
+
+#[derive(Clone, Debug)]
+struct Range {
+    first: Seq,
+    last: Seq,
+    last_deletion: Option<Seq>,
+}
+
+impl Journaled {
+    pub(super) fn add(&mut self, operation: &Operation) {
+        let seq = operation.seq;
+        let range =
+            self.0.entry(operation.replica).or_insert(Range { first: seq, last: seq, last_deletion: None });
+        (range.first, range.last) = (range.first.min(seq), range.last.max(seq));
+        if operation.kind == Kind::Deletion {
+            range.last_deletion = range.last_deletion.max(Some(seq));
+        }
+    }
+
+    /// Whether there is a document once these came to one of this version; none if that changes nothing, or operations
+    /// between are missing.
+    #[must_use]
+    pub fn makes(&self, version: &Version) -> Option<bool> {
+        let mut news =
+            self.0.iter().filter(|(replica, range)| range.last > version.get(**replica)).peekable();
+        news.peek()?;
+        let (mut exists, mut is_whole) = (true, true);
+        for (replica, range) in news {
+            let have = version.get(*replica);
+            exists &= range.last_deletion.is_none_or(|deletion| deletion <= have);
+            is_whole &= range.first <= have.next();
+        }
+        is_whole.then_some(exists)
+    }
 }
 
 /// Something that is not as it should be.

@@ -150,8 +150,12 @@ impl Inspector {
                 return end;
             }
             end = offset + record.len;
+            if matches!(record.entry, Entry::Mark(Mark::Taken)) {
+                self.inspection.documents.clear();
+            }
             if let Entry::Operation(operation) = record.entry {
                 self.inspection.operations += 1;
+                self.inspection.documents.entry(operation.document.clone()).or_default().add(&operation);
                 let seqs = self.seqs.entry((operation.document, operation.replica)).or_default();
                 seqs.push((operation.seq, (id, offset as u64)));
             }

@@ -28,7 +28,7 @@ mod writer; // batches into segments
 pub(crate) use committer::cost;
 pub use committer::{JournalStats, Receipt};
 pub use error::JournalError;
-pub use finding::{Finding, Found, Inspection};
+pub use finding::{Finding, Found, Inspection, Journaled};
 pub use handle::Journal;
 pub use inspect::inspect;
 pub use latency::Latency;

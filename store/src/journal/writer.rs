@@ -223,8 +223,11 @@ impl Writer {
 
     /// Makes sure that a draft has room for at least `len` bytes of records.
     fn prepare(&mut self, len: u64) -> Result<(), CommitError> {
-        if let Some(draft) = self.ahead.take()? {
-            self.draft = Some(draft);
+        match self.ahead.take().map_err(CommitError::from) {
+            Ok(Some(draft)) => self.draft = Some(draft),
+            // There may be room by now.
+            Ok(None) | Err(CommitError::NoRoom(_)) => {}
+            Err(failed) => return Err(failed),
         }
         let len = self.draft_len(len);
         if self.draft.as_ref().is_none_or(|draft| draft.len < len) {
@@ -265,11 +268,12 @@ fn finish(disk: &dyn Disk, draft: Draft, id: SegmentId, chain: Chain) -> io::Res
     Ok(Tail { file, id, nonce, version, len, end, hash, last: Last::Header })
 }
 
-/// Of making room ahead: only what passes by itself may be tried again. A sync that failed is not.
+/// Of making room ahead: only what passes by itself may be tried again, such as that the system has no thread for it
+/// (which it calls `WouldBlock`). A sync that failed is not.
 impl From<io::Error> for CommitError {
     fn from(source: io::Error) -> Self {
-        use io::ErrorKind::{OutOfMemory, QuotaExceeded, StorageFull};
-        let passes = matches!(source.kind(), StorageFull | QuotaExceeded | OutOfMemory)
+        use io::ErrorKind::{OutOfMemory, QuotaExceeded, StorageFull, WouldBlock};
+        let passes = matches!(source.kind(), StorageFull | QuotaExceeded | OutOfMemory | WouldBlock)
             || segment::is_without_descriptors(&source);
         if passes { Self::NoRoom(source) } else { Self::Failed(source) }
     }

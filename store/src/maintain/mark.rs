@@ -54,7 +54,7 @@ fn name_of(original: &Path) -> io::Result<Hash> {
     Ok(*blake3::hash(fs::canonicalize(original)?.as_os_str().as_bytes()).as_bytes())
 }
 
-fn absent<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+pub(super) fn absent<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         result => result.map(Some),

@@ -1,8 +1,10 @@
 //! Looking after a data folder: finding what is wrong with it, and saving what is right.
 //!
 //! Guarantees: [`verify`] and [`repair`] never change the folder that they look at (but for a folder `scratch` in
-//! it, which they remove again); [`apply`] changes names only, and keeps the damaged folder beside the repaired one.
+//! it, which they remove again); [`apply()`] changes names only, keeps the damaged folder beside the repaired one, and
+//! what stops it in between is made up for at the next start.
 
+mod apply; // a repaired copy in the place of the damaged folder
 mod mark; // a copy that repair made
 mod repair; // what is intact, into a new folder
 mod verify; // what is wrong, and with which document
@@ -15,7 +17,9 @@ use crate::error::OpenError;
 use crate::journal::JournalError;
 use crate::shelf::ShelfError;
 
-pub use repair::{Repair, apply, repair};
+pub(crate) use apply::tidy;
+pub use apply::{apply, finish_apply};
+pub use repair::{Repair, repair};
 pub use verify::verify;
 pub(crate) use verify::verify_open;
 
@@ -56,7 +60,7 @@ pub type DocumentName = String;
 /// What verify found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verification {
-    /// Whole documents on the shelves.
+    /// Whole documents, on the shelves or still in the journal.
     pub documents: u64,
     /// Operations behind their snapshots, and in the journal.
     pub operations: u64,

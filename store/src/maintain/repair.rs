@@ -6,14 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use tombolo_core::id::DocumentId;
 use tombolo_core::operation::{Kind, Operation};
 use tombolo_core::update::Update;
 
-use super::{MaintainError, Progress, mark, scratch};
+use super::{MaintainError, Progress, apply, mark, scratch};
 use crate::disk::FileDisk;
 use crate::identity;
 use crate::journal;
@@ -28,6 +28,8 @@ pub struct Repair {
     pub mended: Vec<DocumentId>,
     /// Documents of which nothing was found, by name.
     pub lost: Vec<DocumentId>,
+    /// Shelves of which nothing is there; which documents they had nobody knows.
+    pub shelves_lost: u64,
     /// Operations in the copy, those folded into snapshots not counted.
     pub operations: u64,
     /// Those of them that only the journal had.
@@ -45,6 +47,7 @@ const SHELVES: u16 = 16;
 /// # Errors
 /// [`MaintainError`] if the folder cannot be read or the copy not written; `to` is of no use then.
 pub fn repair(folder: &Path, to: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Repair, MaintainError> {
+    apply::finish_apply(folder)?;
     if !folder.is_dir() {
         return Err(MaintainError::Missing { path: folder.to_owned() });
     }
@@ -62,6 +65,7 @@ pub fn repair(folder: &Path, to: &Path, progress: &mut dyn FnMut(Progress)) -> R
         let of = (0..count).map(|index| closed.bytes(index)).sum();
         let mut done = 0;
         for index in 0..count {
+            repair.shelves_lost += u64::from(closed.is_lost(index));
             closed.salvage(index, &scratch(folder), &mut |rescued| {
                 let operations = journaled.remove(&rescued.id).unwrap_or_default();
                 repair.take(&copy, rescued, operations)
@@ -91,24 +95,6 @@ fn clear(folder: &Path, to: &Path) -> Result<(), MaintainError> {
     // Somebody may be looking at it.
     let _lock = identity::lock(to, Duration::ZERO)?;
     Ok(fs::remove_dir_all(to)?)
-}
-
-/// Puts a repaired copy in the place of the damaged folder; gives back where that is now.
-///
-/// # Errors
-/// What the system says; if the second of two renames fails the damaged folder keeps its new name.
-pub fn apply(folder: &Path, repaired: &Path) -> Result<PathBuf, MaintainError> {
-    let _lock = identity::lock(folder, Duration::ZERO)?;
-    mark::remove(repaired)?;
-    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let aside =
-        (1u32..).map(|n| folder.with_file_name(format!("{name}.damaged-{n}"))).find(|path| !path.exists());
-    let aside = aside.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::AlreadyExists))?;
-    fs::rename(folder, &aside)?;
-    fs::rename(repaired, folder)?;
-    let parent = std::path::absolute(folder)?;
-    parent.parent().map_or(Ok(()), |parent| fs::File::open(parent)?.sync_all())?;
-    Ok(aside)
 }
 
 /// Every intact operation of the journal by document, in the order of names, each once.
@@ -170,7 +156,14 @@ impl Repair {
                 continue;
             }
             missing += seq.0.saturating_sub(have.0).saturating_sub(1);
-            stored.record.version.advance(replica, seq);
+            let is_full = stored.record.check_room(&rescued.id, [replica].into_iter()).is_err();
+            if !is_full {
+                stored.record.version.advance(replica, seq);
+            } else if operation.kind != Kind::Deletion {
+                // It cannot be counted, and others must not be lost by that.
+                missing += 1;
+                continue;
+            }
             if operation.kind == Kind::Deletion {
                 stored.delete(operation.stamp.ms());
             } else if stored.record.deleted_ms == 0 {

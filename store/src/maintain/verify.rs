@@ -4,14 +4,18 @@
 //! the census, each record of the journal. On a running store files change under the eye, so there it is rows,
 //! census and what is durable of the journal.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{MaintainError, Progress, Severity, Verification, scratch};
+use tombolo_core::id::DocumentId;
+use tombolo_core::operation::Version;
+
+use super::{MaintainError, Progress, Severity, Verification, apply, scratch};
 use crate::disk::FileDisk;
 use crate::identity;
-use crate::journal;
-use crate::shelf::{ClosedShelves, Inspection, ShelfError};
+use crate::journal::{self, Journaled};
+use crate::shelf::{ClosedShelves, DocumentRecord, Inspection, ShelfError};
 use crate::space::ballast;
 use crate::store::Inner;
 
@@ -20,6 +24,7 @@ use crate::store::Inner;
 /// # Errors
 /// [`MaintainError`] if it cannot be looked at; what is wrong with it is in the result.
 pub fn verify(folder: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Verification, MaintainError> {
+    apply::finish_apply(folder)?;
     if !folder.is_dir() {
         return Err(MaintainError::Missing { path: folder.to_owned() });
     }
@@ -31,34 +36,45 @@ pub fn verify(folder: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Verif
     if !ballast::is_whole(folder)? {
         verification.damage(None, "ballast", "it was changed; it holds nothing, so remove it".to_owned());
     }
+    let mut journaled = BTreeMap::new();
     if folder.join("journal").is_dir() {
         let disk = FileDisk::open(&folder.join("journal"))?;
-        verification.add_journal(&journal::inspect(&disk)?);
+        journaled = verification.add_journal(journal::inspect(&disk)?);
     }
     match ClosedShelves::open(&folder.join("shelf")) {
-        Ok(Some(shelves)) => verify_shelves(folder, &shelves, &mut verification, progress)?,
+        Ok(Some(shelves)) => {
+            verify_shelves(folder, &shelves, &mut journaled, &mut verification, progress)?;
+        }
         Ok(None) => {}
         Err(error @ ShelfError::Layout { .. }) => {
             verification.damage(None, "shelf/layout", error.to_string());
         }
         Err(error) => return Err(error.into()),
     }
+    verification.add_unshelved(&journaled);
     Ok(verification.sorted())
 }
 
 fn verify_shelves(
     folder: &Path,
     shelves: &ClosedShelves,
+    journaled: &mut Unshelved,
     verification: &mut Verification,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(), MaintainError> {
     if let Some(found) = shelves.layout_fault {
         verification.damage(None, "shelf/layout", found.to_owned());
     }
+    if let Some(found) = shelves.made_fault {
+        verification.damage(None, "shelf/made", found.to_owned());
+    }
     let of = (0..shelves.count()).map(|index| shelves.bytes(index)).sum();
     let mut done = 0;
     for index in 0..shelves.count() {
-        verification.add_shelf(index, shelves.inspect(index, &scratch(folder))?);
+        let mut counted = 0;
+        let inspection = shelves
+            .inspect(index, &scratch(folder), &mut |id, record| counted += meet(journaled, id, record))?;
+        verification.add_shelf(index, inspection, counted);
         done += shelves.bytes(index);
         progress(Progress { done, of });
     }
@@ -68,15 +84,21 @@ fn verify_shelves(
 /// Looks at everything of an open store. Blocking.
 pub(crate) fn verify_open(inner: &Inner, progress: &mut dyn FnMut(Progress)) -> Verification {
     let mut verification = Verification::default();
-    verification.add_journal(&inner.journal.inspect_live());
+    let mut journaled = verification.add_journal(inner.journal.inspect_live());
+    if let Some(found) = inner.shelves.made_fault() {
+        verification.damage(None, "shelf/made", found.to_owned());
+    }
     let count = inner.shelves.count();
     for index in 0..count {
-        match inner.shelves.inspect(index) {
-            Ok(inspection) => verification.add_shelf(index, inspection),
+        let mut counted = 0;
+        let seen = &mut |id: &DocumentId, record: Option<&_>| counted += meet(&mut journaled, id, record);
+        match inner.shelves.inspect(index, seen) {
+            Ok(inspection) => verification.add_shelf(index, inspection, counted),
             Err(error) => verification.damage(None, &place(index), crate::shelf::words(&error)),
         }
         progress(Progress { done: u64::from(index) + 1, of: u64::from(count) });
     }
+    verification.add_unshelved(&journaled);
     verification.sorted()
 }
 
@@ -84,9 +106,27 @@ fn place(index: u16) -> String {
     format!("shelf/{index:04}")
 }
 
+/// Documents of the journal that were not met on a shelf yet.
+type Unshelved = BTreeMap<DocumentId, Journaled>;
+
+/// How many documents more there are than a shelf has of this one, since the journal has it, too.
+fn meet(journaled: &mut Unshelved, id: &DocumentId, record: Option<&DocumentRecord>) -> i64 {
+    let (Some(operations), Some(record)) = (journaled.remove(id), record) else { return 0 };
+    match (record.has_content(), operations.makes(&record.version)) {
+        (false, Some(true)) => 1,
+        (true, Some(false)) => -1,
+        _ => 0,
+    }
+}
+
 impl Verification {
-    fn add_shelf(&mut self, index: u16, inspection: Inspection) {
-        self.documents += inspection.documents;
+    fn add_unshelved(&mut self, journaled: &Unshelved) {
+        let exists = |operations: &&Journaled| operations.makes(&Version::default()) == Some(true);
+        self.documents += journaled.values().filter(exists).count() as u64;
+    }
+
+    fn add_shelf(&mut self, index: u16, inspection: Inspection, counted: i64) {
+        self.documents = (self.documents + inspection.documents).saturating_add_signed(counted);
         self.operations += inspection.operations;
         self.bytes += inspection.bytes;
         for fault in inspection.faults {
@@ -94,7 +134,8 @@ impl Verification {
         }
     }
 
-    fn add_journal(&mut self, inspection: &journal::Inspection) {
+    /// Gives back which documents it has.
+    fn add_journal(&mut self, inspection: journal::Inspection) -> Unshelved {
         self.operations += inspection.operations;
         for finding in &inspection.findings {
             let severity = if finding.is_damage() { Severity::Damage } else { Severity::Note };
@@ -106,5 +147,62 @@ impl Verification {
                 self.say(severity, Some(document), &place, finding.to_string());
             }
         }
+        inspection.documents
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use bytes::Bytes;
+    use tombolo_core::operation::Kind;
+
+    use super::*;
+    use crate::worker::ThreadWorker;
+    use crate::{Store, StoreConfig};
+
+    const PAYLOAD: &[u8] = &[1, 1, 7, 0, 4, 1, 1, b't', 1, b'x', 0];
+
+    fn write(store: &Store, name: &str) {
+        let document = store.document(&DocumentId::yjs(name).unwrap()).unwrap();
+        let (sender, receiver) = channel();
+        let done = Box::new(move |result: Result<_, _>| sender.send(result.is_ok()).unwrap());
+        document.append(Kind::YjsUpdate, Bytes::from_static(PAYLOAD), done).unwrap();
+        assert!(receiver.recv().unwrap());
+    }
+
+    #[test]
+    fn a_document_counts_wherever_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = StoreConfig { ballast_bytes: 0, shelf_count: 2, ..StoreConfig::new(folder.path()) };
+        let open = |takeover_ms| {
+            let config = StoreConfig { takeover_ms, ..config.clone() };
+            Store::open(config, ThreadWorker::start().unwrap()).unwrap()
+        };
+        let id = |name| DocumentId::yjs(name).unwrap();
+        let store = open(3_600_000);
+        write(&store, "a");
+        assert_eq!(store.verify(&mut |_| ()).documents, 1, "only in the journal");
+        ["a", "b", "c", "d"].iter().for_each(|name| write(&store, name));
+        store.flush().unwrap();
+        assert_eq!(store.verify(&mut |_| ()).documents, 4, "on the shelf, and in the journal, too");
+        ["a", "e"].iter().for_each(|name| write(&store, name));
+        ["b", "e"].iter().for_each(|name| assert!(store.remove(&id(name)).unwrap()));
+        assert_eq!(store.verify(&mut |_| ()).documents, 3, "two are deleted in the journal only");
+        store.flush().unwrap();
+        assert!(store.purge(&id("b")).unwrap());
+        ["b", "f"].iter().for_each(|name| write(&store, name));
+        assert_eq!(store.verify(&mut |_| ()).documents, 5, "one is there again");
+        // As killed.
+        let copy = tempfile::tempdir().unwrap();
+        let from = format!("{}/.", folder.path().display());
+        assert!(
+            std::process::Command::new("cp").args(["-r", &from]).arg(copy.path()).status().unwrap().success()
+        );
+        let closed = |folder: &Path| verify(folder, &mut |_| ()).unwrap();
+        assert_eq!((closed(copy.path()).documents, closed(copy.path()).findings), (5, vec![]));
+        drop(store);
+        assert_eq!(closed(folder.path()).documents, 5);
     }
 }

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use tombolo_core::id::DocumentId;
 
 use super::engine::Engine;
-use super::inspect::{Inspection, words};
+use super::inspect::{Inspection, Seen, words};
 use super::layout::{self, Layout};
+use super::made::{self, Told};
 use super::open_shelf::OpenShelf;
 use super::salvage::{self, Rescued};
 use super::{ShelfError, census, open, seal};
@@ -22,6 +23,9 @@ pub struct ClosedShelves {
     layout: Layout,
     /// What is wrong with the layout file, if it could be told from elsewhere.
     pub layout_fault: Option<&'static str>,
+    /// What is wrong with the file that says which shelves were made.
+    pub made_fault: Option<&'static str>,
+    made: BTreeSet<u16>,
 }
 
 impl ClosedShelves {
@@ -50,7 +54,8 @@ impl ClosedShelves {
             }
             Err(error) => return Err(error),
         };
-        Ok(Some(Self { folder: folder.to_owned(), layout, layout_fault }))
+        let Told { shelves: made, fault: made_fault, .. } = made::read(folder, &layout)?;
+        Ok(Some(Self { folder: folder.to_owned(), layout, layout_fault, made_fault, made }))
     }
 
     /// Number of shelves.
@@ -65,6 +70,12 @@ impl ClosedShelves {
         self.layout.engine
     }
 
+    /// Whether a shelf was made of which nothing is there.
+    #[must_use]
+    pub fn is_lost(&self, index: u16) -> bool {
+        self.made.contains(&index) && !open::is_made(&self.path(index))
+    }
+
     /// Bytes of a shelf on the disk.
     #[must_use]
     pub fn bytes(&self, index: u16) -> u64 {
@@ -72,17 +83,20 @@ impl ClosedShelves {
         files.iter().filter_map(|(_, path)| Some(fs::metadata(path).ok()?.len())).sum()
     }
 
-    /// Looks at a shelf. `scratch` is a folder for a copy, which is removed again.
+    /// Looks at a shelf; `seen` hears of its documents. `scratch` is a folder for a copy, which is removed again.
     ///
     /// # Errors
     /// What the system says to copying; what is wrong with the shelf is in the result.
-    pub fn inspect(&self, index: u16, scratch: &Path) -> io::Result<Inspection> {
+    pub fn inspect(&self, index: u16, scratch: &Path, seen: &mut Seen<'_>) -> io::Result<Inspection> {
         let folder = self.path(index);
         let mut inspection = Inspection::default();
+        let mut fault = |document, found| inspection.faults.push(Fault { document, found });
         if !open::is_made(&folder) {
+            if self.is_lost(index) {
+                fault(None, made::LOST.to_owned());
+            }
             return Ok(inspection);
         }
-        let mut fault = |document, found| inspection.faults.push(Fault { document, found });
         for (name, found) in seal::check(&folder)?.into_iter().flatten() {
             fault(None, format!("{name}: {found}"));
         }
@@ -99,7 +113,7 @@ impl ClosedShelves {
             }
         };
         match self.open_copy(index, scratch)? {
-            Ok(shelf) => inspection.add(shelf.inspect(&keys, &mut || ())),
+            Ok(shelf) => inspection.add(shelf.inspect(&keys, seen)),
             Err(error) => {
                 // The copy is not what the operator looks for.
                 let (copy, original) = (scratch.display().to_string(), self.folder.display().to_string());

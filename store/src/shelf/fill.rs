@@ -99,6 +99,7 @@ impl OpenShelf {
         if seq <= have {
             return Ok(());
         }
+        let before = record.version.clone();
         if !record.version.observe(replica, seq) {
             return Err(ShelfError::Gap { document: id.clone(), have: have.0, found: seq.0 });
         }
@@ -107,6 +108,10 @@ impl OpenShelf {
         let taken = !deleted && record.deleted_ms == 0;
         if deleted {
             record.delete(operation.stamp.ms());
+            if record.to_row(&self.rows, id).is_err() {
+                // It is full and stays so: nobody writes under this name again, so nobody needs to know of this one.
+                record.version = before;
+            }
         } else if taken {
             record.tail_count += 1;
             record.tail_bytes += operation.payload.len() as u64;

@@ -11,7 +11,8 @@ use tombolo_core::update::Outline;
 
 use super::document::{DocumentRecord, Life, place};
 use super::open_shelf::{OpenShelf, Writing};
-use super::quarantine::{self, SetAside};
+use super::quarantine::{self, Noted, SetAside};
+use super::rows::Rows;
 use super::{ShelfError, Tree, snapshot, tail};
 
 /// What a fold puts in the place of the snapshot and the first operations of the tail.
@@ -44,6 +45,18 @@ pub enum Release {
     Retry,
     /// Its payload is given up; the same bytes stay refused.
     Drop,
+}
+
+/// How many are in quarantine besides these, and at least so many: one that a stop left there although it is in the
+/// document counts, too. If it did not, the record would count too few when it goes, and miss another one.
+fn others_aside(rows: &Rows, id: &DocumentId, known: u64, is_of_these: impl Fn(&Noted) -> bool) -> u64 {
+    // Damage there is told to whoever asks for it.
+    let noted = quarantine::list(rows, id, &place(id).0).unwrap_or_default();
+    known.max(noted.iter().filter(|noted| !is_of_these(noted)).count() as u64)
+}
+
+fn names(aside: &SetAside, noted: &Noted) -> bool {
+    (aside.operation.replica, aside.operation.seq) == (noted.replica, noted.seq)
 }
 
 impl OpenShelf {
@@ -81,7 +94,10 @@ impl OpenShelf {
         record.tail_first = first;
         record.tail_count = record.tail_count - fold.count + fold.keep.len() as u64;
         record.tail_bytes = (record.tail_bytes + kept).saturating_sub(gone);
-        record.set_aside += fold.set_aside.len() as u64;
+        if !fold.set_aside.is_empty() {
+            let is_new = |noted: &Noted| fold.set_aside.iter().any(|aside| names(aside, noted));
+            record.set_aside = others_aside(rows, id, record.set_aside, is_new) + fold.set_aside.len() as u64;
+        }
         if let Some(snapshot) = &fold.snapshot {
             record.generation = record.generation.saturating_add(1);
             record.snapshot_bytes = snapshot.len() as u64;
@@ -149,7 +165,8 @@ impl OpenShelf {
                 rows.engine.sync()?;
                 record.tail_count += 1;
                 record.tail_bytes += aside.operation.payload.len() as u64;
-                record.set_aside = record.set_aside.saturating_sub(1);
+                let others = record.set_aside.saturating_sub(1);
+                record.set_aside = others_aside(rows, id, others, |noted| names(&aside, noted));
                 self.write_records(vec![record.to_row(rows, id)?])?;
                 rows.engine.batch(Tree::Quarantine, quarantine::removals(rows, &prefix, replica, seq)?)?;
                 rows.engine.sync()?;

@@ -83,4 +83,5 @@ pub fn snapshot(bytes: &[u8]) {
 /// The file that fixes how documents are spread.
 pub fn layout(bytes: &[u8]) {
     super::layout::fuzz(bytes);
+    super::made::fuzz(bytes);
 }

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use tombolo_core::id::DocumentId;
 use tombolo_core::update::Update;
 
-use super::document::{Prefix, place};
+use super::document::{DocumentRecord, Prefix, place};
 use super::open_shelf::OpenShelf;
 use super::row::NoRow;
 use super::stored::Stored;
@@ -36,10 +36,13 @@ pub struct Inspection {
     pub faults: Vec<Fault>,
 }
 
+/// Hears of each document that was looked at, with its record if it is whole.
+pub type Seen<'a> = dyn FnMut(&DocumentId, Option<&DocumentRecord>) + 'a;
+
 impl OpenShelf {
     /// Looks at everything; `expected` names documents that should be here. May be called while others write:
     /// each document is looked at as it is at some instant.
-    pub(super) fn inspect(&self, expected: &BTreeSet<Vec<u8>>, seen: &mut dyn FnMut()) -> Inspection {
+    pub(super) fn inspect(&self, expected: &BTreeSet<Vec<u8>>, seen: &mut Seen<'_>) -> Inspection {
         let mut inspection = Inspection::default();
         let mut keys = expected.clone();
         if let Err(error) = self.rows.engine.scan(Tree::Documents, &[], None, &mut |key, _| {
@@ -53,11 +56,11 @@ impl OpenShelf {
             match DocumentId::from_key(key) {
                 Ok(id) => {
                     names.insert(place(&id).0, id.clone());
-                    self.inspect_document(&id, &mut inspection);
+                    let record = self.inspect_document(&id, &mut inspection);
+                    seen(&id, record.as_ref());
                 }
                 Err(_) => inspection.fault(None, "a record has a key that names no document".to_owned()),
             }
-            seen();
         }
         for tree in [Tree::Tails, Tree::Snapshots, Tree::Quarantine] {
             self.inspect_rows(tree, &names, &mut inspection);
@@ -65,27 +68,31 @@ impl OpenShelf {
         inspection
     }
 
-    fn inspect_document(&self, id: &DocumentId, inspection: &mut Inspection) {
-        match self.load(id, false) {
-            Ok(Some(stored)) => {
-                let tail: usize = stored.tail.iter().map(|operation| operation.payload.len()).sum();
-                if let Some(found) = snapshot_fault(id, &stored) {
-                    inspection.fault(Some(id.clone()), found);
-                    return;
-                }
-                inspection.documents += u64::from(stored.record.has_content());
-                inspection.operations += stored.tail.len() as u64;
-                inspection.bytes += (stored.snapshot.map_or(0, |snapshot| snapshot.len()) + tail) as u64;
-                if stored.record.set_aside > 0 {
-                    self.inspect_quarantine(id, inspection);
-                }
-            }
-            Ok(None) => {}
+    /// Gives back its record, if it is whole.
+    fn inspect_document(&self, id: &DocumentId, inspection: &mut Inspection) -> Option<DocumentRecord> {
+        let stored = match self.load(id, false) {
+            Ok(stored) => stored?,
             Err(ShelfError::Damaged { document, found }) => {
                 inspection.fault(Some(document), found.to_owned());
+                return None;
             }
-            Err(error) => inspection.fault(Some(id.clone()), words(&error)),
+            Err(error) => {
+                inspection.fault(Some(id.clone()), words(&error));
+                return None;
+            }
+        };
+        let tail: usize = stored.tail.iter().map(|operation| operation.payload.len()).sum();
+        if let Some(found) = snapshot_fault(id, &stored) {
+            inspection.fault(Some(id.clone()), found);
+            return None;
         }
+        inspection.documents += u64::from(stored.record.has_content());
+        inspection.operations += stored.tail.len() as u64;
+        inspection.bytes += (stored.snapshot.map_or(0, |snapshot| snapshot.len()) + tail) as u64;
+        if stored.record.set_aside > 0 {
+            self.inspect_quarantine(id, inspection);
+        }
+        Some(stored.record)
     }
 
     /// One operation at a time.

@@ -10,6 +10,7 @@
 mod census; // how many documents a shelf has, kept outside it
 mod closed; // shelves that nobody has open, for verify and repair
 mod document; // the record of one document
+mod doubt; // files that a sync failed for
 mod engine; // sled or redb
 mod error; // what can be wrong
 mod fill; // operations into a shelf
@@ -18,6 +19,7 @@ mod fold; // a tail into a snapshot, operations in and out of quarantine
 pub(crate) mod fuzzing;
 mod inspect; // every row, and what is wrong with it
 mod layout; // how documents are spread, and the store's mark
+mod made; // which shelves were ever made
 #[cfg(test)]
 mod memory; // a model of the trait for the same tests
 mod open; // the opening ladder

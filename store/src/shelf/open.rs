@@ -16,7 +16,7 @@ use super::census;
 use super::engine::Engine;
 use super::error::EngineFault;
 use super::layout::{sync_folder, sync_parent};
-use super::{Shelf, ShelfError, Tree, seal};
+use super::{Shelf, ShelfError, Tree, reclaim, seal};
 
 /// sled gives its lock back on a thread of its own.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
@@ -148,6 +148,42 @@ pub(super) fn swap(folder: &Path) -> Result<(), ShelfError> {
     Ok(fs::remove_dir_all(&old)?)
 }
 
+/// Writes the files of a shelf that nobody has open anew, as they are read now, and puts them in its place.
+pub(super) fn rewrite(folder: &Path) -> Result<(), ShelfError> {
+    finish_swap(folder)?;
+    if !folder.exists() {
+        return Ok(()); // Opening says what that means.
+    }
+    seal::remove(folder)?;
+    seal::wait_for_release(folder)?;
+    // Nor must the journal run out of room by it.
+    let room = rustix::fs::statvfs(folder).map_err(io::Error::from)?;
+    if room.f_bavail.saturating_mul(room.f_frsize) < reclaim::size(folder).saturating_mul(2) {
+        return Err(io::Error::from(io::ErrorKind::StorageFull).into());
+    }
+    let (draft, copy) = (draft_of(folder), copy_of(folder));
+    drop_draft(folder);
+    copy_files(folder, &draft, &|_| true)
+        .and_then(|()| sync_files(&draft))
+        .inspect_err(|_| drop_draft(folder))?;
+    fs::rename(draft, copy)?;
+    sync_parent(folder)?;
+    swap(folder)
+}
+
+/// Copies the files of a database for which this says yes.
+fn copy_files(folder: &Path, to: &Path, is_wanted: &dyn Fn(&str) -> bool) -> io::Result<()> {
+    fs::create_dir_all(to.join("blobs"))?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if entry.file_type()?.is_file() && is_wanted(&name.to_string_lossy()) {
+            fs::copy(entry.path(), to.join(name))?;
+        }
+    }
+    Ok(())
+}
+
 fn open_patiently(folder: &Path, engine: Engine) -> Result<Box<dyn Shelf>, ShelfError> {
     let start = Instant::now();
     loop {
@@ -170,14 +206,7 @@ fn salvage(folder: &Path, expected: u64, engine: Engine) -> Result<PathBuf, Shel
     if copy.exists() {
         fs::remove_dir_all(&copy)?;
     }
-    fs::create_dir_all(copy.join("blobs"))?;
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if entry.file_type()?.is_file() && !engine.is_derived(&name.to_string_lossy()) {
-            fs::copy(entry.path(), copy.join(name))?;
-        }
-    }
+    copy_files(folder, &copy, &|name| !engine.is_derived(name))?;
     let found = count(&*engine.open_mended(&copy)?)?;
     drop(open_patiently(&copy, engine)?);
     if found < expected {

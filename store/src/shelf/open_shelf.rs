@@ -31,6 +31,8 @@ pub(super) struct OpenShelf {
     pub(super) writing: Mutex<Writing>,
     /// A write failed, and engines remember that for as long as they are open (HAZARDS redb-3).
     failed: AtomicBool,
+    /// So that what is in its files may not be on the disk; see [`super::doubt`].
+    doubtful: AtomicBool,
     /// Held shared while a document is read, so that its old rows do not go meanwhile.
     pub(super) reading: RwLock<()>,
 }
@@ -94,6 +96,7 @@ impl OpenShelf {
             faults: found.faults,
             writing: Writing::new(),
             failed: AtomicBool::new(false),
+            doubtful: AtomicBool::new(false),
             reading: RwLock::new(()),
         })
     }
@@ -109,6 +112,7 @@ impl OpenShelf {
             nameless: None,
             writing: Writing::new(),
             failed: AtomicBool::new(false),
+            doubtful: AtomicBool::new(false),
             reading: RwLock::new(()),
         }
     }
@@ -124,6 +128,8 @@ impl OpenShelf {
         }
         let changed = change(&mut writing);
         if changed.as_ref().is_err_and(ShelfError::is_of_engine) {
+            let casts_doubt = changed.as_ref().is_err_and(ShelfError::is_contained);
+            self.doubtful.store(casts_doubt, Ordering::Release);
             // Under the lock: whoever waits for it must open the shelf anew.
             self.failed.store(true, Ordering::Release);
             writing.dirty = true;
@@ -134,6 +140,11 @@ impl OpenShelf {
     /// Whether it is to be opened anew.
     pub(super) fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire)
+    }
+
+    /// Whether what it wrote may not be on the disk, whatever a later sync says.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.doubtful.load(Ordering::Acquire)
     }
 
     /// Makes everything durable; nothing is written after that.

@@ -13,10 +13,12 @@ use tombolo_core::id::{DocumentId, ReplicaId, Seq};
 use tombolo_core::operation::Operation;
 
 use super::document::{DocumentRecord, place};
+use super::doubt::Doubt;
 use super::engine::Engine;
 use super::fold::{Fold, Release};
-use super::inspect::{Fault, Inspection};
+use super::inspect::{Fault, Inspection, Seen};
 use super::layout::{self, Layout};
+use super::made::Made;
 use super::open_shelf::OpenShelf;
 use super::quarantine::{Noted, SetAside};
 use super::stored::Stored;
@@ -29,6 +31,7 @@ pub type Stuck = BTreeMap<DocumentId, ShelfError>;
 pub struct Shelves {
     folder: PathBuf,
     pub(super) layout: Layout,
+    pub(super) made: Made,
     pub(super) slots: Vec<Slot>,
 }
 
@@ -43,6 +46,8 @@ pub(super) struct Slot {
     state: Mutex<State>,
     /// Bytes that the shelf had when it was last looked at whether copying it is worth while.
     pub(super) looked_at: AtomicU64,
+    /// Whether its files may not be on the disk as they are read.
+    pub(super) doubt: Doubt,
     /// When its old tombstones were last taken away.
     purged: Mutex<Option<Instant>>,
 }
@@ -73,8 +78,11 @@ impl Shelves {
     /// [`ShelfError::Io`] if the folder cannot be used.
     pub fn open(folder: &Path, count: u16, engine: Option<Engine>) -> Result<Self, ShelfError> {
         let layout = layout::open(folder, count, engine)?;
-        let slots = (0..layout.count).map(|_| Slot::default()).collect();
-        Ok(Self { folder: folder.to_owned(), layout, slots })
+        let slot =
+            |index| Slot { doubt: Doubt::open(&folder.join(format!("{index:04}"))), ..Slot::default() };
+        let slots = (0..layout.count).map(slot).collect();
+        let made = Made::open(folder, layout)?;
+        Ok(Self { folder: folder.to_owned(), layout, made, slots })
     }
 
     /// The record of a document, if it has one. `is_new` says that its first operation is still on its way here,
@@ -220,17 +228,18 @@ impl Shelves {
 
     /// Takes tombstones of open shelves away that are older than this, in ms since 1970; of each shelf once an hour.
     pub fn purge_expired(&self, before_ms: u64) {
-        for slot in &self.slots {
+        for (index, slot) in self.slots.iter().enumerate() {
             // Not under the slot's lock: whoever writes may be waiting for it.
             let Some(shelf) = slot.open_shelf() else { continue };
             let mut purged = slot.purged.lock().unwrap_or_else(PoisonError::into_inner);
-            if purged.is_some_and(|purged| purged.elapsed() < PURGE) {
+            if purged.is_some_and(|purged| purged.elapsed() < PURGE) || self.is_in_doubt(index) {
                 continue;
             }
             *purged = Some(Instant::now());
             if let Err(error) = shelf.purge_expired(before_ms) {
                 tracing::warn!(%error, "old tombstones could not be taken away; they stand on");
             }
+            self.let_go(index, shelf);
         }
     }
 
@@ -267,20 +276,26 @@ impl Shelves {
         Ok(found)
     }
 
+    /// What is wrong with the file that says which shelves were made.
+    #[must_use]
+    pub fn made_fault(&self) -> Option<&'static str> {
+        self.made.fault
+    }
+
     /// Number of shelves.
     #[must_use]
     pub fn count(&self) -> u16 {
         self.layout.count
     }
 
-    /// Looks at every row of a shelf, while others use it.
+    /// Looks at every row of a shelf, while others use it; `seen` hears of its documents.
     ///
     /// # Errors
     /// [`ShelfError`] if it does not open; what is wrong with it is in the result.
-    pub fn inspect(&self, index: u16) -> Result<Inspection, ShelfError> {
+    pub fn inspect(&self, index: u16, seen: &mut Seen<'_>) -> Result<Inspection, ShelfError> {
         match self.shelf_if_made(usize::from(index))? {
             Some(shelf) => {
-                let mut inspection = shelf.inspect(&shelf.fault_keys(), &mut || ());
+                let mut inspection = shelf.inspect(&shelf.fault_keys(), seen);
                 let faults =
                     shelf.census_fault.map(|found| Fault { document: None, found: found.to_owned() });
                 inspection.faults.extend(faults);
@@ -313,6 +328,7 @@ impl Shelves {
                 let closed = shelf.close();
                 *state = State::Closed;
                 if let Err(error) = closed {
+                    self.doubt(index);
                     tracing::warn!(%error, "a shelf did not close whole; the journal has what it may lack");
                     continue;
                 }
@@ -332,6 +348,9 @@ impl Shelves {
             let state = std::mem::replace(&mut *slot.lock(), State::Ended);
             if let State::Open { shelf, .. } = state {
                 let closed = shelf.close();
+                if closed.is_err() {
+                    self.doubt(index);
+                }
                 // Somebody may still be reading; then it stays without a seal.
                 if closed.is_ok() && Arc::into_inner(shelf).map(drop).is_some() {
                     self.seal(index);
@@ -360,11 +379,12 @@ impl Shelves {
     /// The shelf, unless it was never made: reading makes none.
     pub(super) fn shelf_if_made(&self, index: usize) -> Result<Option<Arc<OpenShelf>>, ShelfError> {
         let known = self.slots.get(index).is_some_and(|slot| !matches!(*slot.lock(), State::Closed));
-        if known || open::is_made(&self.path(index)) { self.shelf(index).map(Some) } else { Ok(None) }
+        let is_made = known || self.was_made(index) || open::is_made(&self.path(index));
+        if is_made { self.shelf(index).map(Some) } else { Ok(None) }
     }
 
     /// Looks at a shelf, unless it was never made.
-    fn read<T>(
+    pub(super) fn read<T>(
         &self,
         index: usize,
         look: impl Fn(&OpenShelf) -> Result<T, ShelfError>,
@@ -387,6 +407,7 @@ impl Shelves {
         mut change: impl FnMut(&OpenShelf) -> Result<T, ShelfError>,
     ) -> Result<T, ShelfError> {
         loop {
+            self.clear_doubt(index)?;
             let shelf = self.shelf(index)?;
             let changed = change(&shelf);
             self.let_go(index, shelf);
@@ -399,6 +420,9 @@ impl Shelves {
     /// Is done with a shelf; if a write to it failed, the next who comes opens it anew.
     pub(super) fn let_go(&self, index: usize, shelf: Arc<OpenShelf>) {
         let (failed, this) = (shelf.has_failed(), Arc::downgrade(&shelf));
+        if shelf.is_doubtful() {
+            self.doubt(index);
+        }
         // Not held while waiting for the slot: who has that may be waiting until the engine's files are free.
         drop(shelf);
         if let Some(slot) = self.slots.get(index).filter(|_| failed) {
@@ -422,7 +446,7 @@ impl Shelves {
             State::Closed | State::Broken { .. } => {}
             State::Ended => return Err(ShelfError::Closed),
         }
-        match OpenShelf::open(&self.path(index), self.layout).map(Arc::new) {
+        match self.open_or_make(index).map(Arc::new) {
             Ok(shelf) => {
                 *state = State::Open { shelf: Arc::clone(&shelf), used: Instant::now() };
                 Ok(shelf)

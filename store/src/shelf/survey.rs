@@ -19,10 +19,7 @@ impl Shelves {
     /// # Errors
     /// [`ShelfError`] if it cannot be read or is damaged.
     pub fn survey(&self, id: &DocumentId, is_new: bool) -> Result<Option<(Version, Survey)>, ShelfError> {
-        match self.shelf_if_made(self.index_of(id).into())? {
-            Some(shelf) => shelf.survey(id, is_new),
-            None => Ok(None),
-        }
+        Ok(self.read(self.index_of(id).into(), |shelf| shelf.survey(id, is_new))?.flatten())
     }
 }
 

@@ -26,6 +26,13 @@ use tombolo_core::operation::Kind;
 use super::{Reply, Request, SESSION_LANES, Worker, WorkerError, session_lane};
 
 /// A merge worker in this process. Its threads end when the last handle is dropped.
+///
+/// There is no wall of memory around it. yrs 0.28.1 can be brought by well-formed updates to read what it freed
+/// (HAZARDS yrs-1, yrs-10), and no `catch_unwind` catches that: in the worst case who wrote an update writes in the
+/// memory of this process, its documents and its keys. Automerge does not do that, but it can exhaust the memory or
+/// overflow a stack, which ends the process. So this is for updates of one's own or of people one trusts, and for
+/// tests. For anybody else's use [`ProcessWorker`](super::ProcessWorker), as `serve` does: what happens there happens in
+/// the memory of a child process, with bounds on memory, stack and time.
 #[derive(Debug)]
 pub struct ThreadWorker {
     compactor: SyncSender<Job>,

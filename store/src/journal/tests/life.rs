@@ -6,6 +6,7 @@ use rustix::io::Errno;
 use tombolo_core::operation::Operation;
 
 use super::super::segment::SegmentId;
+use super::super::writer::CommitError;
 use super::super::{Journal, JournalConfig, JournalError, replay};
 use super::{SMALL, closed_journal, commit, operation};
 use crate::disk::Disk;
@@ -103,6 +104,31 @@ fn a_full_disk_makes_receipts_wait_and_refuses_none() {
         journal.append(operation(seq, 200), Box::new(drop));
     }
     journal.close();
+}
+
+/// What was said a while ago about room ahead of need is no reason to let anybody wait now.
+#[test]
+fn room_that_was_not_there_ahead_of_need_is_asked_for_again_when_it_is_needed() {
+    let disk = FaultyDisk::default();
+    let mut writer = super::open(&disk).unwrap().writer;
+    commit(&mut writer, &operation(1, 1000));
+    disk.set_full(true);
+    writer.catch_up().unwrap();
+    while writer.is_making_room() {
+        std::thread::yield_now();
+    }
+    disk.set_full(false);
+    commit(&mut writer, &operation(2, 1000));
+    assert_eq!(super::replayed(&disk).unwrap().len(), 2);
+}
+
+/// A thread that the system does not give is waited for as for room; a failed write is not.
+#[test]
+fn what_passes_by_itself_ends_no_journal() {
+    for errno in [Errno::AGAIN, Errno::NOSPC, Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::DQUOT] {
+        assert!(matches!(CommitError::from(std::io::Error::from(errno)), CommitError::NoRoom(_)), "{errno}");
+    }
+    assert!(matches!(CommitError::from(std::io::Error::from(Errno::IO)), CommitError::Failed(_)));
 }
 
 #[test]

@@ -131,7 +131,7 @@ fn one_fails_and_one_waits(engine: Engine, kind: io::ErrorKind, left: usize) {
         let stored = shelves.load(&document(n), false).unwrap().unwrap();
         assert_eq!(payloads(&stored.tail), payloads(&operations), "{engine} {kind} {left}");
     }
-    assert_eq!(shelves.inspect(0).unwrap().faults, []);
+    assert_eq!(shelves.inspect(0, &mut |_, _| ()).unwrap().faults, []);
 }
 
 /// Nobody need write for readers to be served again.
@@ -150,5 +150,57 @@ fn a_reader_of_a_shelf_that_failed_is_served() {
         assert!(shelf.purge(&[]).is_err());
         drop(shelf);
         assert_eq!(shelves.load(&document(1), false).unwrap().unwrap().tail, operations, "{engine}");
+        shelves.close_idle(std::time::Duration::ZERO);
+        // Nor does who joins by what is known without the structs.
+        let (_amid, go) = open_failing(&shelves, 0, io::ErrorKind::Other);
+        go.send(()).unwrap();
+        let shelf = shelves.slots[0].open_shelf().unwrap();
+        assert!(shelf.purge(&[]).is_err());
+        drop(shelf);
+        assert_eq!(shelves.survey(&document(1), false).unwrap(), None, "{engine}");
+    }
+}
+
+/// The system keeps a page that it could not write as if it were written, so what is read there, and a sync, prove
+/// nothing: only other files do.
+#[test]
+fn what_a_write_failed_for_is_not_believed_until_it_was_copied() {
+    use std::os::unix::fs::MetadataExt;
+    for engine in Engine::ALL {
+        for (kind, is_doubted) in [(io::ErrorKind::Other, true), (io::ErrorKind::StorageFull, false)] {
+            // By the process that saw it, and by the next.
+            for restarted in [false, true] {
+                let root = tempfile::tempdir().unwrap();
+                let shelves = Shelves::open(root.path(), 1, Some(engine)).unwrap();
+                let operations: Vec<_> =
+                    (1..=3).map(|seq| operation(document(1), seq, payload(seq, 50))).collect();
+                shelves.fill(&operations[..1]).unwrap();
+                shelves.close_idle(std::time::Duration::ZERO);
+                let name = if engine == Engine::Sled { "db" } else { "shelf.redb" };
+                let inode = || std::fs::metadata(root.path().join("0000").join(name)).unwrap().ino();
+                let before = inode();
+                let (_amid, go) = open_failing(&shelves, 0, kind);
+                go.send(()).unwrap();
+                let shelf = shelves.slots[0].open_shelf().unwrap();
+                let all: Vec<_> = operations.iter().collect();
+                assert!(shelf.fill(&all, &mut super::Stuck::new(), &mut None).is_err());
+                shelves.let_go(0, shelf);
+                // Reading changes nothing.
+                assert_eq!(shelves.load(&document(1), false).unwrap().unwrap().tail, operations[..1]);
+                assert_eq!((inode(), shelves.is_in_doubt(0)), (before, is_doubted), "{engine} {kind}");
+                let shelves = if restarted {
+                    shelves.close().unwrap();
+                    Shelves::open(root.path(), 1, None).unwrap()
+                } else {
+                    shelves
+                };
+                assert!(shelves.fill(&operations).unwrap().is_empty());
+                assert_eq!(inode() != before, is_doubted, "{engine} {kind} {restarted}");
+                assert!(!shelves.is_in_doubt(0));
+                assert_eq!(shelves.load(&document(1), false).unwrap().unwrap().tail, operations);
+                shelves.close().unwrap();
+                assert!(!root.path().join("0000.doubt").exists());
+            }
+        }
     }
 }

@@ -31,14 +31,14 @@ fn what_is_there_is_served_and_what_is_not_is_refused() {
             assert!(matches!(&refused, ShelfError::Incomplete { document, .. } if *document == unknown));
             assert!(refused.is_contained());
             assert!(!refused.to_string().contains(&u64::MAX.to_string()), "{refused}");
-            let faults = shelves.inspect(0).unwrap().faults;
+            let faults = shelves.inspect(0, &mut |_, _| ()).unwrap().faults;
             assert!(faults.iter().any(|fault| fault.found.contains("census")), "verify of a running store");
             // One that starts in the journal has its first operation; then it is one that is there.
             assert!(shelves.fill(&ten(&document(10 + round))).unwrap().is_empty());
             shelves.close().unwrap();
             drop(shelves);
             let closed = ClosedShelves::open(folder).unwrap().unwrap();
-            let faults = closed.inspect(0, &root.path().join("scratch")).unwrap().faults;
+            let faults = closed.inspect(0, &root.path().join("scratch"), &mut |_, _| ()).unwrap().faults;
             assert!(faults.iter().any(|fault| fault.found.contains("census")), "{faults:?}");
         }
     }
@@ -81,5 +81,5 @@ fn a_shelf_that_was_never_made_has_lost_none() {
     let shelves = Shelves::open(root.path(), 1, None).unwrap();
     shelves.fill(&ten(&document(0))).unwrap();
     assert_eq!(shelves.record(&document(1), false).unwrap(), None);
-    assert_eq!(shelves.inspect(0).unwrap().faults, []);
+    assert_eq!(shelves.inspect(0, &mut |_, _| ()).unwrap().faults, []);
 }

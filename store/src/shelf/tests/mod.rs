@@ -16,6 +16,7 @@ use super::{
 mod deciding; // what a fold keeps, sets aside, gives back; deletion
 mod failing; // writes that fail, and whoever waits meanwhile
 mod lost_census; // a shelf whose census is gone
+mod lost_shelf; // a shelf that is gone without a trace
 mod quarantine; // what is set aside, read in parts and saved one by one
 mod reclaim; // copies that take a shelf's place
 mod settling; // what a census says after a stop, and after another
@@ -424,7 +425,9 @@ fn verify_knows_a_shelf_that_is_half_made_or_half_swapped() {
     for engine in Engine::ALL {
         let folder = tempfile::tempdir().unwrap();
         let scratch = folder.path().join("scratch");
-        let inspect = || ClosedShelves::open(folder.path()).unwrap().unwrap().inspect(0, &scratch).unwrap();
+        let inspect = || {
+            ClosedShelves::open(folder.path()).unwrap().unwrap().inspect(0, &scratch, &mut |_, _| ()).unwrap()
+        };
         let shelves = Shelves::open(folder.path(), 1, Some(engine)).unwrap();
         shelves.fill(&ten(&DocumentId::Automerge([3; 16]))).unwrap();
         shelves.close().unwrap();
@@ -463,7 +466,7 @@ fn a_layout_of_other_shelves_is_not_believed() {
         assert!(closed.layout_fault.is_some());
         let mut whole = 0;
         for index in 0..2 {
-            assert_eq!(closed.inspect(index, &scratch).unwrap().faults, []);
+            assert_eq!(closed.inspect(index, &scratch, &mut |_, _| ()).unwrap().faults, []);
             let mut take = |rescued: super::Rescued| {
                 assert_eq!((rescued.whole, rescued.stored.tail), (true, ten(&rescued.id)));
                 whole += 1;

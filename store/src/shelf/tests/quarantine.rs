@@ -112,3 +112,28 @@ fn a_dropped_one_is_whole_without_its_payload() {
     shelf.rows.engine.scan(Tree::Quarantine, &from, Some(&below), count).unwrap();
     assert_eq!(rows, 1);
 }
+
+/// A stop while one is put back leaves it in both places; putting it back once more must not cost another one.
+#[test]
+fn one_that_a_stop_left_in_both_places_counts_until_it_goes() {
+    let (id, operations) = (document(1), ten(&document(1)));
+    let name = |seq: u64| (ReplicaId([1; 16]), Seq(seq));
+    for calls in 0..8 {
+        let model = std::sync::Arc::new(MemoryShelf::default());
+        let shelf = OpenShelf::uncounted(Box::new(Shared::of(&model)));
+        fill(&shelf, &operations).unwrap();
+        let aside = |operation: &Operation| SetAside::new(operation.clone(), "deadly".to_owned(), 5);
+        let set_aside = operations[..2].iter().map(aside).collect();
+        shelf.fold(&id, &Fold { count: 2, set_aside, ..Fold::default() }).unwrap();
+        model.cut_after(calls);
+        let _ = shelf.release(&id, name(1), super::super::Release::Retry);
+        let shelf = OpenShelf::uncounted(Box::new(model.image(|| true)));
+        shelf.release(&id, name(1), super::super::Release::Retry).unwrap();
+        let record = shelf.record(&id, false).unwrap().unwrap();
+        assert_eq!((record.set_aside, all_aside(&shelf, &id).len()), (1, 1), "{calls}");
+        assert_eq!(all_aside(&shelf, &id)[0].operation, operations[1]);
+        assert!(read(&shelf, &id).tail.contains(&operations[0].payload));
+        assert!(shelf.release(&id, name(2), super::super::Release::Retry).unwrap(), "{calls}");
+        assert_eq!(shelf.record(&id, false).unwrap().unwrap().set_aside, 0);
+    }
+}

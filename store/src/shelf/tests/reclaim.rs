@@ -42,7 +42,7 @@ fn copied_and_the_same(engine: Engine) {
     assert!(!folder.path().join("0000.old").exists());
     let again = Shelves::open(folder.path(), 1, Some(engine)).unwrap();
     assert_eq!(again.load(&ids[5], false).unwrap().unwrap(), stored[5]);
-    assert_eq!(again.inspect(0).unwrap().faults, []);
+    assert_eq!(again.inspect(0, &mut |_, _| ()).unwrap().faults, []);
 }
 
 /// Readers and writers at work while the shelf is copied over and over see every operation, once.

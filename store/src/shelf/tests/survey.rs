@@ -59,7 +59,7 @@ fn what_is_known_without_the_structs_is_what_they_say() {
         assert_eq!(survey.outline, update.outline().unwrap());
         assert_eq!(survey.deletes, update.bytes()[survey.outline.deletes_at()..]);
         assert_eq!(survey.tail, payloads(&ten(&id)[7..]));
-        assert_eq!(shelf.inspect(&std::collections::BTreeSet::new(), &mut || ()).faults, []);
+        assert_eq!(shelf.inspect(&std::collections::BTreeSet::new(), &mut |_, _| ()).faults, []);
     }
 }
 
@@ -75,7 +75,7 @@ fn an_outline_that_is_not_true_is_found() {
     let other = Update::parse(bytes.into()).unwrap();
     assert_eq!(other.bytes().len(), update.bytes().len());
     fold_with(&shelf, &id, &other, update.outline());
-    let faults = shelf.inspect(&std::collections::BTreeSet::new(), &mut || ()).faults;
+    let faults = shelf.inspect(&std::collections::BTreeSet::new(), &mut |_, _| ()).faults;
     assert_eq!(faults[0].found, "the outline of its snapshot is that of another one");
 }
 
