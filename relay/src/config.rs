@@ -27,8 +27,6 @@ pub struct RelayConfig {
     pub first_frame_ms: u64,
     /// Largest message in bytes: what stock clients send at most, plus framing.
     pub message_bytes_max: usize,
-    /// Read buffer of one connection in bytes (the library's 128 KiB cost 134 KB for each idle connection).
-    pub read_buffer_bytes: usize,
     /// Most forwarded bytes that wait for one slow reader before it must resynchronise.
     pub queue_bytes_max: usize,
     /// Most bytes of answers that wait before nothing more is read from who asked; one answer may be larger.
@@ -60,7 +58,6 @@ impl RelayConfig {
             handshake_ms: 5_000,
             first_frame_ms: 30_000,
             message_bytes_max: 64 * 1024 * 1024 + 4096,
-            read_buffer_bytes: 8 * 1024,
             queue_bytes_max: 1024 * 1024,
             answer_bytes_max: 1024 * 1024,
             ping_ms: 20_000,

@@ -201,7 +201,8 @@ fn upgrade(visit: Visit, endpoint: Endpoint, mut request: Request<Incoming>) -> 
         let Ok(upgraded) = upgraded.await else { return };
         let Ok(parts) = upgraded.downcast::<TokioIo<Patient>>() else { return };
         let socket = parts.io.into_inner().into_inner();
-        let early = parts.read_buf;
+        // A copy, mostly of nothing: what is left of the HTTP buffer would live as long as the connection.
+        let early = Bytes::copy_from_slice(&parts.read_buf);
         let shards = Arc::clone(&shared);
         let room = endpoint.room().map(str::to_owned);
         let run = move |socket| async move {

@@ -68,6 +68,14 @@ impl Child {
         Ok(TICK * ticks.sum())
     }
 
+    /// Bytes of memory that are its own.
+    pub(crate) fn memory(&self) -> io::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        kib.map(|kib| kib * 1024).ok_or_else(|| io::Error::other("this system does not say"))
+    }
+
     /// Ends it.
     pub(crate) fn stop(mut self) -> io::Result<()> {
         drop(self.process.stdin.take());

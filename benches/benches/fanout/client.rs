@@ -7,6 +7,10 @@ use tombolo_benches::Typist;
 
 use crate::frames::{self, Head};
 
+/// `SyncStep1` of somebody who has nothing, and `SyncStep2` with nothing.
+const STEP_1: [u8; 4] = [0, 0, 1, 0];
+const STEP_2: [u8; 5] = [0, 1, 2, 0, 0];
+
 /// A client in its room.
 pub(crate) struct Client {
     pub(crate) socket: TcpStream,
@@ -71,6 +75,27 @@ impl Client {
         let mut payload = vec![0; head.payload_len];
         self.socket.read_exact(&mut payload)?;
         Ok(payload)
+    }
+
+    /// What happens in a room when somebody joins: the server asks for what the newcomer has, and asks the oldest
+    /// member on its behalf.
+    pub(crate) fn synchronise(&mut self, oldest: Option<&mut Client>) -> io::Result<()> {
+        self.say(&STEP_1)?;
+        if let Some(oldest) = oldest {
+            oldest.expect(0)?;
+            oldest.say(&STEP_2)?;
+        }
+        self.expect(0)?;
+        self.say(&STEP_2)?;
+        self.expect(1)
+    }
+
+    /// Hears one sync message with this step.
+    fn expect(&mut self, step: u8) -> io::Result<()> {
+        match self.hear()?.first_chunk() {
+            Some([0, found]) if *found == step => Ok(()),
+            _ => Err(io::Error::other("the server does not synchronise as it should")),
+        }
     }
 
     /// Types this many letters, one message for each.

@@ -12,9 +12,6 @@ use rustix::fd::OwnedFd;
 
 use crate::client::Client;
 
-/// `SyncStep1` of somebody who has nothing, and `SyncStep2` with nothing.
-const STEP_1: [u8; 4] = [0, 0, 1, 0];
-const STEP_2: [u8; 5] = [0, 1, 2, 0, 0];
 const READ_BYTES: usize = 256 * 1024;
 /// Longest time without a look at the clock and at what is unsent.
 const TURN: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
@@ -85,7 +82,7 @@ impl Crowd {
             for _ in 0..shape.members {
                 let mut client = Client::connect(address, room, u32::try_from(clients.len()).unwrap_or(0))?;
                 if syncs {
-                    synchronise(&mut client, clients.get_mut(first))?;
+                    client.synchronise(clients.get_mut(first))?;
                 }
                 clients.push(client);
             }
@@ -165,26 +162,5 @@ impl Crowd {
 
     fn received(&self) -> u64 {
         self.clients.iter().map(|client| client.received).sum()
-    }
-}
-
-/// What happens in a room when somebody joins: the server asks for what the newcomer has, and asks the oldest
-/// member on its behalf.
-fn synchronise(client: &mut Client, oldest: Option<&mut Client>) -> io::Result<()> {
-    client.say(&STEP_1)?;
-    if let Some(oldest) = oldest {
-        expect(oldest, 0)?;
-        oldest.say(&STEP_2)?;
-    }
-    expect(client, 0)?;
-    client.say(&STEP_2)?;
-    expect(client, 1)
-}
-
-/// Hears one sync message with this step.
-fn expect(client: &mut Client, step: u8) -> io::Result<()> {
-    match client.hear()?.first_chunk() {
-        Some([0, found]) if *found == step => Ok(()),
-        _ => Err(io::Error::other("the server does not synchronise as it should")),
     }
 }

@@ -21,6 +21,7 @@ mod child; // the server process and its CPU time
 mod client; // one socket of the load generator
 mod crowd; // all sockets: joins, loads, counts
 mod frames; // as much of RFC 6455 as is needed
+mod idle; // connections that say nothing, or come and go
 mod limit; // the yardstick
 mod relay; // ours
 
@@ -95,14 +96,20 @@ fn main() -> io::Result<()> {
         return Ok(());
     }
     let wanted: Vec<_> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str()));
     let shapes = LOADS
         .into_iter()
         .flat_map(|load| SIZES.into_iter().map(move |(rooms, members)| Shape { rooms, members, load }));
     for shape in shapes {
-        let name = shape.to_string();
-        if wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str())) {
+        if is_wanted(&shape.to_string()) {
             compare(shape)?;
         }
+    }
+    if is_wanted("idle") {
+        idle::memory()?;
+    }
+    if is_wanted("visits") {
+        idle::visits()?;
     }
     Ok(())
 }

@@ -13,7 +13,9 @@ use crate::child;
 pub(crate) fn serve() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let parts = Parts { admission: Arc::new(Everybody), archive: None, routes: None };
-    let config = RelayConfig::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    let mut config = RelayConfig::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    // As many as the yardstick has.
+    config.threads = 1;
     let relay = runtime.block_on(Relay::start(config, parts)).map_err(io::Error::other)?;
     child::announce(relay.local_addr());
     child::wait_for_end();

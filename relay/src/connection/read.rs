@@ -3,10 +3,11 @@
 //! tungstenite checks masks, fragments, control frames and UTF-8, and answers pings and closes by writing;
 //! those few bytes are handed to the connection's queue, because the writer alone writes to the socket.
 
+use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -19,10 +20,13 @@ use super::queue::Queue;
 /// How long the other side has to hang up after the last words, and how much it may still say.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
+/// Most bytes read in one system call.
+const SCRATCH_BYTES: usize = 64 * 1024;
 
 /// The socket as tungstenite sees it.
 #[derive(Debug)]
 pub(crate) struct ReadSide {
+    /// What was read and not asked for yet.
     early: Bytes,
     socket: OwnedReadHalf,
     queue: Arc<Queue>,
@@ -83,7 +87,15 @@ impl ReadSide {
 
     fn poll_bytes(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.early.is_empty() {
-            return Pin::new(&mut self.socket).poll_read(cx, buf);
+            return SCRATCH.with_borrow_mut(|scratch| {
+                let mut scratch = ReadBuf::new(scratch);
+                ready!(Pin::new(&mut self.socket).poll_read(cx, &mut scratch))?;
+                let came = scratch.filled();
+                let (now, later) = came.split_at_checked(buf.remaining()).unwrap_or((came, &[]));
+                buf.put_slice(now);
+                self.early = Bytes::copy_from_slice(later);
+                Poll::Ready(Ok(()))
+            });
         }
         let len = self.early.len().min(buf.remaining());
         if let Some(head) = self.early.get(..len) {
@@ -92,6 +104,11 @@ impl ReadSide {
         self.early.advance(len);
         Poll::Ready(Ok(()))
     }
+}
+
+thread_local! {
+    /// Where all connections of a thread read into, so that none needs a buffer of this size while it is idle.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
 }
 
 impl AsyncRead for ReadSide {

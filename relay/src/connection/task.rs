@@ -1,11 +1,13 @@
 //! The task of one connection.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
@@ -37,58 +39,90 @@ pub(crate) struct Accepted {
 }
 
 /// Runs a connection to its end.
-pub(crate) async fn run(shared: Arc<Shared>, accepted: Accepted) {
-    let label = DialectLabel { dialect: accepted.endpoint.dialect() };
-    shared.metrics.connections_opened.get_or_create(&label).inc();
-    shared.metrics.connections.get_or_create(&label).inc();
-    serve(&shared, accepted).await;
-    shared.metrics.connections.get_or_create(&label).dec();
-}
-
-async fn serve(shared: &Arc<Shared>, accepted: Accepted) {
+///
+/// The beginning is done here and now: what only it needs would take its room in the task for as long as that lives.
+pub(crate) fn run(shared: Arc<Shared>, accepted: Accepted) -> impl Future<Output = ()> + Send {
+    let Accepted { socket, early, address, endpoint } = accepted;
+    let counted = Counted::new(&shared, endpoint.dialect());
     let config = &shared.config;
     let queue = Arc::new(Queue::new(config.queue_bytes_max, shared.metrics.refusals_for("behind")));
-    let _open = shared.open.enter(&queue);
-    let (dialect, harmless) = dialect_of(shared, &queue, &accepted);
-    let mut dialect = Some(dialect);
-    let (read, write) = accepted.socket.into_split();
+    let (dialect, harmless) = dialect_of(&shared, &queue, address, &endpoint);
+    let (read, write) = socket.into_split();
     queue.open(write);
-    let last_words = Duration::from_millis(config.write_ms);
-    let pace = Pace { ping: Duration::from_millis(config.ping_ms), write: last_words, harmless };
-    let side = ReadSide::new(accepted.early, read, Arc::clone(&queue), raw_bytes_max(config));
-    let reading = async {
-        let mut socket = WebSocketStream::from_raw_socket(side, Role::Server, Some(limits(config))).await;
+    let pace = Pace {
+        ping: Duration::from_millis(config.ping_ms),
+        write: Duration::from_millis(config.write_ms),
+        harmless,
+    };
+    let side = ReadSide::new(early, read, Arc::clone(&queue), raw_bytes_max(config));
+    serve(shared, counted, queue, dialect, pace, side, address)
+}
+
+async fn serve(
+    shared: Arc<Shared>,
+    counted: Counted,
+    queue: Arc<Queue>,
+    dialect: Box<dyn Dialect>,
+    pace: Pace,
+    side: ReadSide,
+    address: SocketAddr,
+) {
+    let _counted = counted;
+    let _open = shared.open.enter(&queue);
+    let mut dialect = Some(dialect);
+    // Pinned where they are made: whatever is moved takes its room in the task twice.
+    let mut reading = pin!(async {
+        let mut socket =
+            WebSocketStream::from_raw_socket(side, Role::Server, Some(limits(&shared.config))).await;
         let end = tokio::select! {
             biased;
             () = queue.closing() => End::Closing,
-            end = read_all(shared, &mut socket, &mut dialect, &queue) => end,
+            end = read_all(&shared, &mut socket, &mut dialect, &queue) => end,
         };
         let gone = matches!(end, End::Gone);
-        finish(shared, &queue, accepted.address, end);
+        finish(&shared, &queue, address, end);
         // The seats are given up now: whoever does not take its last words is no member until then.
         drop(dialect);
         (!gone).then(|| socket.into_inner())
-    };
-    let writing = async {
+    });
+    let mut writing = pin!(async {
         if let Err(error) = write::run(&queue, &pace).await {
-            tracing::trace!(address = %accepted.address, %error, "write failed");
+            tracing::trace!(%address, %error, "write failed");
         }
         queue.end();
-    };
-    tokio::pin!(reading);
-    tokio::pin!(writing);
+    });
     // The end of one is the end of the other.
     let side = tokio::select! {
         biased;
         side = &mut reading => {
             // Whoever does not take its last words in time is cut.
-            let _ = timeout(last_words, &mut writing).await;
+            // Boxed, as all that is rarely needed: it would take its room in the task from the start.
+            let _ = Box::pin(timeout(pace.write, &mut writing)).await;
             side
         }
         () = &mut writing => reading.await,
     };
     if let Some(side) = side {
-        side.linger().await;
+        Box::pin(side.linger()).await;
+    }
+}
+
+/// Counts a connection while it lives.
+struct Counted(Gauge);
+
+impl Counted {
+    fn new(shared: &Shared, dialect: &'static str) -> Self {
+        let label = DialectLabel { dialect };
+        shared.metrics.connections_opened.get_or_create(&label).inc();
+        let open = shared.metrics.connections.get_or_create(&label).clone();
+        open.inc();
+        Self(open)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 
@@ -96,10 +130,10 @@ async fn serve(shared: &Arc<Shared>, accepted: Accepted) {
 fn dialect_of(
     shared: &Arc<Shared>,
     queue: &Arc<Queue>,
-    accepted: &Accepted,
+    address: SocketAddr,
+    endpoint: &Endpoint,
 ) -> (Box<dyn Dialect>, Option<Bytes>) {
-    let address = accepted.address;
-    match &accepted.endpoint {
+    match endpoint {
         Endpoint::YWebsocket { room } => (
             Box::new(YWebsocket::new(shared, queue, address, room)),
             Some(frame::binary(&[&y_protocols::EMPTY_AWARENESS])),
@@ -135,9 +169,13 @@ fn finish(shared: &Shared, queue: &Queue, address: SocketAddr, end: End) {
     }
 }
 
+/// Read buffer of one connection: most messages fit. The library's 128 KiB are paid by each idle connection; here a
+/// thread's connections share a large one ([`ReadSide`]).
+const READ_BUFFER_BYTES: usize = 512;
+
 fn limits(config: &RelayConfig) -> WebSocketConfig {
     WebSocketConfig::default()
-        .read_buffer_size(config.read_buffer_bytes)
+        .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)
         .max_message_size(Some(config.message_bytes_max))
         .max_frame_size(Some(config.message_bytes_max))
@@ -158,7 +196,7 @@ async fn judge(dialect: &mut Option<Box<dyn Dialect>>, payload: Bytes) -> Result
             let result = judging.message(payload);
             (judging, result)
         });
-        aside.await.map_err(|_| lost())?
+        Box::pin(aside).await.map_err(|_| lost())?
     } else {
         let result = judging.message(payload);
         (judging, result)
@@ -183,8 +221,7 @@ async fn read_all(
     queue: &Queue,
 ) -> End {
     let config = &shared.config;
-    let alarm = sleep(Duration::from_millis(config.first_frame_ms));
-    tokio::pin!(alarm);
+    let mut alarm = pin!(sleep(Duration::from_millis(config.first_frame_ms)));
     let mut silence = Silence::default();
     loop {
         let message = tokio::select! {
@@ -224,8 +261,10 @@ async fn read_all(
             return End::Ours(closing);
         }
         queue.drained(config.answer_bytes_max).await;
-        if let Some(archive) = &shared.archive {
-            archive.pressure().below(config.archive_bytes_max).await;
+        if let Some(pressure) = shared.archive.as_ref().map(|archive| archive.pressure())
+            && pressure.bytes() > config.archive_bytes_max
+        {
+            Box::pin(pressure.below(config.archive_bytes_max)).await;
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -31,8 +32,7 @@ pub(crate) async fn run(queue: &Queue, pace: &Pace) -> io::Result<()> {
     let mut frames = VecDeque::new();
     let mut pulse = Pulse::default();
     let beat = pace.ping / 2;
-    let alarm = sleep(beat);
-    tokio::pin!(alarm);
+    let mut alarm = pin!(sleep(beat));
     loop {
         // The alarm first: it is due once in a while, so it keeps nobody waiting, and no stream of frames may
         // keep it waiting.
@@ -48,9 +48,9 @@ pub(crate) async fn run(queue: &Queue, pace: &Pace) -> io::Result<()> {
             taken = queue.take(&mut frames, TAKE_BYTES) => taken,
         };
         let Some(mut socket) = socket else { return Ok(()) };
-        write_all(&mut socket, &mut frames, pace.write).await?;
+        write_all(&socket, &mut frames, pace.write).await?;
         if taken == Taken::Last {
-            return timeout(pace.write, socket.shutdown()).await.unwrap_or(Ok(()));
+            return Box::pin(timeout(pace.write, socket.shutdown())).await.unwrap_or(Ok(()));
         }
         queue.give_back(socket);
     }
@@ -78,35 +78,42 @@ impl Pulse {
     }
 }
 
-async fn write_all(
-    socket: &mut OwnedWriteHalf,
-    frames: &mut VecDeque<Bytes>,
-    limit: Duration,
-) -> io::Result<()> {
-    while let Some(first) = frames.front() {
-        let written = if frames.len() == 1 {
-            timeout(limit, socket.write(first)).await
-        } else {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let mut count = 0;
-            for (slice, frame) in slices.iter_mut().zip(frames.iter()) {
-                *slice = IoSlice::new(frame);
-                count += 1;
+async fn write_all(socket: &OwnedWriteHalf, frames: &mut VecDeque<Bytes>, limit: Duration) -> io::Result<()> {
+    while !frames.is_empty() {
+        match write_some(socket, frames) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                // Boxed: most connections never need it.
+                Box::pin(timeout(limit, socket.writable())).await.map_err(|_| io::ErrorKind::TimedOut)??;
             }
-            timeout(limit, socket.write_vectored(slices.get(..count).unwrap_or_default())).await
-        };
-        let mut written = written.map_err(|_| io::ErrorKind::TimedOut)??;
-        if written == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
+            Err(error) => return Err(error),
         }
-        while let Some(frame) = frames.front_mut() {
-            if written < frame.len() {
-                frame.advance(written);
-                break;
-            }
-            written -= frame.len();
-            frames.pop_front();
+    }
+    Ok(())
+}
+
+/// Writes once. Not in the task: the slices would be kept there for as long as the connection lives.
+fn write_some(socket: &OwnedWriteHalf, frames: &mut VecDeque<Bytes>) -> io::Result<()> {
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    let mut count = 0;
+    for (slice, frame) in slices.iter_mut().zip(frames.iter()) {
+        *slice = IoSlice::new(frame);
+        count += 1;
+    }
+    let mut written = match slices.get(..count).unwrap_or_default() {
+        [one] => socket.try_write(one)?,
+        several => socket.try_write_vectored(several)?,
+    };
+    if written == 0 {
+        return Err(io::ErrorKind::WriteZero.into());
+    }
+    while let Some(frame) = frames.front_mut() {
+        if written < frame.len() {
+            frame.advance(written);
+            break;
         }
+        written -= frame.len();
+        frames.pop_front();
     }
     Ok(())
 }
