@@ -98,14 +98,11 @@ impl Client {
         }
     }
 
-    /// Types this many letters, one message for each.
-    pub(crate) fn types(&mut self, count: u64) -> io::Result<()> {
+    /// Types this often, one message of so many letters each time.
+    pub(crate) fn types(&mut self, count: u64, letters: u16) -> io::Result<()> {
         for _ in 0..count {
-            let update = self.typist.types(1);
-            let mut message = vec![0, 2];
-            // An update that types one letter is shorter than 128 bytes.
-            message.extend(u8::try_from(update.len()));
-            message.extend(update);
+            let update = self.typist.types(letters);
+            let message = tombolo_core::dialect::y_protocols::update(&update);
             frames::client(&mut self.unsent, &message);
         }
         self.sent += count;

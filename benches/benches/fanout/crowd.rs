@@ -23,6 +23,8 @@ pub(crate) struct Shape {
     /// Of each room.
     pub(crate) members: usize,
     pub(crate) load: Load,
+    /// Of each update.
+    pub(crate) letters: u16,
 }
 
 /// How much is on its way in each room at a time, from whom.
@@ -57,7 +59,8 @@ impl Load {
 
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}x{} {}", self.rooms, self.members, self.load.name())
+        write!(f, "{}x{} {}", self.rooms, self.members, self.load.name())?;
+        if self.letters > 1 { write!(f, " of {} bytes", self.letters) } else { Ok(()) }
     }
 }
 
@@ -146,12 +149,12 @@ impl Crowd {
         self.sent[room] += free;
         if self.shape.load == Load::Flood {
             self.unsent.push(members.start);
-            return self.clients[members.start].types(free);
+            return self.clients[members.start].types(free, self.shape.letters);
         }
         for update in sent..sent + free {
             let turn = usize::try_from(update).unwrap_or(0) % self.shape.members;
             self.unsent.push(members.start + turn);
-            self.clients[members.start + turn].types(1)?;
+            self.clients[members.start + turn].types(1, self.shape.letters)?;
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use crate::client::Client;
 use crate::crowd::{Crowd, Load, Shape};
 
 /// Synchronised clients that say nothing, in rooms of four.
-const IDLE: Shape = Shape { rooms: 2500, members: 4, load: Load::Interactive };
+const IDLE: Shape = Shape { rooms: 2500, members: 4, load: Load::Interactive, letters: 1 };
 const MEASURED: Duration = Duration::from_secs(3);
 
 /// Memory of an empty relay, and for each idle connection; kB (1,000 bytes).
@@ -35,7 +35,7 @@ pub(crate) fn visits() -> io::Result<()> {
     let connects = visited(|_| Ok(()))?;
     let cycles = visited(|client| {
         client.synchronise(None)?;
-        client.types(1)
+        client.types(1, 1)
     })?;
     println!("relay connects: {connects:.0} for each CPU-second");
     print_ratio(

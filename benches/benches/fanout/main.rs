@@ -32,12 +32,23 @@ use child::{Child, Server};
 use crowd::{Crowd, Load, Shape};
 use tombolo_benches::{Spread, print_ratio};
 
-const LOADS: [Load; 3] = [Load::Interactive, Load::Loaded, Load::Flood];
-/// Rooms, and members of each.
-const SIZES: [(usize, usize); 2] = [(1, 100), (100, 4)];
+const SHAPES: [Shape; 8] = [
+    shape(1, 100, Load::Interactive, 1),
+    shape(100, 4, Load::Interactive, 1),
+    shape(1000, 2, Load::Interactive, 1),
+    shape(1, 100, Load::Loaded, 1),
+    shape(100, 4, Load::Loaded, 1),
+    shape(1, 100, Load::Loaded, 4096),
+    shape(1, 100, Load::Flood, 1),
+    shape(100, 4, Load::Flood, 1),
+];
 const ROUNDS: usize = 3;
 const WARM_UP: Duration = Duration::from_millis(500);
 const MEASURED: Duration = Duration::from_millis(2500);
+
+const fn shape(rooms: usize, members: usize, load: Load, letters: u16) -> Shape {
+    Shape { rooms, members, load, letters }
+}
 
 /// What one run came to.
 struct Run {
@@ -97,10 +108,7 @@ fn main() -> io::Result<()> {
     }
     let wanted: Vec<_> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str()));
-    let shapes = LOADS
-        .into_iter()
-        .flat_map(|load| SIZES.into_iter().map(move |(rooms, members)| Shape { rooms, members, load }));
-    for shape in shapes {
+    for shape in SHAPES {
         if is_wanted(&shape.to_string()) {
             compare(shape)?;
         }

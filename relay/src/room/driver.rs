@@ -256,13 +256,13 @@ impl RoomDriver {
         if inner.gathered.is_empty() {
             return;
         }
-        let gathered = std::mem::take(&mut inner.gathered);
         let (mut messages, mut bytes) = (0, 0);
-        gathered.deliver(&inner.seats, |id, seat, portion| {
+        inner.gathered.deliver(&inner.seats, |id, seat, portion| {
             messages += portion.messages;
             bytes += portion.pieces.iter().map(Bytes::len).sum::<usize>();
-            self.forward(id, seat, portion.pieces, Way::Direct);
+            self.forward(id, seat, portion.pieces.drain(..), Way::Direct);
         });
+        inner.gathered.clear();
         self.count(messages, bytes);
     }
 

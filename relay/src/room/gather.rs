@@ -18,7 +18,9 @@ use crate::connection::frame;
 
 /// Bytes after which a turn is over, and length from which a message goes its own way: a copy would cost more than
 /// what it saves.
-const BYTES_MAX: usize = 64 * 1024;
+const BYTES_MAX: usize = 256 * 1024;
+/// What a quiet room keeps for its next turn.
+const KEPT_BYTES: usize = 1024;
 
 /// The messages of this turn, in order.
 #[derive(Debug, Default)]
@@ -44,7 +46,7 @@ struct Batch {
 }
 
 /// What one member gets.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Portion {
     pub(super) pieces: Vec<Bytes>,
     pub(super) messages: usize,
@@ -79,16 +81,26 @@ impl Gathered {
     pub(super) fn deliver(
         &self,
         seats: &BTreeMap<MemberId, Seat>,
-        mut give: impl FnMut(MemberId, &Seat, Portion),
+        mut give: impl FnMut(MemberId, &Seat, &mut Portion),
     ) {
         let mut batches = PerFraming::new();
+        let mut portion = Portion::default();
         for (id, seat) in seats {
             let batch = batches.of(&seat.framing, || Arc::new(self.batch(&seat.framing)));
-            let portion = self.portion(&batch, *id);
+            self.portion(&batch, *id, &mut portion);
             if portion.messages > 0 {
-                give(*id, seat, portion);
+                give(*id, seat, &mut portion);
             }
         }
+    }
+
+    /// Forgets it all, for the next turn; the room of a large one is given back.
+    pub(super) fn clear(&mut self) {
+        self.bodies.clear();
+        self.bodies.shrink_to(KEPT_BYTES);
+        self.parts.clear();
+        self.parts.shrink_to(KEPT_BYTES / size_of::<Part>());
+        self.bringers.clear();
     }
 
     /// All messages, framed.
@@ -108,12 +120,16 @@ impl Gathered {
     }
 
     /// What of it is for this member.
-    fn portion(&self, batch: &Batch, member: MemberId) -> Portion {
+    fn portion(&self, batch: &Batch, member: MemberId, portion: &mut Portion) {
+        let Portion { pieces, messages } = portion;
+        pieces.clear();
         if self.bringers.binary_search(&member).is_err() {
-            return Portion { pieces: vec![batch.bytes.clone()], messages: self.parts.len() };
+            pieces.push(batch.bytes.clone());
+            *messages = self.parts.len();
+            return;
         }
-        let (mut pieces, mut messages, mut bytes) = (Vec::new(), 0, 0);
-        let (mut start, mut end) = (0, 0);
+        *messages = 0;
+        let (mut start, mut end, mut bytes) = (0, 0, 0);
         let mut cut = |start: usize, end: usize| {
             if start < end {
                 bytes += end - start;
@@ -125,15 +141,14 @@ impl Gathered {
                 cut(start, end);
                 start = *after;
             } else {
-                messages += 1;
+                *messages += 1;
             }
             end = *after;
         }
         cut(start, end);
         if bytes < batch.bytes.len() / 2 {
-            pieces = pieces.iter().map(|piece| Bytes::copy_from_slice(piece)).collect();
+            pieces.iter_mut().for_each(|piece| *piece = Bytes::copy_from_slice(piece));
         }
-        Portion { pieces, messages }
     }
 }
 
@@ -155,7 +170,8 @@ mod tests {
 
     fn got(gathered: &Gathered, member: MemberId) -> (Vec<u8>, usize) {
         let batch = gathered.batch(&Framing::Bare);
-        let portion = gathered.portion(&batch, member);
+        let mut portion = Portion::default();
+        gathered.portion(&batch, member, &mut portion);
         (portion.pieces.concat(), portion.messages)
     }
 
@@ -177,10 +193,11 @@ mod tests {
         gathered.push(Some(A), &[0; 10_000]);
         gathered.push(Some(B), b"x");
         let batch = gathered.batch(&Framing::Bare);
-        let Portion { pieces, .. } = gathered.portion(&batch, A);
+        let mut portion = Portion::default();
+        gathered.portion(&batch, A, &mut portion);
         drop(gathered);
         assert!(batch.bytes.is_unique(), "the small piece is a copy");
-        assert_eq!(pieces.concat(), frames(&["x"]));
+        assert_eq!(portion.pieces.concat(), frames(&["x"]));
     }
 
     #[test]
