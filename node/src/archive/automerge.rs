@@ -392,7 +392,7 @@ impl Sessions {
         match refusal(error) {
             StoreRefused::Trouble => self.restart(id, &error.to_string()),
             StoreRefused::NoRoom | StoreRefused::Damaged | StoreRefused::Deleted => {
-                self.end(id, |_, port| port.unavailable(id))
+                self.end(id, |_, port| port.unavailable(id));
             }
             StoreRefused::Quarantined => {
                 let tell = |peer, port: &dyn PairwisePort| match peer == sender {

@@ -63,9 +63,11 @@ impl Parked {
         &mut self,
         is_examined: impl Fn(&DocumentId) -> bool,
     ) -> Vec<(DocumentId, VecDeque<Message>)> {
-        let ready: Vec<_> = self.documents.extract_if(.., |id, _| !is_examined(id)).collect();
+        let (waiting, ready): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut self.documents).into_iter().partition(|(id, _)| is_examined(id));
+        self.documents = waiting;
         self.weigh();
-        ready
+        ready.into_iter().collect()
     }
 
     /// Its messages are nobody's any more.
