@@ -328,6 +328,9 @@ async fn a_document_that_is_refused_leaves_the_socket_to_others() {
         assert_eq!(socket.next().await, status("doc", true));
         if reason != StoreRefused::Deleted {
             assert_eq!(witness.next().await, to("doc", &update(&edit(1, 2, "c"))));
+            // Who is still in the room when the document is deleted is told, too.
+            socket.goodbye().await;
+            server.until("connections{dialect=\"hocuspocus\"}", 1).await;
         }
     }
     for (reason, count) in [("no_room", 1), ("damaged", 1), ("quarantined", 1), ("deleted", 2)] {
