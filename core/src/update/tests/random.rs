@@ -56,7 +56,9 @@ pub(super) fn edit(doc: &Doc, (_, kind, at, text): &Edit) {
     let (t_len, a_len, x_len) = (t.len(&txn), a.len(&txn), x.len(&txn));
     let word = if text.is_empty() { "z" } else { text.as_str() };
     match kind % 9 {
-        0 | 1 => t.insert(&mut txn, at % (t_len + 1), word),
+        // What is typed in a row becomes one struct, of which somebody has a part.
+        0 => t.insert(&mut txn, t_len, word),
+        1 => t.insert(&mut txn, at % (t_len + 1), word),
         2 if t_len > 0 => {
             let from = at % t_len;
             let len = (t_len - from).min(3);

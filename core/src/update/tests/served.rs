@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use proptest::sample::Index;
 use yrs::updates::encoder::Encode as _;
 use yrs::{ReadTxn as _, Text as _, Transact as _};
 
@@ -103,10 +104,11 @@ fn vector(doc: &yrs::Doc) -> StateVector {
     StateVector::parse(&doc.transact().state_vector().encode_v1()).unwrap()
 }
 
-fn converges(edits: &[Edit], seed: u64, folds: &[bool], has: &[bool], types: Option<&str>) {
+fn converges(edits: &[Edit], seed: u64, folds: &[bool], knows: (Index, &[bool]), types: Option<&str>) {
     let mut updates: Vec<Update> =
         history(edits).into_iter().map(|bytes| Update::parse(bytes).unwrap()).collect();
     let whole: Vec<Bytes> = updates.iter().map(|update| update.bytes().clone()).collect();
+    let (peer, typed) = joiner(&updates[..knows.0.index(updates.len())], knows.1, types);
     updates
         .sort_by_key(|update| *blake3::hash(&[update.bytes(), &seed.to_le_bytes()[..]].concat()).as_bytes());
     let mut stored = Stored::default();
@@ -116,7 +118,6 @@ fn converges(edits: &[Edit], seed: u64, folds: &[bool], has: &[bool], types: Opt
             stored.fold();
         }
     }
-    let (peer, typed) = joiner(&updates, has, types);
     let turn = doc(98);
     whole.iter().chain(&typed).for_each(|bytes| apply(&turn, bytes));
     assert_eq!(stored.coverage().encode_snapshot(), known(stored.all().iter()).encode_snapshot());
@@ -146,9 +147,10 @@ proptest! {
         edits in edits(),
         seed in any::<u64>(),
         folds in prop::collection::vec(prop::bool::weighted(0.3), 1..9),
-        has in prop::collection::vec(any::<bool>(), 1..9),
+        until in any::<Index>(),
+        has in prop::collection::vec(prop::bool::weighted(0.8), 1..9),
         types in prop::option::of("[a-zé😀]{1,6}"),
     ) {
-        converges(&edits, seed, &folds, &has, types.as_deref());
+        converges(&edits, seed, &folds, (until, &has), types.as_deref());
     }
 }
