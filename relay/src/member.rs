@@ -39,6 +39,8 @@ pub trait RoomPort: Send + Sync {
     fn stored(&self, results: &[(Ticket, Result<(), StoreRefused>)]);
     /// What an asker lacks.
     fn answered(&self, asker: MemberId, result: Result<Answer, StoreRefused>);
+    /// This update, which was kept back and is stored, is served from now on.
+    fn released(&self, update: Update);
 }
 
 /// Where pairwise sessions end: a document-holding peer of automerge-repo clients.

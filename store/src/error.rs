@@ -80,6 +80,14 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Whether it concerns this document and stays until somebody repairs it, while others are served on.
+    #[must_use]
+    pub fn is_of_document(&self) -> bool {
+        matches!(self, Self::Shelf(error) if error.is_contained() && !error.is_of_engine())
+    }
+}
+
 /// Why an operation has no receipt.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]

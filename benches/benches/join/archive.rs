@@ -12,7 +12,7 @@ use tombolo_core::dialect::y_protocols;
 use tombolo_core::id::DocumentId;
 use tombolo_core::operation::Kind;
 use tombolo_core::room::{Answer, MemberId, StoreRefused, Ticket};
-use tombolo_core::update::StateVector;
+use tombolo_core::update::{StateVector, Update};
 use tombolo_relay::member::{Archive, ArchiveSeat, RoomPort};
 use tombolo_store::worker::{ThreadWorker, Worker};
 use tombolo_store::{Store, StoreConfig};
@@ -27,6 +27,8 @@ impl RoomPort for Port {
         // Nobody listens any more only if the bench has stopped.
         let _ = self.0.send(result.expect("the store reads"));
     }
+
+    fn released(&self, _update: Update) {}
 }
 
 fn document() -> DocumentId {

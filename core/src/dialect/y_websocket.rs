@@ -14,6 +14,8 @@ pub const CLOSE_DELETED: u16 = 4410;
 pub const CLOSE_QUARANTINED: u16 = 4422;
 /// A frame that no stock client sends. Transient: a client that was hit by somebody's bug comes back.
 pub const CLOSE_BAD_FRAME: u16 = 4500;
+/// What is stored of the document has to be repaired first. Transient.
+pub const CLOSE_DAMAGED: u16 = 4503;
 /// The disk is too full for a new document. Transient.
 pub const CLOSE_NO_ROOM: u16 = 4507;
 /// Too much of something. Transient.

@@ -41,6 +41,9 @@ pub enum StoreRefused {
     Trouble,
     /// The disk is too full for a new document; the operator makes room, the client comes back. Transient.
     NoRoom,
+    /// What is stored of this document can neither be served nor added to; the operator repairs it, the client comes
+    /// back. Other documents are none of it. Transient.
+    Damaged,
     /// The document was deleted; nobody's client may bring it back by itself. Permanent.
     Deleted,
     /// This very operation was set aside because it breaks the merge engine; sent again it would be set aside
@@ -53,7 +56,7 @@ impl StoreRefused {
     #[must_use]
     pub fn is_permanent(self) -> bool {
         match self {
-            Self::Trouble | Self::NoRoom => false,
+            Self::Trouble | Self::NoRoom | Self::Damaged => false,
             Self::Deleted | Self::Quarantined => true,
         }
     }
@@ -64,6 +67,7 @@ impl StoreRefused {
         match self {
             Self::Trouble => "store",
             Self::NoRoom => "no_room",
+            Self::Damaged => "damaged",
             Self::Deleted => "deleted",
             Self::Quarantined => "quarantined",
         }
@@ -76,6 +80,7 @@ impl fmt::Display for StoreRefused {
         f.write_str(match self {
             Self::Trouble => "the document cannot be stored or read now; try again later",
             Self::NoRoom => "the server's disk is too full for a new document; try again later",
+            Self::Damaged => "what the server has of this document is damaged; its operator can repair it",
             Self::Deleted => "the document was deleted",
             Self::Quarantined => {
                 "a change in this document breaks the server's merge engine and was set aside"

@@ -151,6 +151,13 @@ impl Room {
         }
     }
 
+    /// The archive serves an update from now on that it had kept back: everybody who is here is sent it, as who joins
+    /// will be. It is stored already.
+    pub fn released(&mut self, update: &Update) {
+        self.coverage.add(update);
+        self.spread(None, y_protocols::update(update.bytes()));
+    }
+
     /// Time has passed: who was asked too long ago is passed over.
     pub fn handle_timeout(&mut self, now: Millis) {
         self.next_choice(now, |ask| ask.deadline <= now);

@@ -63,6 +63,12 @@ impl Outlined {
         known.add_outline(&self.outline, self.delete_bytes())
     }
 
+    /// How far each client is known.
+    #[must_use]
+    pub fn state_vector(&self) -> StateVector {
+        self.outline.state_vector()
+    }
+
     /// As [`diff`](super::diff()) of this update and of `tail` behind it.
     ///
     /// # Errors

@@ -5,13 +5,14 @@
 //! fsync that covers everything the document had when the reply was made. Each lane of the merge worker is driven
 //! by a thread of its own, so that a document that keeps one busy holds up only those beside it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tombolo_core::id::DocumentId;
 use tombolo_core::operation::Kind;
 use tombolo_core::room::StoreRefused;
@@ -22,27 +23,22 @@ use tombolo_store::worker::{
 use tombolo_store::{AppendError, Document, Store, StoreError};
 
 use super::failed::Failed;
-use super::refusal::refusal;
+use super::parked::{Message, Parked};
+use super::refusal::{refusal, unreadable};
+use super::replies::{Ports, Reply, port, send_replies};
 
 /// Commands taken in one go before replies are made, so that a burst costs one reply.
 const BATCH: usize = 256;
+/// How often it is looked whether a document that messages wait for is still being examined.
+const LOOK: Duration = Duration::from_millis(25);
 /// What a stock client does by itself.
 const STARTED_OVER: &str = "the session was started over, connect again";
 
-type Ports = Arc<Mutex<HashMap<PairwisePeer, Arc<dyn PairwisePort>>>>;
-
 enum Command {
-    Receive { peer: PairwisePeer, document: DocumentId, message: Bytes, wants: bool },
+    Receive(DocumentId, Message),
     Leave(PairwisePeer),
     Deleted(DocumentId),
-}
-
-/// What one document has to say, once the disk has answered for it.
-struct Reply {
-    document: DocumentId,
-    messages: Vec<(u64, Bytes)>,
-    unavailable: BTreeSet<PairwisePeer>,
-    stored: bool,
+    Released(DocumentId),
 }
 
 /// The pairwise end of an archive.
@@ -76,6 +72,7 @@ impl AutomergeEnd {
                 replies: replies.clone(),
                 open: BTreeMap::new(),
                 failed: Failed::default(),
+                parked: Parked::default(),
             };
             let name = format!("automerge-{lane}");
             std::thread::Builder::new().name(name).spawn(move || sessions.run(&receiver))?;
@@ -95,9 +92,18 @@ impl AutomergeEnd {
 impl AutomergeEnd {
     /// Ends the session of a document that was deleted, for all its peers.
     pub(super) fn deleted(&self, document: &DocumentId) {
+        self.tell_lane(document, Command::Deleted(document.clone()));
+    }
+
+    /// Something of a document is served again that was in quarantine: who has it open comes back for that.
+    pub(super) fn released(&self, document: &DocumentId) {
+        self.tell_lane(document, Command::Released(document.clone()));
+    }
+
+    fn tell_lane(&self, document: &DocumentId, command: Command) {
         if let Some(lane) = self.lanes.get(session_lane(document)) {
             // The thread lives as long as this sender.
-            let _ = lane.send(Command::Deleted(document.clone()));
+            let _ = lane.send(command);
         }
     }
 }
@@ -131,10 +137,8 @@ impl Pairwise for AutomergeEnd {
 
     fn receive(&self, peer: PairwisePeer, document: DocumentId, message: Bytes, wants: bool) {
         self.pressure.add(weight(&message));
-        if let Some(lane) = self.lanes.get(session_lane(&document)) {
-            // The thread lives as long as this sender.
-            let _ = lane.send(Command::Receive { peer, document, message, wants });
-        }
+        let message = Message { peer, data: message, wants };
+        self.tell_lane(&document.clone(), Command::Receive(document, message));
     }
 
     fn leave(&self, peer: PairwisePeer) {
@@ -162,22 +166,27 @@ struct Sessions {
     replies: UnboundedSender<Reply>,
     open: BTreeMap<DocumentId, OpenSession>,
     failed: Failed,
+    parked: Parked,
 }
 
 impl Sessions {
     fn run(mut self, commands: &Receiver<Command>) {
-        while let Ok(first) = commands.recv() {
+        loop {
+            let first = if self.parked.is_empty() {
+                commands.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                commands.recv_timeout(LOOK)
+            };
+            if matches!(first, Err(RecvTimeoutError::Disconnected)) {
+                return;
+            }
             let mut touched = BTreeSet::new();
-            for command in std::iter::once(first).chain(commands.try_iter().take(BATCH)) {
+            self.receive_parked(&mut touched);
+            for command in first.into_iter().chain(commands.try_iter().take(BATCH)) {
                 match command {
-                    Command::Receive { peer, document, message, wants } => {
-                        let bytes = weight(&message);
-                        match self.receive(peer, &document, message, wants) {
-                            Ok(()) => {
-                                touched.insert(document);
-                            }
-                            Err(reason) => self.fail(peer, &document, &reason),
-                        }
+                    Command::Receive(document, message) => {
+                        let bytes = weight(&message.data);
+                        self.take(document, message, &mut touched);
                         self.pressure.remove(bytes);
                     }
                     Command::Leave(peer) => self.leave(peer),
@@ -185,6 +194,7 @@ impl Sessions {
                         touched.remove(&document);
                         self.end(&document, |_, port| port.unavailable(&document));
                     }
+                    Command::Released(document) => drop(self.end_if_outdated(&document)),
                 }
             }
             for document in touched {
@@ -193,31 +203,59 @@ impl Sessions {
         }
     }
 
-    fn receive(
-        &mut self,
-        peer: PairwisePeer,
-        id: &DocumentId,
-        message: Bytes,
-        wants: bool,
-    ) -> Result<(), Failure> {
+    /// Goes on with documents that were examined meanwhile.
+    fn receive_parked(&mut self, touched: &mut BTreeSet<DocumentId>) {
+        let store = &self.store;
+        for (document, messages) in self.parked.take_ready(|id| store.is_suspect(id)) {
+            for message in messages {
+                self.take(document.clone(), message, touched);
+            }
+        }
+    }
+
+    /// Takes a message, or tells its peer why not. One for a document that is being examined waits.
+    fn take(&mut self, id: DocumentId, message: Message, touched: &mut BTreeSet<DocumentId>) {
+        let peer = message.peer;
+        // What comes must not overtake what waits.
+        let received = if self.parked.has(&id) { Ok(Some(message)) } else { self.receive(&id, message) };
+        match received {
+            Ok(None) => {
+                touched.insert(id);
+            }
+            Ok(Some(message)) => {
+                if !self.parked.park(&id, message)
+                    && let Some(port) = port(&self.ports, peer)
+                {
+                    port.refuse(STARTED_OVER);
+                }
+            }
+            Err(failure) => self.fail(peer, &id, &failure),
+        }
+    }
+
+    /// Gives the message back if its document is being examined.
+    fn receive(&mut self, id: &DocumentId, message: Message) -> Result<Option<Message>, Failure> {
+        let peer = message.peer;
         if port(&self.ports, peer).is_none() {
-            return Ok(()); // Left while its message waited.
+            return Ok(None); // Left while its message waited.
         }
         if self.end_if_outdated(id).contains(&peer) {
-            return Ok(()); // It comes back, and says it again.
+            return Ok(None); // It comes back, and says it again.
         }
         if !self.open.contains_key(id) {
-            let session = self.open_session(id)?;
-            self.open.insert(id.clone(), session);
+            match self.open_session(id)? {
+                Some(session) => self.open.insert(id.clone(), session),
+                None => return Ok(Some(message)),
+            };
         }
-        let Some(session) = self.open.get_mut(id) else { return Ok(()) };
+        let Some(session) = self.open.get_mut(id) else { return Ok(None) };
         if session.peers.insert(peer) {
             self.worker.call(Request::SessionJoin { document: id.clone(), peer: peer.0 })?;
         }
-        if wants {
+        if message.wants {
             session.asking.insert(peer);
         }
-        let request = Request::SessionReceive { document: id.clone(), peer: peer.0, message };
+        let request = Request::SessionReceive { document: id.clone(), peer: peer.0, message: message.data };
         if let WorkerReply::Received { changes, .. } = self.worker.call(request)?
             && !changes.is_empty()
         {
@@ -239,11 +277,12 @@ impl Sessions {
                 return Err(Failure::Refused(error));
             }
         }
-        Ok(())
+        Ok(None)
     }
 
-    /// Hydrates a document. If that cannot be done with what is stored, the operation to blame is looked for at once.
-    fn open_session(&mut self, id: &DocumentId) -> Result<OpenSession, Failure> {
+    /// Hydrates a document. If that cannot be done with what is stored, the operation to blame is looked for at once;
+    /// none while that goes on.
+    fn open_session(&mut self, id: &DocumentId) -> Result<Option<OpenSession>, Failure> {
         let document = self.store.document(id)?;
         // Both before it is read: what changes meanwhile is looked at again.
         let (edition, standing) = (document.edition(), document.standing()?);
@@ -253,20 +292,21 @@ impl Sessions {
             return Err(Failure::Hopeless);
         }
         if self.store.is_suspect(id) {
-            return Err(Failure::Suspect);
+            return Ok(None);
         }
         let contents = document.read()?;
         let parts = contents.snapshot.into_iter().chain(contents.tail).collect();
         match self.worker.call(Request::SessionOpen { document: id.clone(), parts }) {
             Ok(_) => {
                 self.failed.forget(id);
-                Ok(OpenSession { document, edition, peers: BTreeSet::new(), asking: BTreeSet::new() })
+                let (peers, asking) = (BTreeSet::new(), BTreeSet::new());
+                Ok(Some(OpenSession { document, edition, peers, asking }))
             }
             Err(error @ (WorkerError::Died { .. } | WorkerError::Refused { .. })) => {
                 tracing::error!(document = %id, %error, "what is stored of a document opens no session");
                 self.failed.note(id, standing);
                 self.store.suspect(id);
-                Err(Failure::Suspect)
+                Ok(None)
             }
             Err(error) => Err(error.into()),
         }
@@ -294,6 +334,7 @@ impl Sessions {
     }
 
     fn leave(&mut self, peer: PairwisePeer) {
+        self.parked.leave(peer);
         let ids: Vec<_> = self
             .open
             .iter()
@@ -316,19 +357,17 @@ impl Sessions {
         tracing::warn!(document = %id, %failure, "a sync message was not taken");
         match failure {
             // A close would bring the client back every few seconds, with all its documents.
-            Failure::Store(StoreError::Deleted { .. }) | Failure::Hopeless => {
+            Failure::Hopeless => {
                 if let Some(port) = port(&self.ports, peer) {
                     port.unavailable(id);
                 }
             }
-            Failure::Store(_) => {
+            Failure::Store(error) => {
                 if let Some(port) = port(&self.ports, peer) {
-                    port.refuse("the document cannot be read or stored now");
-                }
-            }
-            Failure::Suspect => {
-                if let Some(port) = port(&self.ports, peer) {
-                    port.refuse(STARTED_OVER);
+                    match unreadable(error) {
+                        StoreRefused::Trouble => port.refuse("the document cannot be read or stored now"),
+                        _ => port.unavailable(id),
+                    }
                 }
             }
             Failure::Worker(WorkerError::Refused { reason }) => {
@@ -352,7 +391,9 @@ impl Sessions {
     fn refused(&mut self, sender: PairwisePeer, id: &DocumentId, error: &AppendError) {
         match refusal(error) {
             StoreRefused::Trouble => self.restart(id, &error.to_string()),
-            StoreRefused::NoRoom | StoreRefused::Deleted => self.end(id, |_, port| port.unavailable(id)),
+            StoreRefused::NoRoom | StoreRefused::Damaged | StoreRefused::Deleted => {
+                self.end(id, |_, port| port.unavailable(id));
+            }
             StoreRefused::Quarantined => {
                 let tell = |peer, port: &dyn PairwisePort| match peer == sender {
                     true => port.unavailable(id),
@@ -392,32 +433,10 @@ impl Sessions {
     }
 }
 
-/// Sends replies in the order in which the disk answered; ends with the last lane.
-async fn send_replies(ports: Ports, mut ready: UnboundedReceiver<Reply>) {
-    while let Some(Reply { document, messages, unavailable, stored }) = ready.recv().await {
-        for (peer, message) in messages {
-            match port(&ports, PairwisePeer(peer)) {
-                Some(port) if stored => port.sync(&document, message),
-                Some(port) => port.refuse("the document cannot be stored now"),
-                None => {}
-            }
-        }
-        for peer in unavailable {
-            if let Some(port) = port(&ports, peer).filter(|_| stored) {
-                port.unavailable(&document);
-            }
-        }
-    }
-}
-
 /// What a message holds in memory on its way to the disk, in bytes.
 fn weight(message: &Bytes) -> usize {
     const FIXED: usize = 512;
     message.len() + FIXED
-}
-
-fn port(ports: &Ports, peer: PairwisePeer) -> Option<Arc<dyn PairwisePort>> {
-    ports.lock().unwrap_or_else(PoisonError::into_inner).get(&peer).cloned()
 }
 
 /// Why a sync message was not taken.
@@ -427,9 +446,6 @@ enum Failure {
     Store(#[from] StoreError),
     #[error("refused: {0}")]
     Refused(AppendError),
-    /// It is being looked for what the engine does not take of the stored document.
-    #[error("the document is being examined")]
-    Suspect,
     /// It failed before as it stands.
     #[error(
         "what is stored of the document opens no session, and it is not tried again before that has changed; \

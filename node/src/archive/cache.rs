@@ -3,12 +3,13 @@
 //! Guarantees: it is given away as soon as the document changes, or when nobody came for [`KEEP`]; so it costs
 //! memory only where people are joining. What was read of another edition of the document is never kept.
 
+use std::iter::once;
 use std::panic::catch_unwind;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tombolo_core::room::StoreRefused;
+use tombolo_core::room::{Answer, StoreRefused};
 use tombolo_core::update::{self, Coverage, InvalidUpdate, Outlined, StateVector, Update};
 
 /// How long it is kept without being used.
@@ -22,11 +23,13 @@ pub(super) struct Parts {
     rest: Vec<Update>,
     /// All of it as one update, once somebody needed it.
     whole: OnceLock<Result<Bytes, InvalidUpdate>>,
+    /// How far it knows each client, once somebody needed that.
+    reach: OnceLock<StateVector>,
 }
 
 impl Parts {
     pub(super) fn new(outlined: Option<Outlined>, rest: Vec<Update>) -> Arc<Self> {
-        Arc::new(Self { outlined, rest, whole: OnceLock::new() })
+        Arc::new(Self { outlined, rest, whole: OnceLock::new(), reach: OnceLock::new() })
     }
 
     /// Adds all of it to what is known.
@@ -38,20 +41,49 @@ impl Parts {
         Ok(())
     }
 
-    /// What somebody lacks who has this.
-    pub(super) fn answer(&self, have: &StateVector) -> Result<Bytes, StoreRefused> {
+    /// What somebody lacks who has this, and how far the same parts reach: whatever became of the document since it
+    /// was looked at, the two belong together.
+    pub(super) fn answer(&self, have: &StateVector) -> Result<Answer, StoreRefused> {
         // One asker's answer must not take those of others along.
-        let answer = catch_unwind(|| {
-            if have.is_empty() { self.whole.get_or_init(|| self.diff(have)).clone() } else { self.diff(have) }
-        });
-        match answer {
-            Ok(Ok(update)) => Ok(update),
+        match catch_unwind(|| self.try_answer(have)) {
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
                 tracing::error!(%error, "a stored document cannot be served");
-                Err(StoreRefused::Trouble)
+                Err(StoreRefused::Damaged)
             }
             Err(_) => Err(StoreRefused::Trouble),
         }
+    }
+
+    fn try_answer(&self, have: &StateVector) -> Result<Answer, InvalidUpdate> {
+        let update = match have.is_empty() {
+            true => self.whole.get_or_init(|| self.diff(have)).clone(),
+            false => self.diff(have),
+        };
+        match (update, &self.outlined) {
+            (Ok(update), _) => Ok(Answer { update, state_vector: self.state_vector() }),
+            (Err(error), Some(outlined)) => {
+                // A mistake of ours; the document is whole without it.
+                tracing::error!(%error, "an outline is wrong; run tombolo verify");
+                let snapshot = Update::parse(outlined.bytes().clone())?;
+                Self::new(None, once(snapshot).chain(self.rest.iter().cloned()).collect()).try_answer(have)
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    fn state_vector(&self) -> StateVector {
+        let reach = || {
+            let mut known = Coverage::default();
+            if let Some(outlined) = &self.outlined {
+                known.add_state_vector(&outlined.state_vector());
+            }
+            for update in &self.rest {
+                known.add(update);
+            }
+            known.state_vector()
+        };
+        self.reach.get_or_init(reach).clone()
     }
 
     fn diff(&self, have: &StateVector) -> Result<Bytes, InvalidUpdate> {
@@ -74,19 +106,28 @@ pub(super) struct At {
     changes: u64,
 }
 
+impl At {
+    /// The edition that was read.
+    pub(super) fn edition(self) -> u64 {
+        self.edition
+    }
+}
+
 /// Keeps the parts of an open document.
 pub(super) struct Cache {
     /// Of the document that was opened.
     edition: u64,
     parts: Option<Arc<Parts>>,
     used: bool,
+    /// Somebody comes after each [`KEEP`].
+    watched: bool,
     /// How often the document changed since it was opened.
     changes: u64,
 }
 
 impl Cache {
     pub(super) fn new(edition: u64) -> Self {
-        Self { edition, parts: None, used: false, changes: 0 }
+        Self { edition, parts: None, used: false, watched: false, changes: 0 }
     }
 
     /// The edition that was opened.
@@ -111,27 +152,35 @@ impl Cache {
         At { edition: self.edition, changes: self.changes }
     }
 
-    /// Keeps what was read of this state, unless it has changed since; true if somebody is to come after [`KEEP`].
+    /// Keeps what was read of this state, unless it has changed since; true if somebody is to come after each [`KEEP`]
+    /// who does not come yet.
     pub(super) fn keep(&mut self, state: At, parts: &Arc<Parts>) -> bool {
         if state != self.state() || self.parts.is_some() {
             return false;
         }
         self.parts = Some(Arc::clone(parts));
         self.used = true;
-        true
+        !std::mem::replace(&mut self.watched, true)
     }
 
-    /// Gives it away if nobody used it since the last call; true if somebody is to come again.
-    pub(super) fn age(&mut self) -> bool {
+    /// Gives it away if nobody used it since the last call; true if somebody is to come again. For who comes since
+    /// that edition was opened.
+    pub(super) fn age(&mut self, edition: u64) -> bool {
+        if edition != self.edition {
+            return false;
+        }
         if !std::mem::take(&mut self.used) {
             self.parts = None;
         }
-        self.parts.is_some()
+        self.watched = self.parts.is_some();
+        self.watched
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tombolo_core::update::Outline;
+
     use super::*;
 
     #[test]
@@ -140,15 +189,47 @@ mod tests {
         let (parts, state) = (Parts::new(None, Vec::new()), cache.state());
         assert!(cache.keep(state, &parts));
         assert!(!cache.keep(state, &parts), "somebody comes already");
-        assert!(cache.age() && cache.get().is_some());
-        assert!(cache.age());
-        assert!(!cache.age(), "nobody came");
+        assert!(cache.age(1) && cache.get().is_some());
+        assert!(cache.age(1));
+        assert!(!cache.age(1), "nobody came");
         assert!(cache.get().is_none());
         assert!(cache.keep(state, &parts));
         cache.changed();
-        assert!(cache.get().is_none() && !cache.age());
+        assert!(cache.get().is_none() && !cache.age(1));
         assert!(!cache.keep(state, &parts), "it was read before the change");
+        assert!(cache.keep(cache.state(), &parts), "nobody comes any more");
         assert!(!Cache::new(2).keep(Cache::new(1).state(), &parts), "it is of another edition");
+    }
+
+    #[test]
+    fn one_comes_however_often_it_changes() {
+        let mut cache = Cache::new(1);
+        let parts = Parts::new(None, Vec::new());
+        let mut coming = 0;
+        for _ in 0..5 {
+            coming += u32::from(cache.keep(cache.state(), &parts));
+            cache.changed();
+        }
+        assert_eq!(coming, 1);
+        let mut other = Cache::new(2);
+        assert!(other.keep(other.state(), &parts));
+        assert!(!other.age(1), "who came to what it was before goes");
+        assert!(other.age(2));
+    }
+
+    /// An update of three letters, of which the outline says that they lie elsewhere.
+    #[test]
+    fn an_outline_that_lies_costs_time_and_no_content() {
+        let update = |bytes: &'static [u8]| Update::parse(Bytes::from_static(bytes)).unwrap();
+        let whole = update(&[1, 2, 7, 0, 4, 1, 1, b't', 2, b'h', b'i', 0x84, 7, 1, 1, b'!', 0]);
+        let lying = Outline::parse(&[1, 7, 2, 9, 4, 12]).unwrap();
+        let outlined = Outlined::new(whole.bytes().clone(), lying).unwrap();
+        let rest = update(&[1, 1, 7, 3, 0x84, 7, 2, 1, b'?', 0]);
+        let have = StateVector::from_iter([(7, 4)]);
+        let all = [whole, rest.clone()];
+        let answer = Parts::new(Some(outlined), vec![rest]).answer(&have).unwrap();
+        assert_eq!(answer.update, update::diff(&all, &have));
+        assert_eq!(answer.state_vector, StateVector::from_iter([(7, 4)]));
     }
 
     #[test]
@@ -158,7 +239,7 @@ mod tests {
         let nothing = StateVector::default();
         assert!(!parts.is_ready_for(&nothing));
         let (one, two) = (parts.answer(&nothing).unwrap(), parts.answer(&nothing).unwrap());
-        assert_eq!(one.as_ptr(), two.as_ptr());
+        assert_eq!(one.update.as_ptr(), two.update.as_ptr());
         assert!(parts.is_ready_for(&nothing));
     }
 }

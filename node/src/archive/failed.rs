@@ -1,4 +1,4 @@
-//! Documents that opened no session, so that what nobody can help costs nobody else the time of trying again.
+//! Documents that opened no session or did not validate, so that what nobody can help costs nobody else the time of trying again.
 //!
 //! Guarantee: one that failed twice as it stands is not tried again before it has changed or the server was started
 //! anew. Twice, because once may have been the machine's fault.
@@ -35,7 +35,7 @@ impl Failed {
         self.0.insert(id.clone(), (standing, times));
     }
 
-    /// It opens.
+    /// It opens, or validates.
     pub(super) fn forget(&mut self, id: &DocumentId) {
         self.0.remove(id);
     }

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Semaphore;
-use tombolo_core::id::DocumentId;
+use tombolo_core::id::{DocumentId, ReplicaId, Seq};
 use tombolo_core::room::{Arrival, MemberId, Ticket};
 use tombolo_core::update::{StateVector, Update};
 use tombolo_relay::member::{Archive, ArchiveSeat, Pairwise, Pressure, RoomPort};
-use tombolo_store::{Store, StoreError, worker::Worker};
+use tombolo_store::{Release, Store, StoreError, worker::Worker};
 
 use super::acknowledge;
 use super::automerge::AutomergeEnd;
@@ -35,21 +35,21 @@ impl StoreArchive {
         let settling = acknowledge::start();
         let runtime = tokio::runtime::Handle::current();
         let reading = Arc::new(Semaphore::new(READING_MAX));
-        let common = Arc::new(Common { store, pressure, settling, runtime, reading });
+        let failed = Mutex::default();
+        let common = Arc::new(Common { store, pressure, settling, runtime, reading, failed });
         Ok(Self { common, opened: Arc::default(), pairwise })
     }
 
     /// What is durable of a Yjs document, as an encoded Yjs snapshot; answers only after the fsync that covers
     /// all of it. None if it cannot be read or is not being stored.
     pub async fn durable_snapshot(&self, id: &DocumentId) -> Option<Vec<u8>> {
-        let open = lock(&self.opened).get(id).and_then(Weak::upgrade);
-        let (document, snapshot) = match open.and_then(|open| open.current()) {
+        let (document, snapshot) = match self.open_document(id).and_then(|open| open.current()) {
             Some(current) => current,
             None => {
-                let (store, id) = (self.common.store.clone(), id.clone());
+                let (common, id) = (Arc::clone(&self.common), id.clone());
                 let (sender, receiver) = tokio::sync::oneshot::channel();
                 // After a panic the sender is gone, and that is the answer.
-                self.common.read_later(move || drop(sender.send(stored_snapshot(&store, &id))), || ());
+                self.common.read_later(move || drop(sender.send(stored_snapshot(&common, &id))), || ());
                 receiver.await.ok()?.ok()?
             }
         };
@@ -71,12 +71,38 @@ impl StoreArchive {
         let removed = self.common.store.remove(id)?;
         if removed {
             self.pairwise.deleted(id);
-            let open = lock(&self.opened).get(id).and_then(Weak::upgrade);
-            if let Some(open) = open {
+            if let Some(open) = self.open_document(id) {
                 open.deleted();
             }
         }
         Ok(removed)
+    }
+
+    /// Puts an operation in quarantine back into its document, or gives its payload up. What comes back reaches
+    /// everybody who has the document open. False if there is none of that name. Blocking.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the shelf cannot be read or written.
+    pub fn release(
+        &self,
+        id: &DocumentId,
+        name: (ReplicaId, Seq),
+        release: Release,
+    ) -> Result<bool, StoreError> {
+        let store = &self.common.store;
+        let aside = if release == Release::Retry { store.set_aside(id, name)? } else { None };
+        let released = store.release(id, name, release)?;
+        let Some(aside) = aside.filter(|_| released) else { return Ok(released) };
+        self.pairwise.released(id);
+        // One that does not validate is nobody's to have.
+        if let (Some(open), Ok(update)) = (self.open_document(id), Update::parse(aside.operation.payload)) {
+            open.released(update);
+        }
+        Ok(released)
+    }
+
+    fn open_document(&self, id: &DocumentId) -> Option<Arc<OpenDocument>> {
+        lock(&self.opened).get(id).and_then(Weak::upgrade)
     }
 }
 
@@ -124,3 +150,6 @@ impl Drop for Seat {
 fn lock(opened: &Opened) -> MutexGuard<'_, HashMap<DocumentId, Weak<OpenDocument>>> {
     opened.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,10 +6,12 @@
 mod acknowledge;
 mod automerge;
 mod cache;
-mod failed; // what opens no session, and is not tried again
+mod failed; // what cannot be opened, and is not tried again
 mod member;
+mod parked; // what waits for a document that is being examined
 mod reading; // which changes a stored document has, and what is served of it
 mod refusal;
+mod replies; // what automerge-repo sessions say, once the disk has answered
 mod state;
 
 pub use member::StoreArchive;

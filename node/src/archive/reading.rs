@@ -8,9 +8,11 @@ use std::sync::Arc;
 use tombolo_core::id::DocumentId;
 use tombolo_core::room::StoreRefused;
 use tombolo_core::update::{Coverage, InvalidUpdate, Outlined, Update};
-use tombolo_store::{Contents, Document, Store, StoreError};
+use tombolo_store::{Contents, Document, StoreError};
 
 use super::cache::Parts;
+use super::refusal::unreadable;
+use super::state::Common;
 
 /// Why a stored document cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -21,13 +23,19 @@ pub(super) enum ReadError {
     /// the document would be another one.
     #[error("a stored update does not validate: {0}")]
     Invalid(#[from] InvalidUpdate),
+    /// It did not before, as it stands.
+    #[error(
+        "what is stored does not validate, and it is not looked at again before that has changed; `tombolo verify` \
+         and `tombolo quarantine` say more"
+    )]
+    Hopeless,
 }
 
 impl ReadError {
     pub(super) fn refusal(&self) -> StoreRefused {
         match self {
-            Self::Store(StoreError::Deleted { .. }) => StoreRefused::Deleted,
-            Self::Store(_) | Self::Invalid(_) => StoreRefused::Trouble,
+            Self::Store(error) => unreadable(error),
+            Self::Invalid(_) | Self::Hopeless => StoreRefused::Damaged,
         }
     }
 }
@@ -47,36 +55,83 @@ pub(super) struct Opened {
 ///
 /// # Errors
 /// [`ReadError`] if it cannot be served.
-pub(super) fn open(store: &Store, id: &DocumentId, is_wanted: bool) -> Result<Opened, ReadError> {
-    let document = store.document(id)?;
+pub(super) fn open(common: &Common, id: &DocumentId, is_wanted: bool) -> Result<Opened, ReadError> {
+    let document = common.store.document(id)?;
     let edition = document.edition();
+    let known =
+        unless_hopeless(common, &document, || if is_wanted { all(&document) } else { survey(&document) });
+    known.map(|(coverage, parts)| Opened { document, edition, coverage, parts })
+}
+
+/// Does not look at a document again that twice did not validate as it stands. The first time it is looked for the
+/// operation to blame.
+fn unless_hopeless<T>(
+    common: &Common,
+    document: &Document,
+    look: impl FnOnce() -> Result<T, ReadError>,
+) -> Result<T, ReadError> {
+    // Before it is read: what changes meanwhile is looked at again.
+    let (id, standing) = (document.id(), document.standing()?);
+    if common.failed().is_hopeless(id, &standing) {
+        // A fold may help yet. It is not made here, and remembers by itself what it cannot help.
+        common.store.suspect(id);
+        return Err(ReadError::Hopeless);
+    }
+    let looked = look();
+    match &looked {
+        Ok(_) => common.failed().forget(id),
+        Err(ReadError::Invalid(_)) => {
+            common.failed().note(id, standing);
+            common.store.suspect(id);
+        }
+        Err(ReadError::Store(_) | ReadError::Hopeless) => {}
+    }
+    looked
+}
+
+/// Which changes a document has, and all of it if that had to be read.
+type Known = (Coverage, Option<Arc<Parts>>);
+
+fn survey(document: &Document) -> Result<Known, ReadError> {
+    let Some(survey) = document.survey()? else { return all(document) };
     let mut coverage = Coverage::default();
-    let survey = if is_wanted { None } else { document.survey()? };
-    let Some(survey) = survey else {
-        let parts = read(&document)?;
-        parts.add_to(&mut coverage)?;
-        return Ok(Opened { document, edition, coverage, parts: Some(parts) });
-    };
-    coverage.add_outline(&survey.outline, &survey.deletes)?;
+    if let Err(error) = coverage.add_outline(&survey.outline, &survey.deletes) {
+        tell_of_outline(document, &error);
+        return all(document);
+    }
     for payload in survey.tail {
         coverage.add(&Update::parse(payload)?);
     }
-    Ok(Opened { document, edition, coverage, parts: None })
+    Ok((coverage, None))
+}
+
+fn all(document: &Document) -> Result<Known, ReadError> {
+    let (mut coverage, parts) = (Coverage::default(), parts(document)?);
+    parts.add_to(&mut coverage)?;
+    Ok((coverage, Some(parts)))
+}
+
+/// A mistake of ours; the document is whole without it.
+fn tell_of_outline(document: &Document, error: &InvalidUpdate) {
+    tracing::error!(document = %document.id(), %error, "an outline is wrong; run tombolo verify");
 }
 
 /// All of a document. Blocking.
 ///
 /// # Errors
 /// [`ReadError`] if it cannot be served.
-pub(super) fn read(document: &Document) -> Result<Arc<Parts>, ReadError> {
+pub(super) fn read(common: &Common, document: &Document) -> Result<Arc<Parts>, ReadError> {
+    unless_hopeless(common, document, || parts(document))
+}
+
+fn parts(document: &Document) -> Result<Arc<Parts>, ReadError> {
     let Contents { snapshot, outline, tail } = document.read()?;
     let outlined =
         snapshot.as_ref().zip(outline).map(|(bytes, outline)| Outlined::new(bytes.clone(), outline));
     let outlined = match outlined.transpose() {
         Ok(outlined) => outlined,
         Err(error) => {
-            // A mistake of ours; the document is whole without it.
-            tracing::error!(document = %document.id(), %error, "an outline is wrong; run tombolo verify");
+            tell_of_outline(document, &error);
             None
         }
     };
@@ -88,7 +143,7 @@ pub(super) fn read(document: &Document) -> Result<Arc<Parts>, ReadError> {
 ///
 /// # Errors
 /// [`ReadError`] if it cannot be served.
-pub(super) fn stored_snapshot(store: &Store, id: &DocumentId) -> Result<(Document, Vec<u8>), ReadError> {
-    let Opened { document, coverage, .. } = open(store, id, false)?;
+pub(super) fn stored_snapshot(common: &Common, id: &DocumentId) -> Result<(Document, Vec<u8>), ReadError> {
+    let Opened { document, coverage, .. } = open(common, id, false)?;
     Ok((document, coverage.encode_snapshot()))
 }

@@ -1,7 +1,7 @@
 //! What a client is told of the store's refusals.
 
 use tombolo_core::room::StoreRefused;
-use tombolo_store::AppendError;
+use tombolo_store::{AppendError, StoreError};
 
 /// By who must act.
 pub(super) fn refusal(error: &AppendError) -> StoreRefused {
@@ -9,7 +9,18 @@ pub(super) fn refusal(error: &AppendError) -> StoreRefused {
         AppendError::NoRoom { .. } => StoreRefused::NoRoom,
         AppendError::Deleted { .. } => StoreRefused::Deleted,
         AppendError::Quarantined { .. } => StoreRefused::Quarantined,
-        // Too much at once, a document to be repaired, a failing disk.
+        AppendError::Stuck { .. } => StoreRefused::Damaged,
+        // Too much at once, a failing disk.
+        _ => StoreRefused::Trouble,
+    }
+}
+
+/// As [`refusal`], of a document that cannot be read.
+pub(super) fn unreadable(error: &StoreError) -> StoreRefused {
+    match error {
+        StoreError::Deleted { .. } => StoreRefused::Deleted,
+        error if error.is_of_document() => StoreRefused::Damaged,
+        // The disk, the engine, the end of the server.
         _ => StoreRefused::Trouble,
     }
 }
@@ -28,7 +39,7 @@ mod tests {
             (AppendError::Deleted { document: document() }, StoreRefused::Deleted),
             (AppendError::Quarantined { document: document() }, StoreRefused::Quarantined),
             (AppendError::Overloaded { document: document(), queued: 1 }, StoreRefused::Trouble),
-            (AppendError::Stuck { document: document(), reason: String::new() }, StoreRefused::Trouble),
+            (AppendError::Stuck { document: document(), reason: String::new() }, StoreRefused::Damaged),
             (AppendError::TooLarge { document: document(), bytes: 2, max: 1 }, StoreRefused::Trouble),
         ];
         for (error, told) in rows {

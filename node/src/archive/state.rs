@@ -12,6 +12,7 @@ use tombolo_store::{Document, Store};
 
 use super::acknowledge::{Settled, Settling};
 use super::cache::{At, Cache, KEEP, Parts};
+use super::failed::Failed;
 use super::reading::{Opened, ReadError, open, read};
 use super::refusal::refusal;
 
@@ -68,12 +69,19 @@ pub(super) struct Common {
     pub(super) runtime: tokio::runtime::Handle,
     /// Who may read a document from the disk now; the others wait without a thread.
     pub(super) reading: Arc<Semaphore>,
+    /// Documents that did not validate.
+    pub(super) failed: Mutex<Failed>,
 }
 
 /// Documents that are read from the disk at the same time.
 pub(super) const READING_MAX: usize = 8;
 
 impl Common {
+    pub(super) fn failed(&self) -> MutexGuard<'_, Failed> {
+        // Each change under this lock is a single step, so a poisoned state is whole.
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Does what waits for the disk on a thread of its own, when it is its turn. If it panics `lost` is called, so
     /// that nobody waits for ever.
     pub(super) fn read_later(
@@ -134,37 +142,40 @@ impl OpenDocument {
             State::Closed => self.start_loading(&mut state, vec![Waiting::Read(asker, state_vector)]),
             State::Opening(waiting) => waiting.push(Waiting::Read(asker, state_vector)),
             State::Open { document, coverage, cache } => {
-                let (document, have) = (document.clone(), coverage.state_vector());
                 if let Some(deletes) = coverage.deletes_if_all_is_in(&state_vector) {
+                    let (room, answer) =
+                        (Arc::clone(&self.room), answer_of(deletes, coverage.state_vector()));
                     drop(state);
-                    let (room, answer) = (Arc::clone(&self.room), answer_of(deletes, have));
                     // Not from here: the room that asks is not done yet.
                     self.common.runtime.spawn(async move { room.answered(asker, Ok(answer)) });
                     return;
                 }
-                let (parts, at) = (cache.get(), cache.state());
+                let reading = Reading { document: document.clone(), parts: cache.get(), at: cache.state() };
                 drop(state);
-                self.read_open(asker, state_vector, have, Reading { document, parts, at });
+                self.read_open(asker, state_vector, reading);
             }
         }
     }
 
-    fn read_open(self: &Arc<Self>, asker: MemberId, lacks: StateVector, have: StateVector, reading: Reading) {
+    fn read_open(self: &Arc<Self>, asker: MemberId, have: StateVector, reading: Reading) {
         let (this, room) = (Arc::clone(self), Arc::clone(&self.room));
         let Reading { document, parts, at } = reading;
         match parts {
             // Not from here: the room that asks is not done yet.
-            Some(parts) if parts.is_ready_for(&lacks) => {
-                self.common.runtime.spawn(async move { this.answer(asker, &lacks, Ok(&parts), have) });
+            Some(parts) if parts.is_ready_for(&have) => {
+                self.common.runtime.spawn(async move { this.answer(asker, &have, Ok(&parts)) });
             }
             parts => self.common.read_later(
                 // Somebody may have read it while this one waited for its turn.
-                move || match parts.or_else(|| this.kept(at)).map_or_else(|| read(&document), Ok) {
+                move || match parts
+                    .or_else(|| this.kept(at))
+                    .map_or_else(|| read(&this.common, &document), Ok)
+                {
                     Ok(parts) => {
                         this.keep(at, &parts);
-                        this.answer(asker, &lacks, Ok(&parts), have);
+                        this.answer(asker, &have, Ok(&parts));
                     }
-                    Err(error) => this.answer(asker, &lacks, Err(&error), have),
+                    Err(error) => this.answer(asker, &have, Err(&error)),
                 },
                 move || room.answered(asker, Err(StoreRefused::Trouble)),
             ),
@@ -181,12 +192,12 @@ impl OpenDocument {
         if !self.lock().cache().is_some_and(|cache| cache.keep(at, parts)) {
             return;
         }
-        let this = Arc::downgrade(self);
+        let (this, edition) = (Arc::downgrade(self), at.edition());
         self.common.runtime.spawn(async move {
             loop {
                 tokio::time::sleep(KEEP).await;
                 let Some(this) = this.upgrade() else { return };
-                if !this.lock().cache().is_some_and(Cache::age) {
+                if !this.lock().cache().is_some_and(|cache| cache.age(edition)) {
                     return;
                 }
             }
@@ -201,7 +212,7 @@ impl OpenDocument {
 
     fn load(self: &Arc<Self>) {
         let is_wanted = self.lock().is_wanted();
-        match open(&self.common.store, &self.id, is_wanted) {
+        match open(&self.common, &self.id, is_wanted) {
             Ok(opened) => self.loaded(opened),
             Err(error) => {
                 self.tell_failure(&error, "cannot open the document");
@@ -251,12 +262,12 @@ impl OpenDocument {
         if parts.is_none() && lacking.is_empty() {
             return;
         }
-        let parts = parts.map_or_else(|| read(&document), Ok);
+        let parts = parts.map_or_else(|| read(&self.common, &document), Ok);
         if let Ok(parts) = &parts {
             self.keep(at, parts);
         }
         for (asker, state_vector) in lacking {
-            self.answer(asker, &state_vector, parts.as_deref(), have.clone());
+            self.answer(asker, &state_vector, parts.as_deref());
         }
     }
 
@@ -283,6 +294,11 @@ impl OpenDocument {
         self.room.answered(MemberId(u64::MAX), Err(StoreRefused::Deleted));
     }
 
+    /// Something of it that was in quarantine is served again: everybody in the room is sent it.
+    pub(super) fn released(&self, update: Update) {
+        self.room.released(update);
+    }
+
     /// What the document holds now, and its door; none while it is not open.
     pub(super) fn current(&self) -> Option<(Document, Vec<u8>)> {
         match &*self.lock_renewed() {
@@ -291,21 +307,14 @@ impl OpenDocument {
         }
     }
 
-    fn answer(
-        &self,
-        asker: MemberId,
-        state_vector: &StateVector,
-        parts: Result<&Parts, &ReadError>,
-        have: StateVector,
-    ) {
+    fn answer(&self, asker: MemberId, have: &StateVector, parts: Result<&Parts, &ReadError>) {
         let result = match parts {
-            Ok(parts) => parts.answer(state_vector),
+            Ok(parts) => parts.answer(have),
             Err(error) => {
                 self.tell_failure(error, "cannot read the document");
                 Err(error.refusal())
             }
         };
-        let result = result.map(|update| Answer { update, state_vector: have });
         self.room.answered(asker, result);
     }
 

@@ -22,6 +22,8 @@ impl RoomPort for Port {
     fn answered(&self, _asker: MemberId, result: Result<Answer, StoreRefused>) {
         self.0.send(result.unwrap()).unwrap();
     }
+
+    fn released(&self, _update: Update) {}
 }
 
 /// What `client` typed at `clock`, and that it deleted the letter before.

@@ -29,6 +29,7 @@ fn threads() -> Arc<dyn Worker> {
 enum Told {
     Stored(Result<(), StoreRefused>),
     Answered(Result<Answer, StoreRefused>),
+    Released(Update),
 }
 
 /// A room that hands on what it is told.
@@ -43,6 +44,10 @@ impl RoomPort for Room {
 
     fn answered(&self, _: MemberId, result: Result<Answer, StoreRefused>) {
         self.0.lock().unwrap().send(Told::Answered(result)).unwrap();
+    }
+
+    fn released(&self, update: Update) {
+        self.0.lock().unwrap().send(Told::Released(update)).unwrap();
     }
 }
 
@@ -108,7 +113,11 @@ fn who_has_a_document_open_sees_what_is_set_aside_and_released() {
         assert_eq!(room.store(DEADLY), Err(StoreRefused::Quarantined), "it is not known any more");
         assert_eq!(room.store(keystroke(49)), Ok(()));
         let release = if last { Release::Drop } else { Release::Retry };
-        assert!(store.release(&id, name, release).unwrap());
+        assert!(archive.release(&id, name, release).unwrap());
+        if !last {
+            let Told::Released(update) = room.told() else { panic!("who is in the room is not told") };
+            assert_eq!(update.bytes(), &DEADLY);
+        }
         for have in [&typing[..], &[]] {
             assert_eq!(room.serves(have, deadly), (!last, u64::from(!last)), "{release:?}");
         }
@@ -186,10 +195,10 @@ fn a_session_that_is_open_starts_over_with_what_was_released() {
     }
     assert!(inbox.recv().unwrap().is_some());
     assert!(sync(&archive, &id, &heads(&[bytes(FIRST)]).unwrap()));
-    assert!(store.release(&id, (store.replica(), Seq(2)), Release::Retry).unwrap());
-    assert!(sync(&archive, &id, &heads(&[bytes(FIRST), bytes(OTHER)]).unwrap()));
+    assert!(archive.release(&id, (store.replica(), Seq(2)), Release::Retry).unwrap());
     let told: Vec<_> = std::iter::from_fn(|| inbox.recv_timeout(Duration::from_secs(20)).unwrap()).collect();
-    assert!(told.len() < 3, "who stays is told to come back");
+    assert!(told.len() < 3, "who stays is told to come back at once");
+    assert!(sync(&archive, &id, &heads(&[bytes(FIRST), bytes(OTHER)]).unwrap()));
 }
 
 fn until_examined(store: &Store, id: &DocumentId) {

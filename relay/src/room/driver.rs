@@ -13,6 +13,7 @@ use tombolo_core::dialect::y_protocols::{self, Message};
 use tombolo_core::id::DocumentId;
 use tombolo_core::room::{Answer, Effect, MemberId, Room, StoreRefused, Ticket, Violation};
 use tombolo_core::time::Millis;
+use tombolo_core::update::Update;
 
 use super::farewell::{self, Ends};
 use super::framing::{Framing, PerFraming, Seat};
@@ -340,6 +341,12 @@ impl RoomPort for Port {
             room.drive(|machine| machine.answered(asker, result));
             room.answered(asker);
             room.vanish_if_empty();
+        }
+    }
+
+    fn released(&self, update: Update) {
+        if let Some(room) = self.0.upgrade() {
+            room.drive(|machine| machine.released(&update));
         }
     }
 }

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | trouble | close 1013: retried | close 1013: retried |
 //! | no room | close 4507: retried | Close for the document: retried with the next connection |
+//! | damaged | close 4503: retried | Close for the document: retried with the next connection |
 //! | deleted | close 4410: not retried | `PermissionDenied` and Close for the document |
 //! | quarantined | close 4422: not retried | `PermissionDenied` and Close for the document |
 //!
@@ -32,7 +33,7 @@ pub(super) fn tell(seat: &Seat, reason: StoreRefused) -> Ends {
     match (&seat.framing, reason) {
         (
             Framing::Addressed(address),
-            StoreRefused::NoRoom | StoreRefused::Deleted | StoreRefused::Quarantined,
+            StoreRefused::NoRoom | StoreRefused::Damaged | StoreRefused::Deleted | StoreRefused::Quarantined,
         ) => {
             if reason.is_permanent() {
                 seat.queue.answer(frame::binary(&[&hocuspocus::permission_denied(address, &words)]));
@@ -51,6 +52,7 @@ fn close_code(reason: StoreRefused) -> u16 {
     match reason {
         StoreRefused::Trouble => CLOSE_BEHIND,
         StoreRefused::NoRoom => y_websocket::CLOSE_NO_ROOM,
+        StoreRefused::Damaged => y_websocket::CLOSE_DAMAGED,
         StoreRefused::Deleted => y_websocket::CLOSE_DELETED,
         StoreRefused::Quarantined => y_websocket::CLOSE_QUARANTINED,
     }

@@ -74,6 +74,11 @@ impl Calls {
 }
 
 impl Store {
+    /// The archive serves this again, which it had kept back.
+    pub fn release(&self, update: Update) {
+        self.room.released(update);
+    }
+
     pub fn done(self, result: Result<(), StoreRefused>) {
         self.room.stored(&[(self.ticket, result)]);
     }

@@ -40,6 +40,7 @@ async fn a_guest_is_told_why_it_is_refused_and_leaves_no_room_behind() {
         Ok(()),
         Err(StoreRefused::Trouble),
         Err(StoreRefused::NoRoom),
+        Err(StoreRefused::Damaged),
         Err(StoreRefused::Deleted),
         Err(StoreRefused::Quarantined),
     ] {

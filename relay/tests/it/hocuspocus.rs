@@ -6,6 +6,7 @@ use std::time::Duration;
 use tombolo_core::dialect::y_protocols::{sync_step2, update};
 use tombolo_core::id::DocumentId;
 use tombolo_core::room::StoreRefused;
+use tombolo_core::update::Update;
 use tombolo_relay::admission::{Admission, Claim, Denied};
 use tombolo_relay::member::Archive;
 
@@ -35,6 +36,11 @@ async fn an_update_is_forwarded_at_once_and_acknowledged_once_when_stored() {
     assert_eq!(other.next().await, to("doc", &update(&news)), "before anything is stored");
     let first = calls.store().await;
     assert_eq!(first.update.bytes()[..], news);
+    let kept_back = edit(3, 0, "c");
+    first.release(Update::parse(kept_back.clone().into()).unwrap());
+    for member in [&mut author, &mut other] {
+        assert_eq!(member.next().await, to("doc", &update(&kept_back)), "what is served again");
+    }
     author.send(to("doc", &sync_step2(&edit(1, 1, "b")))).await;
     let second = calls.store().await;
     author.send(to("doc", &presence(1, 1, Some("{}")))).await;
@@ -283,7 +289,9 @@ async fn pressure_on_the_archive_holds_readers_back() {
 async fn a_document_that_is_refused_leaves_the_socket_to_others() {
     let (server, mut calls) = with_archive().await;
     let mut witness = attached(&server, "doc").await;
-    for (who, reason) in (1..).zip([StoreRefused::NoRoom, StoreRefused::Quarantined, StoreRefused::Deleted]) {
+    let reasons =
+        [StoreRefused::NoRoom, StoreRefused::Damaged, StoreRefused::Quarantined, StoreRefused::Deleted];
+    for (who, reason) in (1..).zip(reasons) {
         let mut socket = attached(&server, "doc").await;
         socket.send(auth("other")).await;
         assert_eq!(socket.next().await, admitted("other"));
@@ -320,9 +328,12 @@ async fn a_document_that_is_refused_leaves_the_socket_to_others() {
         assert_eq!(socket.next().await, status("doc", true));
         if reason != StoreRefused::Deleted {
             assert_eq!(witness.next().await, to("doc", &update(&edit(1, 2, "c"))));
+            // Who is still in the room when the document is deleted is told, too.
+            socket.goodbye().await;
+            server.until("connections{dialect=\"hocuspocus\"}", 1).await;
         }
     }
-    for (reason, count) in [("no_room", 1), ("quarantined", 1), ("deleted", 2)] {
+    for (reason, count) in [("no_room", 1), ("damaged", 1), ("quarantined", 1), ("deleted", 2)] {
         assert_eq!(server.metric(&format!("refusals_total{{reason=\"{reason}\"}}")).await, count);
     }
 }

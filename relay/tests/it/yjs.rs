@@ -189,6 +189,7 @@ async fn a_refused_client_learns_by_the_code_whether_to_come_back() {
     let rows = [
         (StoreRefused::Trouble, 1013),
         (StoreRefused::NoRoom, 4507),
+        (StoreRefused::Damaged, 4503),
         (StoreRefused::Quarantined, 4422),
         (StoreRefused::Deleted, 4410),
     ];

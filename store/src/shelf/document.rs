@@ -31,6 +31,9 @@ pub struct DocumentRecord {
     pub set_aside: u64,
 }
 
+/// More than anything can be counted to; so sums of what a record says do not overflow, whatever that is.
+const COUNT_MAX: u64 = 1 << 60;
+
 /// A state of a document from one fold or deletion to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Life {
@@ -80,18 +83,25 @@ impl DocumentRecord {
         } else {
             codec::decode(row.body).ok()?
         };
+        let Stored1 {
+            generation, snapshot_bytes, snapshot_stored, tail_first, tail_count, tail_bytes, ..
+        } = stored.first;
+        let counts = [snapshot_bytes, snapshot_stored, tail_count, tail_bytes, stored.set_aside];
+        if counts.into_iter().chain([generation, tail_first]).any(|count| count > COUNT_MAX) {
+            return None;
+        }
         let mut version = Version::default();
         for (replica, seq) in stored.first.version {
             version.advance(ReplicaId(replica), Seq(seq));
         }
         Some(Self {
             version,
-            generation: stored.first.generation,
-            snapshot_bytes: stored.first.snapshot_bytes,
-            snapshot_stored: stored.first.snapshot_stored,
-            tail_first: stored.first.tail_first,
-            tail_count: stored.first.tail_count,
-            tail_bytes: stored.first.tail_bytes,
+            generation,
+            snapshot_bytes,
+            snapshot_stored,
+            tail_first,
+            tail_count,
+            tail_bytes,
             deleted_ms: stored.deleted_ms,
             set_aside: stored.set_aside,
         })
@@ -226,6 +236,11 @@ mod tests {
         assert_eq!(body, [&first[..], &7u64.to_be_bytes(), &8u64.to_be_bytes()].concat());
         rows.engine.batch(Tree::Documents, vec![(key, Some(row.clone()))]).unwrap();
         assert_eq!(DocumentRecord::load(&rows, &id).unwrap(), Some(record.clone()));
+        for field in 0..6 {
+            let mut wild = first.clone();
+            wild[field * 8] = 0xff;
+            assert_eq!(DocumentRecord::decode(Row { version: 1, body: &wild }), None, "number {field}");
+        }
         let old = DocumentRecord { deleted_ms: 0, set_aside: 0, ..record };
         assert_eq!(DocumentRecord::decode(Row { version: 1, body: &first }), Some(old));
     }

@@ -103,7 +103,7 @@ pub enum ShelfError {
 
 impl ShelfError {
     /// Whether the engine or the system said it: a shelf that is opened anew may be well.
-    pub(super) fn is_of_engine(&self) -> bool {
+    pub(crate) fn is_of_engine(&self) -> bool {
         matches!(self, Self::Engine(_) | Self::Io(_))
     }
 

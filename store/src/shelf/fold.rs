@@ -104,7 +104,7 @@ impl OpenShelf {
             // A fold that was stopped before its record may have left rows of this generation, and more of them.
             let mut changes = snapshot::removals(rows, &prefix, record.generation..u64::MAX)?;
             let packing = (&snapshot[..], fold.outline.as_ref());
-            let (mut pieces, stored) = snapshot::rows(rows, &prefix, record.generation, packing)?;
+            let (mut pieces, stored) = snapshot::rows(rows, (id, &prefix), record.generation, packing)?;
             changes.append(&mut pieces);
             record.snapshot_stored = stored;
             rows.engine.batch(Tree::Snapshots, changes)?;

@@ -267,7 +267,7 @@ impl OpenShelf {
         };
         if let Some(snapshot) = &stored.snapshot {
             let packing = (&snapshot[..], stored.outline.as_ref());
-            let (changes, packed) = snapshot::rows(rows, &prefix, record.generation, packing)?;
+            let (changes, packed) = snapshot::rows(rows, (id, &prefix), record.generation, packing)?;
             (record.snapshot_bytes, record.snapshot_stored) = (snapshot.len() as u64, packed);
             rows.engine.batch(Tree::Snapshots, changes)?;
         }

@@ -23,8 +23,8 @@ const LEVEL: i32 = 3;
 const MAGIC: [u8; 4] = [0x54, 0x2a, 0x4d, 0x18];
 const VERSION: u8 = 1;
 const HEAD: usize = 17;
-/// What bytes that no record vouches for may unpack to.
-const BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// Longest snapshot unpacked, in bytes: a few packed ones may claim to unpack to any length.
+pub(super) const BYTES_MAX: usize = 1024 * 1024 * 1024;
 
 /// Why packed bytes are no snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

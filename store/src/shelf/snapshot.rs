@@ -26,10 +26,14 @@ fn key(prefix: &Prefix, generation: u64, piece: u32) -> Vec<u8> {
 /// The rows of a generation, and how many bytes they hold.
 pub(super) fn rows(
     rows: &Rows,
-    prefix: &Prefix,
+    (id, prefix): (&DocumentId, &Prefix),
     generation: u64,
     (snapshot, outline): (&[u8], Option<&Outline>),
 ) -> Result<(Vec<Change>, u64), ShelfError> {
+    if snapshot.len() > packed::BYTES_MAX {
+        let what = "its snapshot would be longer than one that is read again";
+        return Err(ShelfError::TooLarge { document: id.clone(), what });
+    }
     let packed = packed::pack(snapshot, outline)?;
     let changes = (0u32..)
         .zip(packed.chunks(BODY_BYTES_MAX))
@@ -55,7 +59,7 @@ impl<'a> Pieces<'a> {
         prefix: &'a Prefix,
         record: &'a DocumentRecord,
     ) -> Result<Self, ShelfError> {
-        let len = usize::try_from(record.snapshot_bytes).ok();
+        let len = usize::try_from(record.snapshot_bytes).ok().filter(|len| *len <= packed::BYTES_MAX);
         let impossible = || damaged(id, "the snapshot claims an impossible size");
         Ok(Self { rows, id, prefix, record, len: len.ok_or_else(impossible)? })
     }

@@ -106,6 +106,21 @@ fn a_refused_update_is_told_or_its_sender_closed() {
     assert_eq!(told.len(), 3);
 }
 
+#[test]
+fn what_the_archive_serves_again_reaches_everybody_who_is_there() {
+    let mut room = Room::new(Acknowledgement::Durable);
+    room.released(&hi());
+    assert!(effects(&mut room).is_empty());
+    room.join(A, true);
+    room.join(B, false);
+    room.released(&hi());
+    let told = effects(&mut room);
+    for member in [A, B] {
+        assert_eq!(sent_to(&told, member), [y_protocols::update(HI)]);
+    }
+    assert!(matches!(told[..], [Effect::Spread { except: None, .. }]), "it is stored already: {told:?}");
+}
+
 fn closed(effects: &[Effect]) -> Vec<(MemberId, StoreRefused)> {
     let closed = effects.iter().filter_map(|effect| match effect {
         Effect::Close { member, reason } => Some((*member, *reason)),
@@ -114,11 +129,17 @@ fn closed(effects: &[Effect]) -> Vec<(MemberId, StoreRefused)> {
     closed.collect()
 }
 
+const REFUSALS: [StoreRefused; 5] = [
+    StoreRefused::Trouble,
+    StoreRefused::NoRoom,
+    StoreRefused::Damaged,
+    StoreRefused::Deleted,
+    StoreRefused::Quarantined,
+];
+
 #[test]
 fn a_deleted_document_is_gone_for_everybody_and_other_reasons_for_one() {
-    for reason in
-        [StoreRefused::Trouble, StoreRefused::NoRoom, StoreRefused::Deleted, StoreRefused::Quarantined]
-    {
+    for reason in REFUSALS {
         let everybody = reason == StoreRefused::Deleted;
         let mut room = Room::new(Acknowledgement::Durable);
         room.join(A, true);
@@ -139,9 +160,7 @@ fn a_deleted_document_is_gone_for_everybody_and_other_reasons_for_one() {
 
 #[test]
 fn words_of_a_refusal_fit_a_close_frame() {
-    for reason in
-        [StoreRefused::Trouble, StoreRefused::NoRoom, StoreRefused::Deleted, StoreRefused::Quarantined]
-    {
+    for reason in REFUSALS {
         assert!(reason.to_string().len() <= 123, "{reason}");
     }
 }

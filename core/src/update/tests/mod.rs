@@ -3,3 +3,4 @@
 mod golden;
 mod outline;
 mod random;
+mod served;

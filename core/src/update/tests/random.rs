@@ -13,9 +13,9 @@ use yrs::{
 
 use super::super::*;
 
-type Edit = (u8, u8, u32, String);
+pub(super) type Edit = (u8, u8, u32, String);
 
-fn doc(client: u64) -> Doc {
+pub(super) fn doc(client: u64) -> Doc {
     let doc = Doc::with_options(Options {
         client_id: yrs::block::ClientID::new(client),
         offset_kind: yrs::OffsetKind::Utf16,
@@ -28,11 +28,11 @@ fn doc(client: u64) -> Doc {
     doc
 }
 
-fn apply(doc: &Doc, bytes: &[u8]) {
+pub(super) fn apply(doc: &Doc, bytes: &[u8]) {
     doc.transact_mut().apply_update(yrs::Update::decode_v1(bytes).unwrap()).unwrap();
 }
 
-fn state(doc: &Doc) -> String {
+pub(super) fn state(doc: &Doc) -> String {
     let (text, array, map) =
         (doc.get_or_insert_text("t"), doc.get_or_insert_array("a"), doc.get_or_insert_map("m"));
     let xml = doc.get_or_insert_xml_fragment("x");
@@ -46,7 +46,7 @@ fn state(doc: &Doc) -> String {
     })
 }
 
-fn edit(doc: &Doc, (_, kind, at, text): &Edit) {
+pub(super) fn edit(doc: &Doc, (_, kind, at, text): &Edit) {
     let t = doc.get_or_insert_text("t");
     let a = doc.get_or_insert_array("a");
     let m = doc.get_or_insert_map("m");
@@ -56,7 +56,9 @@ fn edit(doc: &Doc, (_, kind, at, text): &Edit) {
     let (t_len, a_len, x_len) = (t.len(&txn), a.len(&txn), x.len(&txn));
     let word = if text.is_empty() { "z" } else { text.as_str() };
     match kind % 9 {
-        0 | 1 => t.insert(&mut txn, at % (t_len + 1), word),
+        // What is typed in a row becomes one struct, of which somebody has a part.
+        0 => t.insert(&mut txn, t_len, word),
+        1 => t.insert(&mut txn, at % (t_len + 1), word),
         2 if t_len > 0 => {
             let from = at % t_len;
             let len = (t_len - from).min(3);
@@ -81,9 +83,9 @@ fn edit(doc: &Doc, (_, kind, at, text): &Edit) {
 }
 
 /// Runs the edits on three clients that sometimes hear of each other; returns the single updates.
-fn history(edits: &[Edit]) -> Vec<Bytes> {
+pub(super) fn history(edits: &[Edit]) -> Vec<Bytes> {
     let log = Arc::new(Mutex::new(Vec::new()));
-    let docs: Vec<Doc> = [1, 7, 1 << 40].into_iter().map(doc).collect();
+    let docs: Vec<Doc> = [1, 7, (1 << 53) - 1].into_iter().map(doc).collect();
     for edit_ in edits {
         let (who, kind, ..) = edit_;
         let from = &docs[usize::from(*who) % 3];
@@ -109,7 +111,7 @@ fn history(edits: &[Edit]) -> Vec<Bytes> {
     updates
 }
 
-fn edits() -> impl Strategy<Value = Vec<Edit>> {
+pub(super) fn edits() -> impl Strategy<Value = Vec<Edit>> {
     prop::collection::vec((any::<u8>(), any::<u8>(), any::<u32>(), "[a-zé😀]{0,6}"), 1..25)
 }
 

@@ -3,6 +3,7 @@
 use tombolo_core::update::{Outline, Update};
 use tombolo_core::wire::lib0::{write_var_bytes, write_var_u64};
 
+use super::super::document::DocumentRecord;
 use super::*;
 
 /// A document whose structs take many rows packed, and its deletes some.
@@ -77,6 +78,24 @@ fn an_outline_that_is_not_true_is_found() {
     fold_with(&shelf, &id, &other, update.outline());
     let faults = shelf.inspect(&std::collections::BTreeSet::new(), &mut |_, _| ()).faults;
     assert_eq!(faults[0].found, "the outline of its snapshot is that of another one");
+}
+
+#[test]
+fn what_a_record_claims_is_no_reason_to_make_room() {
+    let shelf = OpenShelf::uncounted(Box::new(MemoryShelf::default()));
+    let (id, update) = (document(1), update());
+    fill(&shelf, &ten(&id)).unwrap();
+    fold_with(&shelf, &id, &update, update.outline());
+    let record = shelf.record(&id, false).unwrap().unwrap();
+    for (bytes, words) in [(1 << 59, "the snapshot claims an impossible size"), (1 << 30, "unpack")] {
+        let row =
+            DocumentRecord { snapshot_bytes: bytes, ..record.clone() }.to_row(&shelf.rows, &id).unwrap();
+        shelf.rows.engine.batch(Tree::Documents, vec![row]).unwrap();
+        let faults = [shelf.load(&id, false).err().unwrap(), shelf.survey(&id, false).err().unwrap()];
+        for fault in faults {
+            assert!(fault.to_string().contains(words), "{fault}");
+        }
+    }
 }
 
 #[test]
