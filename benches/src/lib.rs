@@ -3,6 +3,7 @@
 //! The benches themselves are in `benches/`, what they said in `README.md`.
 
 mod duel;
+pub mod load;
 mod ratio;
 mod scratch;
 mod typing;

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use tombolo_benches::load::Speech;
+
 /// Tells the child what it is.
 const ROLE: &str = "TOMBOLO_BENCH_SERVER";
 /// Linux counts CPU time for `/proc` in hundredths of a second on every architecture.
@@ -24,6 +26,14 @@ impl Server {
         match self {
             Self::Relay => "relay",
             Self::Limit => "limit",
+        }
+    }
+
+    /// How to talk to it.
+    pub(crate) fn speech(self) -> Speech {
+        match self {
+            Self::Relay => Speech::YWebsocket("/yjs/{}"),
+            Self::Limit => Speech::None,
         }
     }
 

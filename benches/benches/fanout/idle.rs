@@ -3,11 +3,10 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use tombolo_benches::load::{Client, Crowd, Load, Shape};
 use tombolo_benches::print_ratio;
 
 use crate::child::{Child, Server};
-use crate::client::Client;
-use crate::crowd::{Crowd, Load, Shape};
 
 /// Synchronised clients that say nothing, in rooms of four.
 const IDLE: Shape = Shape { rooms: 2500, members: 4, load: Load::Interactive, letters: 1 };
@@ -17,7 +16,7 @@ const MEASURED: Duration = Duration::from_secs(3);
 pub(crate) fn memory() -> io::Result<()> {
     let child = Child::start(Server::Relay)?;
     let empty = child.memory()?;
-    let crowd = Crowd::join(child.address(), IDLE, true)?;
+    let crowd = Crowd::join(child.address(), IDLE, &Server::Relay.speech())?;
     let connections = IDLE.rooms * IDLE.members;
     let full = child.memory()?;
     drop(crowd);
@@ -51,7 +50,7 @@ fn visited(visit: impl Fn(&mut Client) -> io::Result<()>) -> io::Result<f64> {
     let (before, end) = (child.cpu_time()?, Instant::now() + MEASURED);
     let mut visits = 0;
     while Instant::now() < end {
-        let mut client = Client::connect(child.address(), visits % 1000, 1)?;
+        let mut client = Client::connect(child.address(), &Server::Relay.speech(), visits % 1000, 1)?;
         visit(&mut client)?;
         visits += 1;
     }

@@ -14,7 +14,7 @@ use rustix::event::{Timespec, epoll};
 use rustix::fd::OwnedFd;
 
 use crate::child;
-use crate::frames::{self, Head};
+use tombolo_benches::load::frames::{self, Head};
 
 const READ_BYTES: usize = 64 * 1024;
 /// How soon it tries again to write to a socket that was full.

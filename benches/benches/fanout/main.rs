@@ -18,9 +18,6 @@
 #![expect(clippy::indexing_slicing, reason = "a bench that cannot go on stops")]
 
 mod child; // the server process and its CPU time
-mod client; // one socket of the load generator
-mod crowd; // all sockets: joins, loads, counts
-mod frames; // as much of RFC 6455 as is needed
 mod idle; // connections that say nothing, or come and go
 mod limit; // the yardstick
 mod relay; // ours
@@ -29,7 +26,7 @@ use std::io;
 use std::time::Duration;
 
 use child::{Child, Server};
-use crowd::{Crowd, Load, Shape};
+use tombolo_benches::load::{Crowd, Load, Shape};
 use tombolo_benches::{Spread, print_ratio};
 
 const SHAPES: [Shape; 8] = [
@@ -64,7 +61,7 @@ impl Run {
 
 fn measure(server: Server, shape: Shape) -> io::Result<Run> {
     let child = Child::start(server)?;
-    let mut crowd = Crowd::join(child.address(), shape, server == Server::Relay)?;
+    let mut crowd = Crowd::join(child.address(), shape, &server.speech())?;
     crowd.load(WARM_UP)?;
     let before = child.cpu_time()?;
     let deliveries = crowd.load(MEASURED)?;

@@ -10,7 +10,8 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::fd::OwnedFd;
 
-use crate::client::Client;
+use super::client::Client;
+use super::speech::Speech;
 
 const READ_BYTES: usize = 256 * 1024;
 /// Longest time without a look at the clock and at what is unsent.
@@ -18,18 +19,20 @@ const TURN: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
 
 /// Who is there and how far they type ahead.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Shape {
-    pub(crate) rooms: usize,
+pub struct Shape {
+    /// How many.
+    pub rooms: usize,
     /// Of each room.
-    pub(crate) members: usize,
-    pub(crate) load: Load,
+    pub members: usize,
+    /// How much each room types ahead.
+    pub load: Load,
     /// Of each update.
-    pub(crate) letters: u16,
+    pub letters: u16,
 }
 
 /// How much is on its way in each room at a time, from whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Load {
+pub enum Load {
     /// One update, from each member in turn.
     Interactive,
     /// 64 updates, from each member in turn.
@@ -65,8 +68,10 @@ impl fmt::Display for Shape {
 }
 
 /// The clients, room by room.
-pub(crate) struct Crowd {
+#[derive(Debug)]
+pub struct Crowd {
     shape: Shape,
+    echoes: bool,
     clients: Vec<Client>,
     /// Updates that were sent in each room.
     sent: Vec<u64>,
@@ -77,14 +82,18 @@ pub(crate) struct Crowd {
 }
 
 impl Crowd {
-    /// Fills the rooms, member by member; `syncs` if the server speaks the sync protocol.
-    pub(crate) fn join(address: SocketAddr, shape: Shape, syncs: bool) -> io::Result<Self> {
+    /// Fills the rooms, member by member.
+    ///
+    /// # Errors
+    /// The server does not do its part.
+    pub fn join(address: SocketAddr, shape: Shape, speech: &Speech) -> io::Result<Self> {
         let mut clients: Vec<Client> = Vec::new();
         for room in 0..shape.rooms {
             let first = clients.len();
             for _ in 0..shape.members {
-                let mut client = Client::connect(address, room, u32::try_from(clients.len()).unwrap_or(0))?;
-                if syncs {
+                let number = u32::try_from(clients.len()).unwrap_or(0);
+                let mut client = Client::connect(address, speech, room, number)?;
+                if speech.syncs() {
                     client.synchronise(clients.get_mut(first))?;
                 }
                 clients.push(client);
@@ -92,22 +101,44 @@ impl Crowd {
         }
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         for (index, client) in clients.iter().enumerate() {
-            client.socket.set_nonblocking(true)?;
             let data = epoll::EventData::new_u64(index as u64);
             epoll::add(&epoll, &client.socket, data, epoll::EventFlags::IN)?;
         }
-        Ok(Self {
+        let mut crowd = Self {
             shape,
+            echoes: false,
             clients,
             sent: vec![0; shape.rooms],
             unsent: Vec::new(),
             epoll,
             buffer: vec![0; READ_BYTES],
-        })
+        };
+        crowd.listen_for_echo()?;
+        Ok(crowd)
     }
 
-    /// Keeps the server busy for so long; returns how many updates arrived.
-    pub(crate) fn load(&mut self, duration: Duration) -> io::Result<u64> {
+    /// Some servers send an update back to who brought it.
+    fn listen_for_echo(&mut self) -> io::Result<()> {
+        let end = Instant::now() + Duration::from_millis(300);
+        let Some(first) = self.clients.first_mut() else { return Ok(()) };
+        first.types(1, 1)?;
+        while Instant::now() < end {
+            for client in self.clients.iter_mut().filter(|client| client.room == 0) {
+                client.receive(&mut self.buffer)?;
+            }
+        }
+        self.echoes = self.clients.first().is_some_and(|first| first.received > 0);
+        for client in &mut self.clients {
+            (client.received, client.sent) = (0, 0);
+        }
+        Ok(())
+    }
+
+    /// Keeps the server busy for so long; returns how many updates arrived at others than who brought them.
+    ///
+    /// # Errors
+    /// The server ends a connection.
+    pub fn load(&mut self, duration: Duration) -> io::Result<u64> {
         let end = Instant::now() + duration;
         let before = self.received();
         let mut events = Vec::with_capacity(1024);
@@ -139,7 +170,8 @@ impl Crowd {
     fn go_on(&mut self, room: usize) -> io::Result<()> {
         let members = self.members(room);
         let sent = self.sent[room];
-        let progress = self.clients[members.clone()].iter().map(|client| client.received + client.sent).min();
+        let own = |client: &Client| if self.echoes { 0 } else { client.sent };
+        let progress = self.clients[members.clone()].iter().map(|client| client.received + own(client)).min();
         let on_their_way = sent.saturating_sub(progress.unwrap_or(sent));
         let window = self.shape.load.window();
         let free = window - on_their_way;
@@ -164,6 +196,7 @@ impl Crowd {
     }
 
     fn received(&self) -> u64 {
-        self.clients.iter().map(|client| client.received).sum()
+        let own = |client: &Client| if self.echoes { client.sent } else { 0 };
+        self.clients.iter().map(|client| client.received.saturating_sub(own(client))).sum()
     }
 }
