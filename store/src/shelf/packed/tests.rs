@@ -1,6 +1,7 @@
 //! Golden bytes of every version, and packing there and back.
 
 use bytes::Bytes;
+use lz4_flex::block::compress;
 use proptest::prelude::*;
 use tombolo_core::update::{Outline, Update};
 
@@ -13,7 +14,7 @@ const GOLDEN_1: &[u8] = b"T*M\x18\x0f\0\0\0\x01\0\0\0\x12\xad0\xba\xdd\x01\x07\x
 /// Written by the first version that had blocks; must be read for ever.
 const GOLDEN_2: &[u8] = b"T*M\x18\x1b\0\0\0\x02\0\0\0\x06\0\0\0\x18n>mq\x14\xfe\xebC\xd7|\xb8\xb0\x01\x07\x01\n\x04\x0f\xf0\x04\x01\x01\x07\0\x04\x01\x01t\nabcdefghijP\x01\x07\x01\x03\x02";
 /// Its head and outline; another compressor may write other blocks.
-const GOLDEN_HEAD: usize = 34;
+const GOLDEN_HEAD: usize = 35;
 
 fn outline() -> Outline {
     Update::parse(Bytes::from_static(UPDATE)).unwrap().outline().unwrap()
@@ -49,16 +50,22 @@ fn an_outline_can_belong_to_no_other_update() {
 }
 
 #[test]
-fn a_head_that_claims_more_than_its_blocks_can_hold_takes_no_memory() {
-    let head = Head::write((&UPDATE[..19], &UPDATE[19..]), 6, &outline().encode()).unwrap();
-    let claim = 0xf000_0000u32;
-    let mut packed = [&head[..], &[0; 12]].concat();
-    packed[13..17].copy_from_slice(&claim.to_be_bytes());
-    let crc = [&packed[4..25], &packed[29..head.len()]].concat();
-    packed[25..29].copy_from_slice(&crc32c::crc32c(&crc).to_be_bytes());
-    assert!(unpack_unknown(&packed).is_none());
-    let damaged = Unpackable::Damaged("the snapshot does not unpack to the size it had");
-    assert_eq!(unpack(&packed, claim as usize), Err(damaged));
+fn a_length_that_blocks_cannot_unpack_to_takes_no_memory() {
+    let longest = compress(&[b'a'; 100_000]);
+    assert!(unpack::room(longest.len(), 100_000).is_some());
+    assert!(unpack::room(longest.len(), 256 * (longest.len() + 1)).is_none());
+    assert!(unpack::room(usize::MAX, 1024 * 1024 * 1024 + 1).is_none());
+    // A head with right checksums that claims a length that is not that of its blocks.
+    let packed = pack(UPDATE, Some(&outline())).unwrap();
+    for claim in [0, 23, 25, u32::MAX] {
+        let mut packed = packed.clone();
+        packed[13..17].copy_from_slice(&claim.to_be_bytes());
+        let crc = crc32c::crc32c(&[&packed[4..25], &packed[29..GOLDEN_HEAD]].concat());
+        packed[25..29].copy_from_slice(&crc.to_be_bytes());
+        let damaged = Unpackable::Damaged("the snapshot does not unpack to the size it had");
+        assert_eq!(unpack(&packed, claim as usize), Err(damaged));
+        assert_eq!(unpack_unknown(&packed), None);
+    }
 }
 
 proptest! {

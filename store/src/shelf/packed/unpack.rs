@@ -93,7 +93,7 @@ fn blocks(found: &Blocks, (structs, deletes): (&[u8], &[u8]), deletes_at: usize)
 }
 
 /// Room for what a block unpacks to, if it can.
-fn room(packed: usize, len: usize) -> Option<Vec<u8>> {
+pub(super) fn room(packed: usize, len: usize) -> Option<Vec<u8>> {
     (len <= BYTES_MAX && len / BLOCK_RATIO_MAX <= packed).then(|| vec![0; len])
 }
 
