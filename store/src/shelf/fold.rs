@@ -107,7 +107,7 @@ impl OpenShelf {
             let (mut pieces, stored) = snapshot::rows(rows, (id, &prefix), record.generation, packing)?;
             changes.append(&mut pieces);
             record.snapshot_stored = stored;
-            rows.engine.batch(Tree::Snapshots, changes)?;
+            rows.engine.write_in_order(Tree::Snapshots, changes)?;
         }
         let row = record.to_row(rows, id)?;
         let was_dirty = std::mem::replace(&mut writing.dirty, true);

@@ -109,6 +109,13 @@ impl Shelf for MemoryShelf {
         Ok(())
     }
 
+    fn write_in_order(&self, tree: Tree, changes: Vec<Change>) -> Result<(), ShelfError> {
+        let mut inner = self.lock();
+        inner.spend()?;
+        inner.batches.extend(changes.into_iter().map(|change| (tree, vec![change])));
+        Ok(())
+    }
+
     fn sync(&self) -> Result<(), ShelfError> {
         let mut inner = self.lock();
         inner.spend()?;

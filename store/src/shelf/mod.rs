@@ -131,6 +131,15 @@ pub trait Shelf: Debug + Send + Sync {
     /// [`ShelfError`] if the engine cannot write.
     fn batch(&self, tree: Tree, changes: Vec<Change>) -> Result<(), ShelfError>;
 
+    /// Changes rows of one tree one after the other, so that they lie in that order and are read with little work;
+    /// before [`Shelf::sync`] a crash may leave any of them.
+    ///
+    /// # Errors
+    /// [`ShelfError`] if the engine cannot write.
+    fn write_in_order(&self, tree: Tree, changes: Vec<Change>) -> Result<(), ShelfError> {
+        self.batch(tree, changes)
+    }
+
     /// Makes everything before durable.
     ///
     /// # Errors

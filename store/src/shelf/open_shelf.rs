@@ -269,7 +269,7 @@ impl OpenShelf {
             let packing = (&snapshot[..], stored.outline.as_ref());
             let (changes, packed) = snapshot::rows(rows, (id, &prefix), record.generation, packing)?;
             (record.snapshot_bytes, record.snapshot_stored) = (snapshot.len() as u64, packed);
-            rows.engine.batch(Tree::Snapshots, changes)?;
+            rows.engine.write_in_order(Tree::Snapshots, changes)?;
         }
         rows.engine.batch(Tree::Tails, tail::rows(rows, &prefix, record.tail_first, &stored.tail))?;
         for aside in set_aside {

@@ -48,6 +48,11 @@ fn drop_half_snapshots(folder: &Path) -> Result<(), ShelfError> {
     Ok(())
 }
 
+/// A larger one would be lost in a power cut without a word.
+fn check_length(value: &[u8]) {
+    assert!(value.len() <= VALUE_BYTES_MAX, "a value of {} bytes", value.len());
+}
+
 impl SledShelf {
     /// Opens or makes the database in this folder. May take long or fail on damage: see `open`.
     pub(super) fn open(folder: &Path) -> Result<Self, ShelfError> {
@@ -113,14 +118,32 @@ impl Shelf for SledShelf {
         for (key, value) in changes {
             match value {
                 Some(value) => {
-                    // A larger one would be lost in a power cut without a word.
-                    assert!(value.len() <= VALUE_BYTES_MAX, "a value of {} bytes", value.len());
+                    check_length(&value);
                     batch.insert(key, value);
                 }
                 None => batch.remove(key),
             }
         }
         guarded(|| Ok(self.tree(tree).apply_batch(batch)?))
+    }
+
+    /// Not as a batch, whose rows would come to lie in the order of a hash map (HAZARDS sled-8).
+    fn write_in_order(&self, tree: Tree, changes: Vec<Change>) -> Result<(), ShelfError> {
+        let tree = self.tree(tree);
+        guarded(|| {
+            for (key, value) in changes {
+                match value {
+                    Some(value) => {
+                        check_length(&value);
+                        tree.insert(key, value)?;
+                    }
+                    None => {
+                        tree.remove(key)?;
+                    }
+                }
+            }
+            Ok(())
+        })
     }
 
     fn sync(&self) -> Result<(), ShelfError> {

@@ -135,15 +135,18 @@ fn a_folder_of_version_1_reads_as_it_did() {
 fn folders_of_version_2_read_as_they_did() {
     if let Some(folder) = std::env::var_os("TOMBOLO_TEST_WRITE_GOLDEN") {
         for engine in [Engine::Sled, Engine::Redb] {
-            write(&Path::new(&folder).join(format!("v2-outline-{engine}")), engine);
+            write(&Path::new(&folder).join(format!("v2-blocks-{engine}")), engine);
         }
     }
-    for name in ["v2-sled", "v2-redb", "v2-outline-sled", "v2-outline-redb"] {
+    for name in
+        ["v2-sled", "v2-redb", "v2-outline-sled", "v2-outline-redb", "v2-blocks-sled", "v2-blocks-redb"]
+    {
         let (folder, store) = opened(name);
         let contents = read(&store, &folded());
         let survey = store.document(&folded()).unwrap().survey().unwrap();
-        assert_eq!(contents.outline.is_some(), name.contains("outline"), "{name}");
-        assert_eq!(survey.is_some(), name.contains("outline"), "{name}");
+        let has_outline = name.contains("outline") || name.contains("blocks");
+        assert_eq!(contents.outline.is_some(), has_outline, "{name}");
+        assert_eq!(survey.is_some(), has_outline, "{name}");
         if let (Some(snapshot), Some(survey)) = (contents.snapshot, survey) {
             let whole = Update::parse(snapshot.clone()).unwrap();
             assert_eq!(whole.outline(), Some(survey.outline.clone()));

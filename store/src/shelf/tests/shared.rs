@@ -38,6 +38,9 @@ impl Shelf for Shared {
     fn batch(&self, tree: Tree, changes: Vec<Change>) -> Result<(), ShelfError> {
         self.model.batch(tree, changes)
     }
+    fn write_in_order(&self, tree: Tree, changes: Vec<Change>) -> Result<(), ShelfError> {
+        self.model.write_in_order(tree, changes)
+    }
     fn sync(&self) -> Result<(), ShelfError> {
         self.model.sync()
     }
