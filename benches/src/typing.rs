@@ -58,6 +58,6 @@ mod tests {
             let update = Update::parse(typist.types(letters).into()).unwrap();
             assert!(coverage.admits(&update) && coverage.add(&update));
         }
-        assert_eq!(coverage.state_vector().get(0xfedc_ba98), 173);
+        assert_eq!(coverage.state_vector().get(0xfedc_ba98), 1 + 2 + 100 + 4096);
     }
 }

@@ -41,8 +41,13 @@ fn main() -> io::Result<()> {
         println!("rivals: not measured; run benches/rivals/run, which installs them first");
         return Ok(());
     };
-    let contestants: Vec<_> =
-        server::contestants(&folder).into_iter().filter(|contestant| contestant.is_installed()).collect();
+    // A part of a name chooses.
+    let wanted: Vec<_> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str()));
+    let contestants: Vec<_> = server::contestants(&folder)
+        .into_iter()
+        .filter(|contestant| is_wanted(contestant.name) && contestant.is_installed())
+        .collect();
     let mut results = Results::new();
     for (number, contestant) in contestants.iter().enumerate() {
         let rates: Vec<f64> =

@@ -4,6 +4,10 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use tombolo_core::update::Update;
+use tombolo_core::wire::lib0::Reader;
+
 use super::frames::{self, Head};
 use super::speech::Speech;
 use crate::Typist;
@@ -25,6 +29,7 @@ pub struct Client {
     pub(super) sent: u64,
     typist: Typist,
     prefix: Vec<u8>,
+    merges: bool,
     /// Questions for its content that it did not answer yet.
     asked: u64,
     /// Answers to its own question.
@@ -70,6 +75,7 @@ impl Client {
             sent: 0,
             typist: Typist::new(0x9e37_79b9_u32.wrapping_mul(number + 1)),
             prefix: speech.prefix(&name),
+            merges: speech.merges(),
             asked: 0,
             answered: 0,
             skip: 0,
@@ -161,7 +167,8 @@ impl Client {
             bytes = &bytes[skipped..];
             // What it says is in its first bytes.
             let known = Head::read(bytes).and_then(|head| {
-                let looked_at = head.payload_len.min(self.prefix.len() + 2);
+                let looked_at = if self.merges { usize::MAX } else { self.prefix.len() + 2 };
+                let looked_at = head.payload_len.min(looked_at);
                 bytes.get(head.len..head.len + looked_at).map(|payload| (head, payload))
             });
             let Some((head, payload)) = known else { break };
@@ -169,9 +176,10 @@ impl Client {
                 return Err(io::Error::other("the server closes a connection"));
             }
             match payload.strip_prefix(self.prefix.as_slice()) {
-                Some([0, 0]) => self.asked += 1,
-                Some([0, 1]) => self.answered += 1,
-                Some([0, 2]) => self.received += 1,
+                Some([0, 0, ..]) => self.asked += 1,
+                Some([0, 1, ..]) => self.answered += 1,
+                Some([0, 2, update @ ..]) if self.merges => self.received += letters(update),
+                Some([0, 2, ..]) => self.received += 1,
                 _ => {}
             }
             self.skip = head.payload_len;
@@ -180,4 +188,12 @@ impl Client {
         self.rest.extend_from_slice(bytes);
         Ok(())
     }
+}
+
+/// Letters in an update behind its length.
+fn letters(update: &[u8]) -> u64 {
+    let mut reader = Reader::new(update);
+    let update =
+        reader.var_bytes().ok().and_then(|update| Update::parse(Bytes::copy_from_slice(update)).ok());
+    update.map_or(0, |update| update.blocks().map(|(_, start, end)| end - start).sum())
 }

@@ -37,6 +37,12 @@ impl Speech {
         matches!(self, Self::Hocuspocus(_)).then(|| [vec![2, 0], string("token"), string("4.8.0")].concat())
     }
 
+    /// Whether the server makes one update of several; then letters are counted, and an update may have but one.
+    #[must_use]
+    pub fn merges(&self) -> bool {
+        matches!(self, Self::Hocuspocus(_))
+    }
+
     /// Whether clients synchronise.
     #[must_use]
     pub fn syncs(&self) -> bool {
