@@ -10,6 +10,8 @@ use crate::child::{Child, Server};
 
 /// Synchronised clients that say nothing, in rooms of four.
 const IDLE: Shape = Shape { rooms: 2500, members: 4, load: Load::Interactive, letters: 1 };
+/// Clients that come at the same time.
+const WAVE: usize = 64;
 const MEASURED: Duration = Duration::from_secs(3);
 
 /// Memory of an empty relay, and for each idle connection; kB (1,000 bytes).
@@ -29,12 +31,14 @@ pub(crate) fn memory() -> io::Result<()> {
     Ok(())
 }
 
-/// Clients that come, and clients that come, synchronise, edit once and go, for each CPU-second of the server.
+/// Clients that come, and clients that come, synchronise, edit once and go, for each CPU-second of the server. They
+/// come in waves: one at a time would mostly show how a server goes to sleep and wakes up.
 pub(crate) fn visits() -> io::Result<()> {
     let connects = visited(|_| Ok(()))?;
-    let cycles = visited(|client| {
-        client.synchronise(None)?;
-        client.types(1, 1)
+    let cycles = visited(|clients| {
+        clients.iter_mut().try_for_each(Client::ask)?;
+        clients.iter_mut().try_for_each(|client| client.synchronise(None))?;
+        clients.iter_mut().try_for_each(|client| client.types(1, 1))
     })?;
     println!("relay connects: {connects:.0} for each CPU-second");
     print_ratio(
@@ -45,16 +49,20 @@ pub(crate) fn visits() -> io::Result<()> {
     Ok(())
 }
 
-fn visited(visit: impl Fn(&mut Client) -> io::Result<()>) -> io::Result<f64> {
+fn visited(visit: impl Fn(&mut Vec<Client>) -> io::Result<()>) -> io::Result<f64> {
     let child = Child::start(Server::Relay)?;
     let (before, end) = (child.cpu_time()?, Instant::now() + MEASURED);
-    let mut visits = 0;
+    let mut waves = 0;
     while Instant::now() < end {
-        let mut client = Client::connect(child.address(), &Server::Relay.speech(), visits % 1000, 1)?;
-        visit(&mut client)?;
-        visits += 1;
+        // Rooms of other numbers than in the waves before: who left may not be gone yet.
+        let rooms = (0..WAVE).map(|place| waves % 50 * WAVE + place);
+        let knock = |room| Client::knock(child.address(), &Server::Relay.speech(), room, 1);
+        let mut clients = rooms.map(knock).collect::<io::Result<Vec<_>>>()?;
+        clients.iter_mut().try_for_each(Client::enter)?;
+        visit(&mut clients)?;
+        waves += 1;
     }
     let cpu_s = (child.cpu_time()? - before).as_secs_f64();
     child.stop()?;
-    Ok(visits as f64 / cpu_s)
+    Ok((waves * WAVE) as f64 / cpu_s)
 }

@@ -48,6 +48,20 @@ impl Client {
     /// # Errors
     /// The server does not upgrade, or the socket fails.
     pub fn connect(address: SocketAddr, speech: &Speech, room: usize, number: u32) -> io::Result<Self> {
+        let mut client = Self::knock(address, speech, room, number)?;
+        client.enter()?;
+        if let Some(hello) = speech.hello() {
+            client.say(&hello);
+            client.flush()?;
+        }
+        Ok(client)
+    }
+
+    /// Asks to be let in, and does not wait for the answer.
+    ///
+    /// # Errors
+    /// The socket fails.
+    pub fn knock(address: SocketAddr, speech: &Speech, room: usize, number: u32) -> io::Result<Self> {
         let name = format!("room-{room}");
         let mut socket = TcpStream::connect(address)?;
         socket.set_nodelay(true)?;
@@ -58,17 +72,7 @@ impl Client {
             speech.path(&name)
         );
         socket.write_all(request.as_bytes())?;
-        let mut response = Vec::new();
-        while !response.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            socket.read_exact(&mut byte)?;
-            response.extend(byte);
-        }
-        if !response.starts_with(b"HTTP/1.1 101 ") {
-            return Err(io::Error::other(String::from_utf8_lossy(&response).into_owned()));
-        }
-        socket.set_nonblocking(true)?;
-        let mut client = Self {
+        Ok(Self {
             socket,
             room,
             received: 0,
@@ -81,22 +85,41 @@ impl Client {
             skip: 0,
             rest: Vec::new(),
             unsent: Vec::new(),
-        };
-        if let Some(hello) = speech.hello() {
-            client.say(&hello);
-            client.flush()?;
-        }
-        Ok(client)
+        })
     }
 
-    /// Joins its room. A server without documents asks the `oldest` member on its behalf.
+    /// Waits until it is let in; once, after [`Client::knock`].
+    ///
+    /// # Errors
+    /// The server does not upgrade, or the socket fails.
+    pub fn enter(&mut self) -> io::Result<()> {
+        let mut response = Vec::new();
+        while !response.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            self.socket.read_exact(&mut byte)?;
+            response.extend(byte);
+        }
+        if !response.starts_with(b"HTTP/1.1 101 ") {
+            return Err(io::Error::other(String::from_utf8_lossy(&response).into_owned()));
+        }
+        self.socket.set_nonblocking(true)
+    }
+
+    /// Asks for what its room has; [`Client::synchronise`] waits for the answer.
+    ///
+    /// # Errors
+    /// The socket fails.
+    pub fn ask(&mut self) -> io::Result<()> {
+        self.say(&STEP_1);
+        self.flush().map(drop)
+    }
+
+    /// Joins its room, after [`Client::ask`]. A server without documents asks the `oldest` member on its behalf.
     ///
     /// # Errors
     /// The socket fails, or no answer comes.
     pub fn synchronise(&mut self, mut oldest: Option<&mut Self>) -> io::Result<()> {
         let (mut buffer, end) = (vec![0; 4096], Instant::now() + PATIENCE);
-        self.say(&STEP_1);
-        self.flush()?;
         while self.answered == 0 || self.asked > 0 {
             for client in [Some(&mut *self), oldest.as_deref_mut()].into_iter().flatten() {
                 client.receive(&mut buffer)?;

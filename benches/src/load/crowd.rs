@@ -94,6 +94,7 @@ impl Crowd {
                 let number = u32::try_from(clients.len()).unwrap_or(0);
                 let mut client = Client::connect(address, speech, room, number)?;
                 if speech.syncs() {
+                    client.ask()?;
                     client.synchronise(clients.get_mut(first))?;
                 }
                 clients.push(client);
