@@ -33,6 +33,10 @@ pub const AUTOMERGE_ROWS_PER_BYTE: u64 = 64;
 pub const INFLATED_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Highest ratio of inflated to deflated bytes past the first MiB (HAZARDS am-2).
 pub const INFLATE_RATIO_MAX: usize = 200;
+/// Longest text frame of y-webrtc signaling in bytes; an offer with many candidates has some 10 KB.
+pub const SIGNAL_BYTES_MAX: usize = 64 * 1024;
+/// Longest topic of y-webrtc signaling in bytes.
+pub const TOPIC_BYTES_MAX: usize = 1024;
 /// Most entries in one awareness update.
 pub const AWARENESS_ENTRIES_MAX: usize = 4096;
 /// Largest JSON state of one awareness entry in bytes.

@@ -56,6 +56,8 @@ pub(crate) enum Endpoint {
     Hocuspocus,
     /// `/automerge`
     Automerge,
+    /// `/signaling`
+    Signaling,
 }
 
 impl Endpoint {
@@ -64,6 +66,7 @@ impl Endpoint {
         match trimmed {
             "/hocuspocus" => Some(Self::Hocuspocus),
             "/automerge" => Some(Self::Automerge),
+            "/signaling" => Some(Self::Signaling),
             "/yjs" => Some(Self::YWebsocket { room: String::new() }),
             _ => path.strip_prefix("/yjs/").map(|room| {
                 let room = query.map_or_else(|| room.to_owned(), |query| format!("{room}?{query}"));
@@ -77,7 +80,7 @@ impl Endpoint {
         match self {
             // The query holds a token at most.
             Self::YWebsocket { room } => Some(room.split_once('?').map_or(room, |(room, _)| room)),
-            Self::Hocuspocus | Self::Automerge => None,
+            Self::Hocuspocus | Self::Automerge | Self::Signaling => None,
         }
     }
 
@@ -86,6 +89,7 @@ impl Endpoint {
             Self::YWebsocket { .. } => "yjs",
             Self::Hocuspocus => "hocuspocus",
             Self::Automerge => "automerge",
+            Self::Signaling => "webrtc",
         }
     }
 }
@@ -239,6 +243,7 @@ mod tests {
         assert_eq!(Endpoint::of("/yjs", None), room(""));
         assert_eq!(Endpoint::of("/hocuspocus/", None), Some(Endpoint::Hocuspocus));
         assert_eq!(Endpoint::of("/automerge", None), Some(Endpoint::Automerge));
+        assert_eq!(Endpoint::of("/signaling/", None), Some(Endpoint::Signaling));
         assert_eq!(Endpoint::of("/", None), None);
     }
 }

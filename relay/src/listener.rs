@@ -15,7 +15,7 @@ use crate::http::{self, Routes};
 use crate::member::Archive;
 use crate::metrics::Metrics;
 use crate::open::Open;
-use crate::room::{Gossip, Guests, Rooms};
+use crate::room::{Gossip, Guests, Rooms, Topics};
 use crate::shards::Shards;
 use crate::shutdown::Stop;
 
@@ -28,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) rooms: Arc<Rooms>,
     pub(crate) gossip: Arc<Gossip>,
+    pub(crate) topics: Arc<Topics>,
     pub(crate) stop: Stop,
     pub(crate) open: Open,
     pub(crate) shards: Shards,
@@ -75,6 +76,7 @@ impl Relay {
             metrics,
             rooms,
             gossip: Arc::default(),
+            topics: Arc::default(),
             stop: Stop::new(),
             open: Open::default(),
             shards: Shards::start(shards).map_err(|source| StartError::Threads { source })?,

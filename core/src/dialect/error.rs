@@ -46,9 +46,12 @@ pub enum FrameError {
         #[source]
         source: CborError,
     },
-    /// A field of the CBOR map is missing, or said to be `null` or `undefined`.
+    /// A field of the CBOR map is missing, or said to be `null` or `undefined`; one of the JSON object is no text.
     #[error("the field {0} is missing")]
     MissingField(&'static str),
+    /// Not a JSON object.
+    #[error("the frame is not the JSON object that is expected")]
+    Json,
     /// A text is longer than any client writes.
     #[error("{what} has {bytes} bytes, at most {max} are allowed")]
     TooLong {
@@ -74,6 +77,7 @@ impl FrameError {
             Self::InvalidAutomerge(_) => "invalid_automerge",
             Self::InvalidName(_) => "document_name",
             Self::Cbor(_) | Self::Field { .. } | Self::MissingField(_) => "malformed_cbor",
+            Self::Json => "malformed_json",
             Self::TooLong { .. } => "too_long",
         }
     }

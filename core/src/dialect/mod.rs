@@ -13,6 +13,7 @@ mod error;
 pub mod hocuspocus;
 mod payload;
 pub mod y_protocols;
+pub mod y_webrtc;
 pub mod y_websocket;
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ pub(super) async fn run(settings: &Settings) -> Result<(), Error> {
     println!("tombolo {} forwards\n", env!("CARGO_PKG_VERSION"));
     println!("  y-websocket  ws://{host}/yjs");
     println!("  hocuspocus   ws://{host}/hocuspocus");
+    println!("  y-webrtc     ws://{host}/signaling");
     println!("  health       http://{host}/healthz  /readyz  /metrics");
     println!("  \"saved\"      {saved}");
     ends.wait().await;

@@ -72,6 +72,7 @@ fn announce(relay: &Relay, data: &Path) {
     println!("  y-websocket  ws://{host}/yjs");
     println!("  hocuspocus   ws://{host}/hocuspocus");
     println!("  automerge    ws://{host}/automerge");
+    println!("  y-webrtc     ws://{host}/signaling");
     println!("  health       http://{host}/healthz  /readyz  /metrics");
     println!("  data         {}", data.display());
 }

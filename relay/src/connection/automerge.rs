@@ -136,7 +136,7 @@ impl Dialect for Automerge {
         Ok(())
     }
 
-    fn text(&mut self) -> Result<(), Closing> {
+    fn text(&mut self, _text: &str) -> Result<(), Closing> {
         Err(self.refuse("this dialect has binary messages only", "text_message"))
     }
 }

@@ -6,12 +6,13 @@
 use bytes::Bytes;
 
 const FIN_BINARY: u8 = 0x82;
+const FIN_TEXT: u8 = 0x81;
 const FIN_PING: u8 = 0x89;
 const FIN_CLOSE: u8 = 0x88;
 
 /// Whether a finished frame carries a message; the others are for the socket itself.
 pub(crate) fn is_message(frame: &[u8]) -> bool {
-    frame.first() == Some(&FIN_BINARY)
+    matches!(frame.first(), Some(&(FIN_BINARY | FIN_TEXT)))
 }
 
 /// Longest head of a server frame in bytes.
@@ -25,6 +26,11 @@ pub(crate) fn append_binary(out: &mut Vec<u8>, parts: &[&[u8]]) {
 /// One binary message out of consecutive parts.
 pub(crate) fn binary(parts: &[&[u8]]) -> Bytes {
     frame(FIN_BINARY, parts)
+}
+
+/// One text message.
+pub(crate) fn text(text: &str) -> Bytes {
+    frame(FIN_TEXT, &[text.as_bytes()])
 }
 
 /// The beginning of a binary message that goes on with so many bytes that need not be copied.

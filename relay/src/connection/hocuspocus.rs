@@ -150,7 +150,7 @@ impl Dialect for Hocuspocus {
         }
     }
 
-    fn text(&mut self) -> Result<(), Closing> {
+    fn text(&mut self, _text: &str) -> Result<(), Closing> {
         Err(Closing::refused(1003, "this dialect has binary messages only", "text_message"))
     }
 }

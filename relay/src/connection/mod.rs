@@ -7,6 +7,7 @@ pub(crate) mod queue;
 mod read;
 mod task;
 mod write;
+mod y_webrtc;
 mod y_websocket;
 
 pub(crate) use task::{Accepted, run};
@@ -32,6 +33,6 @@ impl Closing {
 pub(crate) trait Dialect: Send {
     /// One binary message.
     fn message(&mut self, payload: Bytes) -> Result<(), Closing>;
-    /// One text message; no dialect here has any, and most clients ignore them too.
-    fn text(&mut self) -> Result<(), Closing>;
+    /// One text message.
+    fn text(&mut self, text: &str) -> Result<(), Closing>;
 }

@@ -21,6 +21,7 @@ use super::hocuspocus::Hocuspocus;
 use super::queue::Queue;
 use super::read::ReadSide;
 use super::write::{self, Pace};
+use super::y_webrtc::YWebrtc;
 use super::y_websocket::YWebsocket;
 use super::{Closing, Dialect, frame};
 use crate::config::RelayConfig;
@@ -141,6 +142,7 @@ fn dialect_of(
         Endpoint::Hocuspocus => {
             (Box::new(Hocuspocus::new(shared, queue, address)), Some(frame::binary(&[&hocuspocus::PING])))
         }
+        Endpoint::Signaling => (Box::new(YWebrtc::new(shared, queue, address)), None),
         Endpoint::Automerge => (Box::new(Automerge::new(shared, queue, address)), None),
     }
 }
@@ -250,7 +252,12 @@ async fn read_all(
                 shared.metrics.bytes_received.inc_by(payload.len() as u64);
                 judge(dialect, payload).await
             }
-            Message::Text(_) => dialect.as_mut().map_or_else(|| Err(lost()), |dialect| dialect.text()),
+            Message::Text(text) => {
+                socket.get_mut().message_ended();
+                shared.metrics.messages_received.inc();
+                shared.metrics.bytes_received.inc_by(text.len() as u64);
+                dialect.as_mut().map_or_else(|| Err(lost()), |dialect| dialect.text(&text))
+            }
             Message::Close(close) => {
                 let code = close.map_or(frame::NO_CODE, |close| close.code.into());
                 return End::Ours(Closing { code, reason: String::new(), refusal: None });

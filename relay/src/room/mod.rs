@@ -7,6 +7,7 @@ mod gather;
 mod gossip;
 mod guest;
 mod registry;
+mod topics;
 pub(crate) mod turn;
 
 pub(crate) use driver::Seated;
@@ -14,3 +15,4 @@ pub(crate) use framing::{Framing, Seat};
 pub(crate) use gossip::{Gossip, Listener};
 pub use guest::Guests;
 pub(crate) use registry::Rooms;
+pub(crate) use topics::{Subscriber, Topics};

@@ -134,6 +134,17 @@ impl Client {
         }
     }
 
+    /// The next text message.
+    pub async fn next_text(&mut self) -> String {
+        loop {
+            match self.message().await {
+                Message::Text(text) => return text.to_string(),
+                Message::Ping(_) | Message::Pong(_) => {}
+                other => panic!("something else instead of a text: {other:?}"),
+            }
+        }
+    }
+
     /// What still comes, and the code of the end.
     pub async fn rest(&mut self) -> (Vec<Bytes>, u16) {
         let mut frames = Vec::new();
