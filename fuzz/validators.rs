@@ -1,7 +1,7 @@
 //! What a client sends, judged before anything decodes it.
 
 use bytes::Bytes;
-use tombolo_core::dialect::{automerge_repo, hocuspocus, y_protocols};
+use tombolo_core::dialect::{automerge_repo, hocuspocus, y_protocols, y_webrtc};
 use tombolo_core::update::{Coverage, InvalidUpdate, StateVector, Update, diff, merge};
 use tombolo_core::validate::{AwarenessUpdate, validate_chunks, validate_sync_message};
 
@@ -38,6 +38,14 @@ pub fn dialects(data: &[u8]) {
     let _ = y_protocols::parse(&frame);
     if let Ok(hocuspocus::Incoming::Addressed { address, .. }) = hocuspocus::parse(&frame) {
         assert!(address.prefix().ends_with(address.document().as_bytes()) || address.prefix().contains(&0));
+    }
+    if let Ok(Ok(Some(y_webrtc::Message::Publish(publication)))) =
+        std::str::from_utf8(data).map(y_webrtc::parse)
+    {
+        assert!(matches!(
+            y_webrtc::parse(&publication.for_subscribers(7)),
+            Ok(Some(y_webrtc::Message::Publish(_)))
+        ));
     }
     if let Ok(Some(message)) = automerge_repo::parse(&frame) {
         assert_eq!(automerge_repo::parse(&message.encode()).ok(), Some(Some(message)));
