@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::effect::Effect;
 use super::machine::Pairs;
+use super::member::Member;
 use crate::dialect::automerge_repo::RemoteHeads;
 use crate::limits::SUBSCRIPTIONS_MAX;
 use crate::room::MemberId;
@@ -18,42 +19,63 @@ impl Pairs {
         let Some(member) = self.members.get_mut(&id) else { return };
         if member.note_heads(heads)
             && let Some(storage) = member.storage.clone()
+            && self.members.values().any(|member| member.listens)
         {
             let heads = texts(heads);
             self.tell_others(id, &storage, &heads, None);
         }
     }
 
-    /// A member has subscribed to these storages: it hears where those stand that are here.
-    pub fn subscribed(&mut self, id: MemberId, storages: &[String]) {
-        for (other, member) in &self.members {
-            let Some(storage) = member.storage.as_ref().filter(|_| *other != id && !member.heads.is_empty())
-            else {
+    /// A member has subscribed to storages: from now on it hears of heads, and at once where those stand that are
+    /// here and new to it. Of which it does want to hear, only the driver knows.
+    pub fn subscribed(&mut self, id: MemberId, is_new: impl Fn(&str) -> bool) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        member.listens = true;
+        let others = self.members.iter().filter(|(other, member)| **other != id && !member.heads.is_empty());
+        let wanted = others.filter_map(|(_, member)| {
+            let storage = member.storage.clone().filter(|storage| is_new(storage))?;
+            Some(Effect::Heads { to: id, storage, heads: texts(&member.heads), at: None })
+        });
+        self.effects.extend(wanted);
+    }
+
+    /// A member reports where other storages stand; `now` is in ms since 1970, and nothing is newer. Those whose
+    /// clients are here, and the archive, speak for themselves: what a stranger says of them could be taken for
+    /// "saved". Clients report back what they hear, so only news is passed on.
+    pub fn reported(&mut self, now: u64, id: MemberId, new_heads: BTreeMap<String, RemoteHeads>) {
+        if !self.members.contains_key(&id) {
+            return;
+        }
+        for (storage, about) in new_heads {
+            let at = about.timestamp.min(now);
+            let speaks_itself = |member: &Member| member.storage.as_deref() == Some(storage.as_str());
+            if self.home.as_deref() == Some(storage.as_str())
+                || self.members.values().any(speaks_itself)
+                || !about.heads.iter().all(|head| is_hash(head))
+                || self.reports.get(&*storage).is_some_and(|known| *known >= at)
+            {
                 continue;
-            };
-            if storages.iter().any(|wanted| **wanted == **storage) {
-                let (storage, heads) = (Arc::clone(storage), texts(&member.heads));
-                self.effects.push_back(Effect::Heads { to: id, storage, heads, at: None });
             }
+            let storage: Arc<str> = storage.into();
+            self.note_report(&storage, at);
+            self.tell_others(id, &storage, &about.heads.into(), Some(at));
         }
     }
 
-    /// A member reports where other storages stand. Those whose clients are here, and the archive, speak for
-    /// themselves: what a stranger says of them could be taken for "saved".
-    pub fn reported(&mut self, id: MemberId, new_heads: BTreeMap<String, RemoteHeads>) {
-        for (storage, about) in new_heads {
-            let speaks_itself =
-                |member: &super::member::Member| member.storage.as_deref() == Some(storage.as_str());
-            if self.home.as_deref() == Some(storage.as_str()) || self.members.values().any(speaks_itself) {
-                continue;
-            }
-            self.tell_others(id, &storage.into(), &about.heads.into(), Some(about.timestamp));
+    /// The oldest makes room.
+    fn note_report(&mut self, storage: &Arc<str>, at: u64) {
+        self.reports.insert(Arc::clone(storage), at);
+        if self.reports.len() > SUBSCRIPTIONS_MAX
+            && let Some((oldest, _)) = self.reports.iter().min_by_key(|(_, at)| **at)
+        {
+            let oldest = Arc::clone(oldest);
+            self.reports.remove(&oldest);
         }
     }
 
     fn tell_others(&mut self, id: MemberId, storage: &Arc<str>, heads: &Arc<[String]>, at: Option<u64>) {
-        let others = self.members.keys().filter(|other| **other != id);
-        self.effects.extend(others.map(|to| Effect::Heads {
+        let others = self.members.iter().filter(|(other, member)| **other != id && member.listens);
+        self.effects.extend(others.map(|(to, _)| Effect::Heads {
             to: *to,
             storage: Arc::clone(storage),
             heads: Arc::clone(heads),
@@ -67,19 +89,33 @@ pub(super) fn texts(heads: &[u8]) -> Arc<[String]> {
     heads.chunks(32).map(|head| bs58::encode(head).with_check().into_string()).collect()
 }
 
+fn is_hash(text: &str) -> bool {
+    text.len() <= 64 && bs58::decode(text).with_check(None).into_vec().is_ok_and(|hash| hash.len() == 32)
+}
+
 /// The storages that one connection wants to hear of.
 #[derive(Debug, Default)]
 pub struct Subscriptions(BTreeSet<String>);
 
 impl Subscriptions {
-    /// Takes a change of them; false if they would become more than [`SUBSCRIPTIONS_MAX`].
+    /// Takes a change of them and gives back which are new; none if they would become more than
+    /// [`SUBSCRIPTIONS_MAX`].
     #[must_use]
-    pub fn change(&mut self, add: &[String], remove: &[String]) -> bool {
+    pub fn change(&mut self, add: Vec<String>, remove: &[String]) -> Option<BTreeSet<String>> {
         for storage in remove {
             self.0.remove(storage);
         }
-        self.0.extend(add.iter().take(SUBSCRIPTIONS_MAX + 1).cloned());
-        self.0.len() <= SUBSCRIPTIONS_MAX && add.len() <= SUBSCRIPTIONS_MAX
+        let new: BTreeSet<_> = add.into_iter().filter(|storage| !self.0.contains(storage)).collect();
+        if self.0.len() + new.len() > SUBSCRIPTIONS_MAX {
+            return None;
+        }
+        self.0.extend(new.iter().cloned());
+        Some(new)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &String> {
+        self.0.iter()
     }
 
     /// Whether it wants to hear of this one.

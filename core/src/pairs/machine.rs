@@ -20,6 +20,8 @@ pub struct Pairs {
     /// The archive's storage, of which only it may speak.
     pub(super) home: Option<Arc<str>>,
     pub(super) members: BTreeMap<MemberId, Member>,
+    /// When storages stood somewhere that are not here, in ms since 1970, as far as somebody said.
+    pub(super) reports: BTreeMap<Arc<str>, u64>,
     /// Whose event this is.
     pub(super) acting: Option<MemberId>,
     pub(super) effects: VecDeque<Effect>,
@@ -29,13 +31,22 @@ impl Pairs {
     /// Nobody yet. At most so many members are paired with each other.
     #[must_use]
     pub fn new(seats: usize) -> Self {
-        Self { seats, home: None, members: BTreeMap::new(), acting: None, effects: VecDeque::new() }
+        Self {
+            seats,
+            home: None,
+            members: BTreeMap::new(),
+            reports: BTreeMap::new(),
+            acting: None,
+            effects: VecDeque::new(),
+        }
     }
 
     /// For a document that an archive with this storage id answers for: nobody is paired.
     #[must_use]
     pub fn at_an_archive(storage: &str) -> Self {
-        Self { home: Some(storage.into()), ..Self::new(0) }
+        let mut pairs = Self::new(0);
+        pairs.home = Some(storage.into());
+        pairs
     }
 
     /// Whether nobody is here.

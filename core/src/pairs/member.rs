@@ -19,6 +19,8 @@ pub(super) const PATIENCE_MS_MAX: u64 = 160_000;
 pub(super) struct Member {
     /// The storage behind it.
     pub(super) storage: Option<Arc<str>>,
+    /// Whether it wants to hear of any heads.
+    pub(super) listens: bool,
     /// Whether it is one of those that are paired.
     pub(super) seated: bool,
     /// Whether it ever synced: who only says something is paired with nobody.
@@ -49,6 +51,7 @@ impl Member {
     pub(super) fn new(storage: Option<Arc<str>>, seated: bool) -> Self {
         Self {
             storage,
+            listens: false,
             seated,
             open: false,
             has: false,

@@ -168,32 +168,47 @@ fn storages_speak_for_themselves() {
     let doc = document();
     for (id, storage) in [(A, Some("a")), (B, Some("home")), (C, None)] {
         pairs.enter(id, storage);
+        pairs.subscribed(id, |_| true);
         pairs.sync(Millis(0), id, Some(Slot(0)), greeting(&doc), false);
     }
     let heads: std::sync::Arc<[String]> =
         [bs58::encode(doc.get_heads()[0].0).with_check().into_string()].into();
-    pairs.subscribed(C, &["a".into(), "home".into()]);
     let told = |to: MemberId, storage: &str, at: Option<u64>| Effect::Heads {
         to,
         storage: storage.into(),
         heads: heads.clone(),
         at,
     };
-    assert_eq!(effects(&mut pairs), [told(C, "a", None)]);
+    assert_eq!(
+        effects(&mut pairs),
+        [told(B, "a", None), told(C, "a", None)],
+        "who comes hears what is known"
+    );
+    pairs.sync(Millis(0), A, Some(Slot(0)), greeting(&doc), false);
+    assert!(effects(&mut pairs).is_empty(), "no news");
     let about = RemoteHeads { heads: heads.to_vec(), timestamp: 5 };
     let report = ["a", "home", "far"].map(|storage| (storage.to_owned(), about.clone()));
-    pairs.reported(C, report.into());
-    assert_eq!(effects(&mut pairs), [told(A, "far", Some(5)), told(B, "far", Some(5))]);
+    pairs.reported(4, C, report.clone().into());
+    assert_eq!(effects(&mut pairs), [told(A, "far", Some(4)), told(B, "far", Some(4))], "not of the future");
+    pairs.reported(4, A, report.into());
+    assert!(effects(&mut pairs).is_empty(), "clients report back what they hear");
+    let nonsense = RemoteHeads { heads: vec!["no hash".into()], timestamp: 4 };
+    pairs.reported(4, A, [("elsewhere".to_owned(), nonsense)].into());
+    assert!(effects(&mut pairs).is_empty());
 }
 
 #[test]
 fn subscriptions_are_bounded() {
     let mut subscriptions = Subscriptions::default();
     let many: Vec<_> = (0..crate::limits::SUBSCRIPTIONS_MAX).map(|number| number.to_string()).collect();
-    assert!(subscriptions.change(&many, &[]));
-    assert!(!subscriptions.change(&["one more".into()], &[]));
-    assert!(subscriptions.change(&[], &["one more".into()]));
-    assert!(subscriptions.contains("0") && !subscriptions.contains("one more"));
+    assert_eq!(subscriptions.change(many.clone(), &[]).unwrap().len(), many.len());
+    assert!(subscriptions.change(vec!["one more".into()], &[]).is_none());
+    assert!(subscriptions.change(vec!["0".into()], &[]).unwrap().is_empty());
+    assert_eq!(
+        subscriptions.change(vec!["one more".into()], &["1".into()]),
+        Some(["one more".into()].into())
+    );
+    assert!(subscriptions.contains("0") && !subscriptions.contains("1"));
 }
 
 #[test]
