@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tombolo_core::dialect::{automerge_repo, hocuspocus, y_protocols};
 use tombolo_core::update::{Coverage, InvalidUpdate, StateVector, Update, diff, merge};
-use tombolo_core::validate::{AwarenessUpdate, validate_chunks, validate_sync_message};
+use tombolo_core::validate::{AwarenessUpdate, SyncOutline, validate_chunks, validate_sync_message};
 
 /// Whatever parses can be merged, cut and parsed again.
 pub fn update(data: &[u8]) {
@@ -29,7 +29,9 @@ pub fn awareness(data: &[u8]) {
 /// Neither check panics or hangs.
 pub fn automerge(data: &[u8]) {
     let _ = validate_chunks(data);
-    let _ = validate_sync_message(data);
+    if validate_sync_message(data).is_ok() {
+        SyncOutline::of(data).expect("what is valid has an outline");
+    }
 }
 
 /// No parser panics; an automerge-repo message that parses is written so that it parses to the same again.

@@ -78,7 +78,7 @@ impl Pairs {
         let Ok(outline) = SyncOutline::of(&data) else { return };
         let Some(member) = self.members.get_mut(&id) else { return };
         self.acting = Some(id);
-        member.open = true;
+        (member.open, member.spoke) = (true, true);
         if is_request && outline.heads.is_empty() && member.has {
             self.lost(now, id);
         }
@@ -187,8 +187,9 @@ impl Pairs {
     fn forward(&mut self, from: MemberId, to: MemberId, data: Bytes, brings: bool) {
         let Some(member) = self.members.get_mut(&to) else { return };
         let Some(slot) = member.slot_of(from) else { return };
-        let asked_for = brings && !member.holds && !member.delivered;
+        let asked_for = brings && !member.holds && !member.delivered && member.spoke;
         member.delivered |= brings;
+        member.spoke &= !asked_for;
         self.effects.push_back(Effect::Sync { to, slot, data, asked_for });
     }
 }

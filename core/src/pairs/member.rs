@@ -41,6 +41,9 @@ pub(super) struct Member {
     pub(super) asked: bool,
     /// Whether that one sent it changes.
     pub(super) delivered: bool,
+    /// Whether it said something since the document was last handed to it as an answer. Who does not read is not heard,
+    /// so documents that others push at it do not pile up.
+    pub(super) spoke: bool,
     /// When that one was silent for too long.
     pub(super) deadline: Option<Millis>,
     /// How long the next one has, in ms.
@@ -62,6 +65,7 @@ impl Member {
             last: None,
             asked: false,
             delivered: false,
+            spoke: false,
             deadline: None,
             patience: PATIENCE_MS,
         }

@@ -144,6 +144,29 @@ fn who_finds_no_seat_waits_for_one() {
 }
 
 #[test]
+fn a_document_is_an_answer_once_for_each_question() {
+    let mut pairs = Pairs::new(8);
+    let doc = document();
+    let (greeting, mut state) = (greeting(&doc), State::new());
+    doc.clone().receive_sync_message(&mut state, Message::decode(&EMPTY).unwrap()).unwrap();
+    let whole: Bytes = doc.generate_sync_message(&mut state).unwrap().encode().into();
+    pairs.enter(B, None);
+    pairs.sync(Millis(0), B, Some(Slot(0)), request(), true);
+    for (round, is_answer) in [(0, true), (1, false), (2, false)] {
+        let holder = MemberId(10 + round);
+        comes(&mut pairs, holder, greeting.clone(), false);
+        for is_first in [true, false] {
+            pairs.sync(Millis(0), holder, Some(Slot(0)), whole.clone(), false);
+            let asked_for = is_answer && is_first;
+            let forwarded = Effect::Sync { to: B, slot: Slot(0), data: whole.clone(), asked_for };
+            assert_eq!(effects(&mut pairs), [forwarded], "holder {round}");
+        }
+        pairs.leave(Millis(0), holder);
+        effects(&mut pairs);
+    }
+}
+
+#[test]
 fn words_go_to_the_others_once() {
     let mut pairs = Pairs::new(8);
     for id in [A, B, C] {
