@@ -26,7 +26,7 @@ pub fn awareness(data: &[u8]) {
     }
 }
 
-/// Neither check panics or hangs.
+/// Neither check panics or hangs, and what is valid can be read.
 pub fn automerge(data: &[u8]) {
     let _ = validate_chunks(data);
     if validate_sync_message(data).is_ok() {
