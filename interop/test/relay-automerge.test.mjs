@@ -16,6 +16,8 @@ import { relay } from '../lib/server.mjs';
 import { pause, until } from '../lib/wait.mjs';
 
 const timeout = 120_000;
+/** How often a relay is killed under load. */
+const KILLS = Number(process.env.TOMBOLO_TEST_KILLS ?? 10);
 
 /** A storage in memory: with it a repo has a storage id, and keeps what it knows of others. */
 class Memory {
@@ -104,6 +106,33 @@ for (const count of [2, 5]) {
     for (const { repo } of clients) assert.ok(repo.peers.length <= count, 'clients do not collect peers');
   });
 }
+
+test(`nothing is lost when the relay is killed ${KILLS} times under load`, { timeout: timeout + KILLS * 5_000 }, async (t) => {
+  const server = await relay(t);
+  const random = new Random(9);
+  const { clients, handles } = await together(t, () => server, 4);
+  let edits = 0;
+  let done = false;
+  const load = (async () => {
+    for (; !done; edits += 1) {
+      random.pick(handles).change((doc) => doc.marks.push(edits));
+      await pause(random.below(60));
+    }
+  })();
+  for (let kill = 0; kill < KILLS; kill += 1) {
+    // A handshake is let through: stock clients throw if it fails.
+    await until(() => clients.every((client) => client.connected));
+    await pause(random.below(300));
+    await server.kill9();
+    if (random.chance(0.5)) await pause(random.below(300));
+    await server.restart();
+  }
+  done = true;
+  await load;
+  await untilEqual(...handles);
+  assert.equal(new Set(handles[0].doc().marks).size, edits);
+  for (const { repo } of clients) assert.ok(repo.peers.length < clients.length);
+});
 
 test('clients converge through random cuts, and do not collect peers', { timeout }, async (t) => {
   const random = new Random(3);
