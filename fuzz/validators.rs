@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tombolo_core::dialect::{automerge_repo, hocuspocus, y_protocols, y_webrtc};
 use tombolo_core::update::{Coverage, InvalidUpdate, StateVector, Update, diff, merge};
-use tombolo_core::validate::{AwarenessUpdate, validate_chunks, validate_sync_message};
+use tombolo_core::validate::{AwarenessUpdate, SyncOutline, validate_chunks, validate_sync_message};
 
 /// Whatever parses can be merged, cut and parsed again.
 pub fn update(data: &[u8]) {
@@ -26,10 +26,12 @@ pub fn awareness(data: &[u8]) {
     }
 }
 
-/// Neither check panics or hangs.
+/// Neither check panics or hangs, and what is valid can be read.
 pub fn automerge(data: &[u8]) {
     let _ = validate_chunks(data);
-    let _ = validate_sync_message(data);
+    if validate_sync_message(data).is_ok() {
+        SyncOutline::of(data).expect("what is valid has an outline");
+    }
 }
 
 /// No parser panics; an automerge-repo message that parses is written so that it parses to the same again.

@@ -5,8 +5,8 @@
 //! clock or a random source, so whatever happens here can be replayed exactly.
 //!
 //! The way of one edit: [`dialect`] turns a frame into a message, [`update`] and [`validate`] refuse
-//! what is malformed before anything decodes it, [`room`] decides who receives it and when it is
-//! acknowledged, [`operation`] is what the store keeps. Start reading at [`id::DocumentId`].
+//! what is malformed before anything decodes it, [`room`] (Yjs) and [`pairs`] (Automerge) decide who
+//! receives it and when it is acknowledged, [`operation`] is what the store keeps. Start reading at [`id::DocumentId`].
 
 pub mod dialect;
 #[cfg(feature = "engines")]
@@ -14,6 +14,7 @@ pub mod engine;
 pub mod id;
 pub mod limits;
 pub mod operation;
+pub mod pairs;
 pub mod room;
 pub mod time;
 pub mod update;

@@ -48,6 +48,13 @@ pub const TEXT_BYTES_MAX: usize = 16 * 1024;
 /// Largest message of an application to whoever is there now (ephemeral, stateless) in bytes: presence and
 /// signals, copied once for each listener; documents are not sent this way.
 pub const EPHEMERAL_BYTES_MAX: usize = 1024 * 1024;
+/// Most heads of one member that are remembered; who has more than this at once has not merged for long.
+pub const HEADS_KEPT_MAX: usize = 64;
+/// Most storages whose heads one connection may want to hear of; each is kept as text.
+pub const SUBSCRIPTIONS_MAX: usize = 256;
+/// Most members of one Automerge document whom a relay without an archive joins in pairs: each change goes to each
+/// other member by itself, and so does each confirmation.
+pub const PAIRED_MEMBERS_MAX: usize = 32;
 /// Most fields of one CBOR message; automerge-repo has at most 7.
 pub const MESSAGE_FIELDS_MAX: usize = 64;
 /// Most texts in all lists of one CBOR message (protocol versions, storage ids, heads) together.

@@ -60,7 +60,7 @@ export function automergeRepo(t, at, options = {}) {
     repo,
     destroy,
     get connected() {
-      return adapter.socket?.readyState === WebSocket.OPEN && repo.peers.length === 1;
+      return adapter.socket?.readyState === WebSocket.OPEN && repo.peers.length > 0;
     },
     /** What the server's storage is called, once it has introduced itself. */
     get serverStorageId() {

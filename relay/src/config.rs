@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use tombolo_core::limits::PAIRED_MEMBERS_MAX;
+
 /// Whether a relay without an archive acknowledges what it merely forwarded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AcknowledgeWithoutArchive {
@@ -39,6 +41,9 @@ pub struct RelayConfig {
     pub write_ms: u64,
     /// Most documents on one connection; Hocuspocus and automerge-repo multiplex.
     pub documents_per_connection_max: usize,
+    /// Most members of one Automerge document that are joined in pairs where nothing stores: each change goes to
+    /// each of them by itself. More are told that it is unavailable until one leaves.
+    pub paired_members_max: usize,
     /// Most bytes that wait for admission on one connection.
     pub before_admission_bytes_max: usize,
     /// Most open connections; one more is refused at the door.
@@ -64,6 +69,7 @@ impl RelayConfig {
             silence_ms: 70_000,
             write_ms: 30_000,
             documents_per_connection_max: 2_000,
+            paired_members_max: PAIRED_MEMBERS_MAX,
             before_admission_bytes_max: 5 * 1024 * 1024,
             connections_max: 50_000,
             archive_bytes_max: 256 * 1024 * 1024,

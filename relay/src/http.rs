@@ -12,8 +12,8 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{
-    CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -47,6 +47,9 @@ pub trait Routes: Send + Sync + 'static {
     fn ready(&self) -> Result<(), String>;
 }
 
+/// Longest host that is kept; a name has at most 253 bytes, and a port follows.
+const HOST_BYTES_MAX: usize = 259;
+
 /// Which dialect a path belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Endpoint {
@@ -54,18 +57,18 @@ pub(crate) enum Endpoint {
     YWebsocket { room: String },
     /// `/hocuspocus`
     Hocuspocus,
-    /// `/automerge`
-    Automerge,
+    /// `/automerge`, and the host as the client calls it.
+    Automerge { host: String },
     /// `/signaling`
     Signaling,
 }
 
 impl Endpoint {
-    fn of(path: &str, query: Option<&str>) -> Option<Self> {
+    fn of(path: &str, query: Option<&str>, host: &str) -> Option<Self> {
         let trimmed = path.trim_end_matches('/');
         match trimmed {
             "/hocuspocus" => Some(Self::Hocuspocus),
-            "/automerge" => Some(Self::Automerge),
+            "/automerge" => Some(Self::Automerge { host: host.to_owned() }),
             "/signaling" => Some(Self::Signaling),
             "/yjs" => Some(Self::YWebsocket { room: String::new() }),
             _ => path.strip_prefix("/yjs/").map(|room| {
@@ -80,7 +83,7 @@ impl Endpoint {
         match self {
             // The query holds a token at most.
             Self::YWebsocket { room } => Some(room.split_once('?').map_or(room, |(room, _)| room)),
-            Self::Hocuspocus | Self::Automerge | Self::Signaling => None,
+            Self::Hocuspocus | Self::Automerge { .. } | Self::Signaling => None,
         }
     }
 
@@ -88,7 +91,7 @@ impl Endpoint {
         match self {
             Self::YWebsocket { .. } => "yjs",
             Self::Hocuspocus => "hocuspocus",
-            Self::Automerge => "automerge",
+            Self::Automerge { .. } => "automerge",
             Self::Signaling => "webrtc",
         }
     }
@@ -130,7 +133,9 @@ struct Visit {
 
 async fn answer(visit: Visit, request: Request<Incoming>) -> Response<Body> {
     let path = request.uri().path();
-    if let Some(endpoint) = Endpoint::of(path, request.uri().query()) {
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    let host = host.filter(|host| host.len() <= HOST_BYTES_MAX).unwrap_or_default();
+    if let Some(endpoint) = Endpoint::of(path, request.uri().query(), host) {
         return upgrade(visit, endpoint, request);
     }
     let shared = &visit.shared;
@@ -238,12 +243,12 @@ mod tests {
     #[test]
     fn paths_choose_the_dialect() {
         let room = |room: &str| Some(Endpoint::YWebsocket { room: room.into() });
-        assert_eq!(Endpoint::of("/yjs/a/b%20c", None), room("a/b%20c"));
-        assert_eq!(Endpoint::of("/yjs/a", Some("token=x")), room("a?token=x"));
-        assert_eq!(Endpoint::of("/yjs", None), room(""));
-        assert_eq!(Endpoint::of("/hocuspocus/", None), Some(Endpoint::Hocuspocus));
-        assert_eq!(Endpoint::of("/automerge", None), Some(Endpoint::Automerge));
-        assert_eq!(Endpoint::of("/signaling/", None), Some(Endpoint::Signaling));
-        assert_eq!(Endpoint::of("/", None), None);
+        assert_eq!(Endpoint::of("/yjs/a/b%20c", None, "h"), room("a/b%20c"));
+        assert_eq!(Endpoint::of("/yjs/a", Some("token=x"), "h"), room("a?token=x"));
+        assert_eq!(Endpoint::of("/yjs", None, "h"), room(""));
+        assert_eq!(Endpoint::of("/hocuspocus/", None, "h"), Some(Endpoint::Hocuspocus));
+        assert_eq!(Endpoint::of("/automerge", None, "h"), Some(Endpoint::Automerge { host: "h".into() }));
+        assert_eq!(Endpoint::of("/signaling/", None, "h"), Some(Endpoint::Signaling));
+        assert_eq!(Endpoint::of("/", None, "h"), None);
     }
 }

@@ -15,7 +15,7 @@ use crate::http::{self, Routes};
 use crate::member::Archive;
 use crate::metrics::Metrics;
 use crate::open::Open;
-use crate::room::{Gossip, Guests, Rooms, Topics};
+use crate::room::{Guests, PairRooms, Rooms, Topics};
 use crate::shards::Shards;
 use crate::shutdown::Stop;
 
@@ -27,7 +27,7 @@ pub(crate) struct Shared {
     pub(crate) routes: Option<Arc<dyn Routes>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) rooms: Arc<Rooms>,
-    pub(crate) gossip: Arc<Gossip>,
+    pub(crate) pair_rooms: Arc<PairRooms>,
     pub(crate) topics: Arc<Topics>,
     pub(crate) stop: Stop,
     pub(crate) open: Open,
@@ -68,6 +68,8 @@ impl Relay {
             (None, AcknowledgeWithoutArchive::Forwarded) => Acknowledgement::Forwarded,
         };
         let rooms = Rooms::new(acknowledgement, parts.archive.clone(), Arc::clone(&metrics));
+        let home = parts.archive.as_ref().map(|archive| archive.pairwise().storage_id().to_owned());
+        let pair_rooms = PairRooms::new(home, config.paired_members_max);
         let shared = Arc::new(Shared {
             config,
             admission: parts.admission,
@@ -75,7 +77,7 @@ impl Relay {
             routes: parts.routes,
             metrics,
             rooms,
-            gossip: Arc::default(),
+            pair_rooms,
             topics: Arc::default(),
             stop: Stop::new(),
             open: Open::default(),

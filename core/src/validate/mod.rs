@@ -7,5 +7,5 @@ mod automerge;
 mod awareness;
 pub(crate) mod json;
 
-pub use automerge::{InvalidAutomerge, validate_chunks, validate_sync_message};
+pub use automerge::{InvalidAutomerge, SyncOutline, validate_chunks, validate_sync_message};
 pub use awareness::{AwarenessEntry, AwarenessUpdate, InvalidAwareness};

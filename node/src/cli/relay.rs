@@ -1,4 +1,4 @@
-//! `tombolo relay`: forwards between Yjs clients; no data folder, no document.
+//! `tombolo relay`: forwards between clients; no data folder, no document.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +26,7 @@ pub(super) async fn run(settings: &Settings) -> Result<(), Error> {
     println!("tombolo {} forwards\n", env!("CARGO_PKG_VERSION"));
     println!("  y-websocket  ws://{host}/yjs");
     println!("  hocuspocus   ws://{host}/hocuspocus");
+    println!("  automerge    ws://{host}/automerge");
     println!("  y-webrtc     ws://{host}/signaling");
     println!("  health       http://{host}/healthz  /readyz  /metrics");
     println!("  \"saved\"      {saved}");

@@ -1,4 +1,5 @@
-//! automerge-repo: pairwise sync sessions that end at the archive, and ephemeral messages between clients.
+//! automerge-repo: pairwise sync sessions that end at the archive or, where there is none, at the other clients; and
+//! between clients, ephemeral messages and word of heads.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,23 +7,34 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tombolo_core::dialect::automerge_repo::{Message, PeerMetadata, parse};
 use tombolo_core::id::DocumentId;
+use tombolo_core::pairs::Slot;
 
 use super::queue::Queue;
 use super::{Closing, Dialect, frame};
 use crate::admission::Claim;
 use crate::listener::Shared;
-use crate::member::{PairwisePeer, PairwisePort};
-use crate::room::Listener;
+use crate::member::{Archive, PairwisePeer, PairwisePort};
+use crate::room::{Ear, Listener, Names, PROTOCOL_VERSION, PairRooms};
 
-/// The one version of the protocol that exists.
-const PROTOCOL_VERSION: &str = "1";
 /// What is said after the `error` message; stock clients only look at the close itself.
 const CLOSE_REFUSED: u16 = 1008;
 
 struct Joined {
-    client: Arc<str>,
-    peer: PairwisePeer,
+    client: String,
     listener: Listener,
+    session: Option<Session>,
+}
+
+/// A session at the archive; dropping it leaves.
+struct Session {
+    archive: Arc<dyn Archive>,
+    peer: PairwisePeer,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.archive.pairwise().leave(self.peer);
+    }
 }
 
 /// An automerge-repo connection.
@@ -30,12 +42,14 @@ pub(crate) struct Automerge {
     shared: Arc<Shared>,
     queue: Arc<Queue>,
     address: SocketAddr,
+    host: Box<str>,
     joined: Option<Joined>,
 }
 
 impl Automerge {
-    pub(crate) fn new(shared: &Arc<Shared>, queue: &Arc<Queue>, address: SocketAddr) -> Self {
-        Self { shared: Arc::clone(shared), queue: Arc::clone(queue), address, joined: None }
+    pub(crate) fn new(shared: &Arc<Shared>, queue: &Arc<Queue>, address: SocketAddr, host: &str) -> Self {
+        let (shared, queue) = (Arc::clone(shared), Arc::clone(queue));
+        Self { shared, queue, address, host: host.into(), joined: None }
     }
 
     /// Clients in Node throw on a failed handshake, so every refusal comes after it: `error`, then close.
@@ -45,64 +59,105 @@ impl Automerge {
         Closing::refused(CLOSE_REFUSED, message, reason)
     }
 
-    fn join(&mut self, sender: &str, versions: &[String]) -> Result<(), Closing> {
+    fn join(&mut self, sender: &str, metadata: PeerMetadata, versions: &[String]) -> Result<(), Closing> {
         if self.joined.is_some() {
             return Err(self.refuse("a connection joins once", "second_join"));
         }
         if !versions.iter().any(|version| version == PROTOCOL_VERSION) {
             return Err(self.refuse("unsupported protocol version", "protocol_version"));
         }
-        let Some(archive) = &self.shared.archive else {
-            return Err(self.refuse(
-                "this relay keeps no documents; automerge-repo needs a server that does",
-                "no_archive",
-            ));
-        };
         let claim = Claim { address: self.address, document: None, token: None };
         self.shared.admission.admit(&claim).map_err(|denied| self.refuse(&denied.reason, "admission"))?;
-        let client: Arc<str> = sender.into();
-        let end = archive.pairwise();
-        let port = Port {
-            queue: Arc::clone(&self.queue),
-            client: Arc::clone(&client),
-            server: end.peer_id().into(),
-        };
-        let metadata = PeerMetadata { storage_id: Some(end.storage_id().to_owned()), is_ephemeral: false };
-        let peer = Message::Peer {
-            sender: end.peer_id().to_owned(),
-            target: sender.to_owned(),
-            metadata,
-            version: PROTOCOL_VERSION.to_owned(),
-        };
-        self.queue.answer(frame::binary(&[&peer.encode()]));
-        let peer = end.join(Arc::new(port));
-        let listener = self.shared.gossip.listener(&self.queue, &client);
-        self.joined = Some(Joined { client, peer, listener });
+        let archive = self.shared.archive.clone();
+        let end = archive.as_ref().map(|archive| archive.pairwise());
+        let names = end.map_or_else(|| Names::slots(&self.host), |end| Names::Archive(end.peer_id().into()));
+        let ear = Ear::new(&self.queue, sender, metadata.storage_id, names, &self.shared.metrics);
+        let storage = end.map(|end| end.storage_id().to_owned());
+        ear.greet(storage.clone());
+        let session = archive.zip(storage).map(|(archive, storage)| {
+            let port = Port { ear: Arc::clone(&ear), rooms: Arc::clone(&self.shared.pair_rooms), storage };
+            let peer = archive.pairwise().join(Arc::new(port));
+            Session { archive, peer }
+        });
+        let listener = Listener::new(&self.shared.pair_rooms, &ear);
+        self.joined = Some(Joined { client: sender.to_owned(), listener, session });
         Ok(())
     }
 
-    fn receive(&self, document: DocumentId, data: Bytes, wants: bool) -> Result<(), Closing> {
-        if let (Some(joined), Some(archive)) = (&self.joined, &self.shared.archive) {
-            self.hear(joined, &document)?;
-            archive.pairwise().receive(joined.peer, document, data, wants);
+    /// A message of the client itself.
+    fn receive(&mut self, message: Message) -> Result<(), Closing> {
+        if matches!(message, Message::Leave { .. }) {
+            self.joined = None;
+            return Ok(());
         }
-        Ok(())
-    }
-
-    fn hear(&self, joined: &Joined, document: &DocumentId) -> Result<(), Closing> {
-        if joined.listener.hear(document, self.shared.config.documents_per_connection_max) {
+        let documents_max = self.shared.config.documents_per_connection_max;
+        let Some(joined) = &mut self.joined else { return Ok(()) };
+        if let Message::Request { document, .. }
+        | Message::Sync { document, .. }
+        | Message::Ephemeral { document, .. } = &message
+            && !joined.listener.open(document, documents_max)
+        {
+            return Err(self.refuse("too many documents on one connection", "documents_per_connection"));
+        }
+        if joined.deliver(message) {
             Ok(())
         } else {
-            Err(self.refuse("too many documents on one connection", "documents_per_connection"))
+            Err(self.refuse("too many subscriptions to heads", "subscriptions"))
         }
+    }
+}
+
+impl Joined {
+    /// False if it subscribes to too much.
+    fn deliver(&self, message: Message) -> bool {
+        let listener = &self.listener;
+        let slot = |target: &str| listener.ear().names().slot(target);
+        match message {
+            Message::Request { document, target, data, .. } => self.sync(document, target, data, true),
+            Message::Sync { document, target, data, .. } => self.sync(document, target, data, false),
+            Message::DocUnavailable { document, target, .. } => {
+                if let Some(slot) = slot(&target) {
+                    listener.unavailable(&document, slot);
+                }
+            }
+            Message::Ephemeral { document, target, count, session, data, .. } => {
+                if let Some(slot) = slot(&target) {
+                    listener.say(&document, slot, count, &session, &data);
+                }
+            }
+            // These speak of the connection as a whole, and clients say them to each peer.
+            Message::RemoteSubscriptionChange { target, add, remove, .. } => {
+                return slot(&target) != Some(Slot(0)) || listener.subscribe(add, &remove);
+            }
+            Message::RemoteHeadsChanged { document, target, new_heads, .. } => {
+                if slot(&target) == Some(Slot(0)) {
+                    listener.report(&document, new_heads);
+                }
+            }
+            Message::Join { .. } | Message::Peer { .. } | Message::Error { .. } | Message::Leave { .. } => {}
+        }
+        true
+    }
+
+    fn sync(&self, document: DocumentId, target: String, data: Bytes, is_request: bool) {
+        let slot = self.listener.ear().names().slot(&target);
+        if let Some(session) = &self.session {
+            self.listener.sync(&document, slot, data.clone(), is_request);
+            session.archive.pairwise().receive(session.peer, document, data, is_request);
+            return;
+        }
+        if is_request && slot.is_none() {
+            self.listener.ear().stranger_has_not(&document, target);
+        }
+        self.listener.sync(&document, slot, data, is_request);
     }
 }
 
 impl Dialect for Automerge {
     fn message(&mut self, payload: Bytes) -> Result<(), Closing> {
         let message = parse(&payload).map_err(|error| self.refuse(&error.to_string(), error.reason()))?;
-        if let Some(Message::Join { sender, versions, .. }) = &message {
-            return self.join(sender, versions);
+        if let Some(Message::Join { sender, metadata, versions }) = message {
+            return self.join(&sender, metadata, &versions);
         }
         let Some(joined) = &self.joined else {
             return Err(self.refuse("the first message must be join", "not_joined"));
@@ -117,23 +172,14 @@ impl Dialect for Automerge {
             | Message::RemoteSubscriptionChange { sender, .. }
             | Message::RemoteHeadsChanged { sender, .. } => sender,
             // Clients pass on what they hear under its author's name; only an author's own counts.
-            Message::Ephemeral { sender, .. } if **sender != *joined.client => return Ok(()),
+            Message::Ephemeral { sender, .. } if *sender != joined.client => return Ok(()),
             Message::Ephemeral { sender, .. } => sender,
             _ => return Err(self.refuse("this message is for servers to send", "server_only")),
         };
-        if **sender != *joined.client {
+        if *sender != joined.client {
             return Err(self.refuse("the sender is not who joined on this connection", "foreign_sender"));
         }
-        match message {
-            Message::Request { document, data, .. } => self.receive(document, data, true)?,
-            Message::Sync { document, data, .. } => self.receive(document, data, false)?,
-            Message::Ephemeral { document, count, session, data, .. } => {
-                self.hear(joined, &document)?;
-                joined.listener.say(&document, count, &session, &data);
-            }
-            _ => {}
-        }
-        Ok(())
+        self.receive(message)
     }
 
     fn text(&mut self, _text: &str) -> Result<(), Closing> {
@@ -141,36 +187,23 @@ impl Dialect for Automerge {
     }
 }
 
-impl Drop for Automerge {
-    fn drop(&mut self) {
-        if let (Some(joined), Some(archive)) = (&self.joined, &self.shared.archive) {
-            archive.pairwise().leave(joined.peer);
-        }
-    }
-}
-
+/// How the archive reaches a connection.
 struct Port {
-    queue: Arc<Queue>,
-    client: Arc<str>,
-    server: Arc<str>,
+    ear: Arc<Ear>,
+    rooms: Arc<PairRooms>,
+    storage: String,
 }
 
 impl PairwisePort for Port {
     fn sync(&self, document: &DocumentId, data: Bytes) {
-        let (sender, target) = (self.server.to_string(), self.client.to_string());
-        let message = Message::Sync { sender, target, document: document.clone(), data };
-        self.queue.answer(frame::binary(&[&message.encode()]));
+        self.ear.sync_of_archive(document, data, &self.storage, self.rooms.time());
     }
 
     fn unavailable(&self, document: &DocumentId) {
-        let (sender, target) = (self.server.to_string(), self.client.to_string());
-        let message = Message::DocUnavailable { sender, target, document: document.clone() };
-        self.queue.answer(frame::binary(&[&message.encode()]));
+        self.ear.unavailable_at_archive(document);
     }
 
     fn refuse(&self, reason: &str) {
-        let message = Message::Error { sender: None, target: None, message: reason.to_owned() };
-        self.queue.answer(frame::binary(&[&message.encode()]));
-        self.queue.close(CLOSE_REFUSED, reason);
+        self.ear.refuse(CLOSE_REFUSED, reason);
     }
 }

@@ -142,8 +142,8 @@ fn dialect_of(
         Endpoint::Hocuspocus => {
             (Box::new(Hocuspocus::new(shared, queue, address)), Some(frame::binary(&[&hocuspocus::PING])))
         }
+        Endpoint::Automerge { host } => (Box::new(Automerge::new(shared, queue, address, host)), None),
         Endpoint::Signaling => (Box::new(YWebrtc::new(shared, queue, address)), None),
-        Endpoint::Automerge => (Box::new(Automerge::new(shared, queue, address)), None),
     }
 }
 

@@ -4,15 +4,15 @@ mod driver;
 mod farewell;
 mod framing;
 mod gather;
-mod gossip;
 mod guest;
+mod pairing;
 mod registry;
 mod topics;
 pub(crate) mod turn;
 
 pub(crate) use driver::Seated;
 pub(crate) use framing::{Framing, Seat};
-pub(crate) use gossip::{Gossip, Listener};
 pub use guest::Guests;
+pub(crate) use pairing::{Ear, Listener, Names, PROTOCOL_VERSION, PairRooms};
 pub(crate) use registry::Rooms;
 pub(crate) use topics::{Subscriber, Topics};

@@ -1,8 +1,8 @@
 //! automerge-repo: a session is joined once under one name and ends at the archive; ephemeral messages go to
-//! everybody else who has the document open, under their author's name. Without an archive nobody joins.
+//! everybody else who has the document open, under their author's name; heads go to who subscribed to them.
 
 use bytes::Bytes;
-use tombolo_core::dialect::automerge_repo::{Message, PeerMetadata, parse};
+use tombolo_core::dialect::automerge_repo::{Message, PeerMetadata, RemoteHeads, parse};
 use tombolo_relay::member::{PairwisePeer, PairwisePort};
 
 use super::archive::{Calls, Pair, stub};
@@ -37,14 +37,6 @@ async fn refused(client: &mut Client) -> String {
         Some(Some(Message::Error { message, .. })) => message,
         other => panic!("an error comes before the close: {other:?}"),
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn without_an_archive_nobody_joins() {
-    let server = Server::start().await;
-    let mut client = server.connect("/automerge").await;
-    client.send(join("a")).await;
-    assert!(refused(&mut client).await.contains("keeps no documents"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,6 +131,49 @@ async fn ephemeral_messages_go_to_the_others_once_under_their_authors_name() {
     port.unavailable(&automerge_document());
     let heard = parse(&elsewhere.next().await).unwrap();
     assert!(matches!(heard, Some(Message::DocUnavailable { .. })), "who has it not open hears nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_subscribes_to_the_archives_storage_hears_its_heads_and_nobody_else_speaks_for_it() {
+    let (server, mut calls) = with_archive().await;
+    let (mut a, _, port) = joined(&server, &mut calls, "a").await;
+    let (mut b, ..) = joined(&server, &mut calls, "b").await;
+    let document = automerge_document();
+    let subscribe = Message::RemoteSubscriptionChange {
+        sender: "a".into(),
+        target: "server".into(),
+        add: vec!["storage".into(), "elsewhere".into()],
+        remove: Vec::new(),
+    };
+    a.send(subscribe.encode()).await;
+    for (client, name) in [(&mut a, "a"), (&mut b, "b")] {
+        client.send(request(name)).await;
+        assert!(matches!(calls.pair().await, Pair::Receive { .. }));
+    }
+    let asked = parse(&b.next().await).unwrap();
+    assert!(matches!(asked, Some(Message::RemoteSubscriptionChange { target, add, .. })
+        if target == "b" && add == ["elsewhere", "storage"]));
+
+    let data = Bytes::from_static(&frames::SYNC_WITH_A_HEAD);
+    port.sync(&document, data.clone());
+    let sync = parse(&a.next().await).unwrap();
+    assert!(matches!(sync, Some(Message::Sync { data: said, .. }) if said == data));
+    let heads = parse(&a.next().await).unwrap();
+    let Some(Message::RemoteHeadsChanged { sender, new_heads, .. }) = heads else { panic!("{heads:?}") };
+    assert_eq!((sender.as_str(), new_heads.len()), ("server", 1));
+    let about = &new_heads["storage"];
+
+    let report = |storage: &str, timestamp| {
+        let about = RemoteHeads { heads: about.heads.clone(), timestamp };
+        let new_heads = [(storage.to_owned(), about)].into();
+        let (sender, target) = ("b".to_owned(), "server".to_owned());
+        Message::RemoteHeadsChanged { sender, target, document: document.clone(), new_heads }.encode()
+    };
+    b.send(report("storage", about.timestamp + 1)).await;
+    b.send(report("elsewhere", 1)).await;
+    let heads = parse(&a.next().await).unwrap();
+    let Some(Message::RemoteHeadsChanged { new_heads, .. }) = heads else { panic!("{heads:?}") };
+    assert_eq!(new_heads["elsewhere"].timestamp, 1, "not the word of a client for the archive");
 }
 
 #[tokio::test(flavor = "multi_thread")]

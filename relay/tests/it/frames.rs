@@ -69,6 +69,20 @@ pub fn automerge_document() -> DocumentId {
 /// The sync message of a peer that has nothing.
 pub const EMPTY_SYNC: [u8; 10] = [0x42, 0, 0, 1, 0, 0, 0, 2, 2, 0x84];
 
+/// The first sync message of a peer with one head.
+pub const SYNC_WITH_A_HEAD: [u8; 42] = {
+    let mut message = [7; 42];
+    // Its kind and one head, then need, have and changes of nothing, and its flags.
+    let (start, end) = ([0x42, 1], [0, 1, 0, 0, 0, 2, 2, 0x84]);
+    (message[0], message[1]) = (start[0], start[1]);
+    let mut index = 0;
+    while index < end.len() {
+        message[34 + index] = end[index];
+        index += 1;
+    }
+    message
+};
+
 /// The first message of an automerge-repo client.
 pub fn join(sender: &str) -> Bytes {
     join_versions(sender, &["1"])

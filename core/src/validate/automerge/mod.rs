@@ -21,4 +21,4 @@ mod tests;
 
 pub use chunk::validate_chunks;
 pub use error::InvalidAutomerge;
-pub use sync::validate_sync_message;
+pub use sync::{SyncOutline, validate_sync_message};

@@ -46,6 +46,38 @@ pub fn validate_sync_message(bytes: &[u8]) -> Result<(), InvalidAutomerge> {
     reader.end()
 }
 
+/// What a sync message says, read without its changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SyncOutline<'a> {
+    /// Where its sender stands: hashes of 32 bytes in a row. None of a document without a change.
+    pub heads: &'a [u8],
+    /// Whether it asks for changes by their hashes.
+    pub asks: bool,
+    /// Whether it brings changes.
+    pub brings: bool,
+}
+
+impl<'a> SyncOutline<'a> {
+    /// Of a whole sync message.
+    ///
+    /// # Errors
+    /// [`InvalidAutomerge`], but for nothing that [`validate_sync_message`] let pass.
+    pub fn of(bytes: &'a [u8]) -> Result<Self, InvalidAutomerge> {
+        let mut reader = Leb::new(bytes);
+        reader.u8()?;
+        let mut heads = reader;
+        let heads_len = 32 * usize::try_from(heads.count(32)?).map_err(|_| InvalidAutomerge::Integer)?;
+        let heads = heads.take(heads_len)?;
+        reader.hashes()?;
+        let asks = reader.hashes()? > 0;
+        for _ in 0..reader.count(2)? {
+            reader.hashes()?;
+            reader.counted()?;
+        }
+        Ok(Self { heads, asks, brings: reader.count(1)? > 0 })
+    }
+}
+
 fn validate_bloom(bytes: &[u8]) -> Result<(), InvalidAutomerge> {
     if bytes.is_empty() {
         return Ok(());
