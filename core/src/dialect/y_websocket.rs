@@ -18,5 +18,7 @@ pub const CLOSE_BAD_FRAME: u16 = 4500;
 pub const CLOSE_DAMAGED: u16 = 4503;
 /// The disk is too full for a new document. Transient.
 pub const CLOSE_NO_ROOM: u16 = 4507;
+/// Nothing was heard for too long: a laptop slept, and must come back when it wakes. Transient.
+pub const CLOSE_SILENT: u16 = 4508;
 /// Too much of something. Transient.
 pub const CLOSE_VIOLATION: u16 = 4529;

@@ -182,6 +182,10 @@ impl Dialect for Automerge {
         self.receive(message)
     }
 
+    fn silent(&self) -> u16 {
+        CLOSE_REFUSED
+    }
+
     fn text(&mut self, _text: &str) -> Result<(), Closing> {
         Err(self.refuse("this dialect has binary messages only", "text_message"))
     }

@@ -150,6 +150,10 @@ impl Dialect for Hocuspocus {
         }
     }
 
+    fn silent(&self) -> u16 {
+        hocuspocus::CLOSE_TIMEOUT
+    }
+
     fn text(&mut self, _text: &str) -> Result<(), Closing> {
         Err(Closing::refused(1003, "this dialect has binary messages only", "text_message"))
     }

@@ -33,6 +33,9 @@ impl Closing {
 pub(crate) trait Dialect: Send {
     /// One binary message.
     fn message(&mut self, payload: Bytes) -> Result<(), Closing>;
+    /// The close code for who said nothing for too long. The client is there again when its machine wakes up, so it
+    /// must be one after which it comes back.
+    fn silent(&self) -> u16;
     /// One text message.
     fn text(&mut self, text: &str) -> Result<(), Closing>;
 }

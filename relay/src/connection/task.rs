@@ -231,7 +231,8 @@ async fn read_all(
             message = socket.next() => message,
             () = &mut alarm => {
                 if silence.is_too_long(socket.get_ref()) {
-                    return refused(4408, "nothing was heard for too long", "silent");
+                    let code = dialect.as_ref().map_or(frame::NO_CODE, |dialect| dialect.silent());
+                    return refused(code, "nothing was heard for too long", "silent");
                 }
                 alarm.as_mut().reset(Instant::now() + Duration::from_millis(config.silence_ms / 2));
                 continue;

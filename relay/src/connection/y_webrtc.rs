@@ -53,6 +53,10 @@ impl Dialect for YWebrtc {
         Err(Closing::refused(1003, "this dialect has text messages only", "binary_message"))
     }
 
+    fn silent(&self) -> u16 {
+        CLOSE_REFUSED
+    }
+
     fn text(&mut self, text: &str) -> Result<(), Closing> {
         let message =
             y_webrtc::parse(text).map_err(|error| Closing::refused(CLOSE_REFUSED, &error, error.reason()))?;

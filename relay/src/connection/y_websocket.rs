@@ -70,6 +70,10 @@ impl Dialect for YWebsocket {
         })
     }
 
+    fn silent(&self) -> u16 {
+        y_websocket::CLOSE_SILENT
+    }
+
     fn text(&mut self, _text: &str) -> Result<(), Closing> {
         Err(Closing::refused(1003, "this dialect has binary messages only", "text_message"))
     }

@@ -111,10 +111,18 @@ async fn who_says_nothing_is_dropped_but_a_slow_upload_is_not_nothing() {
         None,
     )
     .await;
-    assert_eq!(server.raw("/yjs/room").await.closed().await, 4408);
+    for (path, code) in
+        [("/yjs/room", 4508), ("/hocuspocus", 4408), ("/automerge", 1008), ("/signaling", 1008)]
+    {
+        assert_eq!(
+            server.raw(path).await.closed().await,
+            code,
+            "a code after which {path} clients come back"
+        );
+    }
     let mut raw = server.raw("/yjs/room").await;
     raw.send(&masked(0x82, &step1())).await;
-    assert_eq!(raw.closed().await, 4408, "silent after the first message");
+    assert_eq!(raw.closed().await, 4508, "silent after the first message");
 
     let server = Server::with(|config| config.silence_ms = 1500, None).await;
     let mut slow = server.raw("/yjs/room").await;
