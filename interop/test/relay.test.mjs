@@ -10,10 +10,12 @@ import { hocuspocus, yWebsocket, yjsDialects } from '../lib/clients.mjs';
 import { proxy } from '../lib/proxy.mjs';
 import { Random } from '../lib/random.mjs';
 import { relay } from '../lib/server.mjs';
-import { until } from '../lib/wait.mjs';
+import { pause, until } from '../lib/wait.mjs';
 import { marksOf, removalOf, scribble, untilEqual } from '../lib/yjs.mjs';
 
 const timeout = 120_000;
+/** How often a relay is killed under load; the long mode is 100. */
+const KILLS = Number(process.env.TOMBOLO_TEST_KILLS ?? 10);
 
 const pairs = {
   'two y-websocket clients': [yWebsocket, yWebsocket],
@@ -48,6 +50,33 @@ for (const [who, [makeOne, makeOther]] of Object.entries(pairs)) {
     assert.equal(new Set(marksOf(clients[0].doc).toArray()).size, 6);
   });
 }
+
+test(`clients of both dialects converge through ${KILLS} kills of a relay under load`, { timeout: 60_000 + KILLS * 5000 }, async (t) => {
+  const server = await relay(t);
+  const random = new Random(4);
+  const clients = [yWebsocket, yWebsocket, hocuspocus, hocuspocus].map((make) => make(t, server, 'room'));
+  await until(() => clients.every((client) => client.synced));
+  let marks = 0;
+  const typing = setInterval(() => {
+    scribble(random.pick(clients).doc, random);
+    marksOf(random.pick(clients).doc).push([(marks += 1)]);
+  }, 5);
+  for (let kill = 0; kill < KILLS; kill += 1) {
+    await pause(random.below(300));
+    await server.kill9();
+    await server.restart();
+    // Not always: some are killed again before anybody came back.
+    if (random.below(2) === 0) await until(() => clients.every((client) => client.synced));
+  }
+  clearInterval(typing);
+  await until(() => clients.every((client) => client.synced));
+  await untilEqual(...clients);
+  assert.deepEqual(
+    marksOf(clients[0].doc).toArray().sort((one, other) => one - other),
+    Array.from({ length: marks }, (_, number) => number + 1),
+    'nothing is lost and nothing doubled',
+  );
+});
 
 for (const [dialect, make] of Object.entries(yjsDialects)) {
   test(`a lone ${dialect} client on a relay becomes synced`, { timeout }, async (t) => {
