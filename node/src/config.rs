@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use tombolo_relay::{AllowedOrigins, RelayConfig};
 use tombolo_store::Engine;
 
 use crate::error::Error;
@@ -19,7 +20,7 @@ pub const LOG: &str = "warn";
 
 /// What a TOML file may say. Unknown keys are refused, so that a slip of the pen is not silence.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct File {
     /// `listen = "127.0.0.1:8484"`
     pub listen: Option<String>,
@@ -29,6 +30,10 @@ pub struct File {
     pub log: Option<String>,
     /// `ack = "never"` or `"forwarded"`, for a relay without an archive.
     pub ack: Option<String>,
+    /// `open = true`
+    pub open: Option<bool>,
+    /// `allow-origin = ["https://app.example"]`
+    pub allow_origin: Vec<String>,
 }
 
 /// Settings that came by flag or environment.
@@ -42,6 +47,10 @@ pub struct Given {
     pub log: Option<String>,
     /// `--ack`
     pub ack: Option<String>,
+    /// `--open`
+    pub open: bool,
+    /// `--allow-origin`
+    pub allow_origin: Vec<String>,
     /// `--config`
     pub config: Option<PathBuf>,
 }
@@ -59,6 +68,10 @@ pub struct Settings {
     pub log: String,
     /// Whether a relay without an archive acknowledges what it forwarded.
     pub acknowledge_forwarded: bool,
+    /// Whether everybody who reaches an address that is not loopback may read and write everything.
+    pub open: bool,
+    /// Whose web pages may speak to a server besides its own.
+    pub origins: AllowedOrigins,
 }
 
 impl Settings {
@@ -70,6 +83,8 @@ impl Settings {
         let file = given.config.as_deref().map(read).transpose()?.unwrap_or_default();
         let listen = given.listen.or(file.listen).unwrap_or_else(|| LISTEN.to_owned());
         let ack = given.ack.or(file.ack).unwrap_or_else(|| "never".to_owned());
+        // A list weighs as a whole: what was given is all of it.
+        let origins = if given.allow_origin.is_empty() { file.allow_origin } else { given.allow_origin };
         let (engine, data) = data(given.data.or(file.data).unwrap_or_else(|| DATA.into()))?;
         Ok(Self {
             listen: listen.parse().map_err(|_| Error::Setting {
@@ -91,7 +106,23 @@ impl Settings {
                     });
                 }
             },
+            open: given.open || file.open.unwrap_or_default(),
+            origins: AllowedOrigins::of(&origins)
+                .map_err(|error| Error::Origin { value: origins.join(", "), error })?,
         })
+    }
+
+    /// What a relay or the front of a server starts with.
+    ///
+    /// # Errors
+    /// [`Error::Exposed`] if others than this machine would reach it and nobody said that they may.
+    pub fn relay(&self) -> Result<RelayConfig, Error> {
+        if !self.open && !self.listen.ip().to_canonical().is_loopback() {
+            return Err(Error::Exposed { address: self.listen });
+        }
+        let mut config = RelayConfig::new(self.listen);
+        config.origins = self.origins.clone();
+        Ok(config)
     }
 }
 

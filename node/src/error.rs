@@ -1,5 +1,6 @@
 //! The error of the whole: what happened, why, what to do, and the exit code of its class.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use tombolo_store::maintain::MaintainError;
@@ -28,6 +29,24 @@ pub enum Error {
         value: String,
         /// What would do.
         expected: &'static str,
+    },
+    /// What was given is no origin.
+    #[error("allow-origin cannot be {value:?}; {error}")]
+    Origin {
+        /// What was given.
+        value: String,
+        /// What would do.
+        error: tombolo_relay::InvalidOrigin,
+    },
+    /// Others than this machine would reach a server without access control.
+    #[error(
+        "{address} can be reached from other machines, and everybody who reaches it may read and write everything, \
+         for there is no access control yet; give --open if that is what you want, or listen on 127.0.0.1 and let \
+         those in whom you choose through a proxy or a tunnel"
+    )]
+    Exposed {
+        /// Where to listen.
+        address: SocketAddr,
     },
     /// The store does not open.
     #[error(transparent)]
@@ -96,6 +115,8 @@ impl Error {
         match self {
             Self::ConfigFile { .. }
             | Self::Setting { .. }
+            | Self::Origin { .. }
+            | Self::Exposed { .. }
             | Self::Document { .. }
             | Self::Maintain(MaintainError::Taken { .. }) => 2,
             Self::Listen(_) => 3,

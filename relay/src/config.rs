@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use crate::door::AllowedOrigins;
+
 /// Whether a relay without an archive acknowledges what it merely forwarded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AcknowledgeWithoutArchive {
@@ -17,6 +19,8 @@ pub enum AcknowledgeWithoutArchive {
 pub struct RelayConfig {
     /// Where to listen; port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// Whose web pages may speak to it besides its own and, on loopback, those of this machine.
+    pub origins: AllowedOrigins,
     /// Threads that serve connections; one for each core.
     pub threads: usize,
     /// What an acknowledgement means where nothing stores.
@@ -53,6 +57,7 @@ impl RelayConfig {
     pub fn new(listen: SocketAddr) -> Self {
         Self {
             listen,
+            origins: AllowedOrigins::default(),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             acknowledge: AcknowledgeWithoutArchive::Never,
             handshake_ms: 5_000,

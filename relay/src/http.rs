@@ -12,8 +12,8 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{
-    CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, VARY,
 };
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::connection::{self, Accepted};
+use crate::door::{Door, Turned};
 use crate::listener::{Counted, Shared};
 use crate::patient::Patient;
 
@@ -95,11 +96,18 @@ impl Endpoint {
 }
 
 /// Serves one accepted socket: HTTP until it ends or becomes a WebSocket.
-pub(crate) async fn serve(shared: Arc<Shared>, socket: TcpStream, address: SocketAddr, counted: Counted) {
+pub(crate) async fn serve(
+    shared: Arc<Shared>,
+    door: Arc<Door>,
+    socket: TcpStream,
+    address: SocketAddr,
+    counted: Counted,
+) {
     let asked = AtomicBool::new(false);
     let service = service_fn(|request| {
         asked.store(true, Ordering::Relaxed);
-        let visit = Visit { shared: Arc::clone(&shared), address, counted: counted.clone() };
+        let visit =
+            Visit { shared: Arc::clone(&shared), door: Arc::clone(&door), address, counted: counted.clone() };
         async move { Ok::<_, Infallible>(answer(visit, request).await) }
     });
     let socket = Patient::new(socket, Duration::from_millis(shared.config.write_ms));
@@ -124,11 +132,15 @@ pub(crate) async fn serve(shared: Arc<Shared>, socket: TcpStream, address: Socke
 /// One request's surroundings.
 struct Visit {
     shared: Arc<Shared>,
+    door: Arc<Door>,
     address: SocketAddr,
     counted: Counted,
 }
 
 async fn answer(visit: Visit, request: Request<Incoming>) -> Response<Body> {
+    if let Err(turned) = visit.door.answers_to(request.headers()) {
+        return turn_away(&visit, turned);
+    }
     let path = request.uri().path();
     if let Some(endpoint) = Endpoint::of(path, request.uri().query()) {
         return upgrade(visit, endpoint, request);
@@ -145,14 +157,34 @@ async fn answer(visit: Visit, request: Request<Incoming>) -> Response<Body> {
             text_response(StatusCode::OK, format!("{}{more}# EOF\n", shared.metrics.text()))
         }
         (method, path) => {
-            if let Some(routes) = &shared.routes
-                && let Some(response) = routes.respond(method, path).await
-            {
-                return response;
-            }
-            text_response(StatusCode::NOT_FOUND, "nothing is served here\n")
+            let page = match visit.door.admits(request.headers()) {
+                Ok(page) => page,
+                Err(turned) => return turn_away(&visit, turned),
+            };
+            let Some(routes) = &shared.routes else { return nothing() };
+            routes.respond(method, path).await.map_or_else(nothing, |response| readable_by(page, response))
         }
     }
+}
+
+fn nothing() -> Response<Body> {
+    text_response(StatusCode::NOT_FOUND, "nothing is served here\n")
+}
+
+/// Lets the page of another origin that asked see the answer.
+fn readable_by(page: Option<HeaderValue>, mut response: Response<Body>) -> Response<Body> {
+    if let Some(origin) = page {
+        response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        response.headers_mut().insert(VARY, HeaderValue::from_static("origin"));
+    }
+    response
+}
+
+fn turn_away(visit: &Visit, turned: Turned) -> Response<Body> {
+    let Turned { status, refusal, words } = turned;
+    visit.shared.metrics.refuse(refusal);
+    tracing::info!(address = %visit.address, reason = refusal, "a request was turned away: {}", words.trim_end());
+    text_response(status, words)
 }
 
 /// A plain-text response.
@@ -184,7 +216,10 @@ fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
 }
 
 fn upgrade(visit: Visit, endpoint: Endpoint, mut request: Request<Incoming>) -> Response<Body> {
-    let Visit { shared, address, counted } = visit;
+    if let Err(turned) = visit.door.admits(request.headers()) {
+        return turn_away(&visit, turned);
+    }
+    let Visit { shared, address, counted, .. } = visit;
     let headers = request.headers();
     let wants = request.method() == Method::GET
         && has_token(headers, CONNECTION, "upgrade")

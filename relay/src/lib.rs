@@ -10,6 +10,7 @@
 pub mod admission;
 pub mod config;
 mod connection;
+mod door; // which web pages may speak to a listener
 mod error;
 mod http;
 mod listener;
@@ -22,6 +23,7 @@ mod shards;
 mod shutdown;
 
 pub use config::{AcknowledgeWithoutArchive, RelayConfig};
+pub use door::{AllowedOrigins, InvalidOrigin};
 pub use error::StartError;
 pub use http::{Body, Routes, text_response};
 pub use listener::{Parts, Relay};

@@ -10,6 +10,7 @@ use tombolo_core::room::Acknowledgement;
 
 use crate::admission::Admission;
 use crate::config::{AcknowledgeWithoutArchive, RelayConfig};
+use crate::door::Door;
 use crate::error::StartError;
 use crate::http::{self, Routes};
 use crate::member::Archive;
@@ -82,7 +83,8 @@ impl Relay {
             shards: Shards::start(shards).map_err(|source| StartError::Threads { source })?,
             connections: AtomicUsize::new(0),
         });
-        let accepting = shared.shards.spawn(accept(Arc::clone(&shared), listener));
+        let door = Arc::new(Door::new(address.ip(), shared.config.origins.clone()));
+        let accepting = shared.shards.spawn(accept(Arc::clone(&shared), listener, door));
         Ok(Self { shared, address, accepting })
     }
 
@@ -122,7 +124,7 @@ async fn listen(address: SocketAddr) -> Result<std::net::TcpListener, StartError
     })
 }
 
-async fn accept(shared: Arc<Shared>, listener: std::net::TcpListener) {
+async fn accept(shared: Arc<Shared>, listener: std::net::TcpListener, door: Arc<Door>) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "cannot accept connections"),
@@ -133,7 +135,7 @@ async fn accept(shared: Arc<Shared>, listener: std::net::TcpListener) {
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((socket, address)) => open(&shared, socket, address),
+            Ok((socket, address)) => open(&shared, &door, socket, address),
             Err(error) => {
                 // Out of descriptors: those that are open go on, new ones wait at the door.
                 tracing::warn!(%error, "cannot accept a connection");
@@ -143,15 +145,15 @@ async fn accept(shared: Arc<Shared>, listener: std::net::TcpListener) {
     }
 }
 
-fn open(shared: &Arc<Shared>, socket: TcpStream, address: SocketAddr) {
+fn open(shared: &Arc<Shared>, door: &Arc<Door>, socket: TcpStream, address: SocketAddr) {
     let counted = Counted::new(shared);
     if shared.connections.load(Ordering::Relaxed) > shared.config.connections_max {
         shared.metrics.refuse("connections");
         return;
     }
     let _ = socket.set_nodelay(true);
-    let visited = Arc::clone(shared);
-    shared.shards.give(socket, move |socket| http::serve(visited, socket, address, counted));
+    let (visited, door) = (Arc::clone(shared), Arc::clone(door));
+    shared.shards.give(socket, move |socket| http::serve(visited, door, socket, address, counted));
 }
 
 /// Counts an open socket once, for as long as anything holds a clone of this.

@@ -50,7 +50,14 @@ pub(super) struct Common {
     /// How much to log to stderr: error, warn, info, debug, trace, or a filter [default: warn]
     #[arg(long, env = "TOMBOLO_LOG", value_name = "FILTER")]
     log: Option<String>,
-    /// A TOML file with any of: listen, data, log, ack
+    /// Listen on an address that other machines reach: everybody who reaches it may read and write everything
+    #[arg(long, env = "TOMBOLO_OPEN", value_parser = clap::builder::BoolishValueParser::new())]
+    open: bool,
+    /// Web pages of this origin may speak to it, too, or with * those of everybody; repeatable [default: its own and,
+    /// on loopback, those of this machine]
+    #[arg(long, env = "TOMBOLO_ALLOW_ORIGIN", value_name = "URL|*", value_delimiter = ',')]
+    allow_origin: Vec<String>,
+    /// A TOML file with any of: listen, open, allow-origin, data, log, ack
     #[arg(long, env = "TOMBOLO_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -99,6 +106,8 @@ impl Args {
             data,
             log: common.log.clone(),
             ack,
+            open: common.open,
+            allow_origin: common.allow_origin.clone(),
             config: common.config.clone(),
         }
     }

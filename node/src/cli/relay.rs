@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tombolo_relay::admission::Everybody;
-use tombolo_relay::{AcknowledgeWithoutArchive, Parts, Relay, RelayConfig};
+use tombolo_relay::{AcknowledgeWithoutArchive, Parts, Relay};
 
 use super::descriptors;
 use super::signal::Ends;
@@ -13,7 +13,7 @@ use crate::error::Error;
 
 pub(super) async fn run(settings: &Settings) -> Result<(), Error> {
     let mut ends = Ends::install()?;
-    let mut config = RelayConfig::new(settings.listen);
+    let mut config = settings.relay()?;
     config.connections_max = descriptors::connections_max(config.connections_max);
     if settings.acknowledge_forwarded {
         config.acknowledge = AcknowledgeWithoutArchive::Forwarded;

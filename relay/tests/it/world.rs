@@ -75,7 +75,8 @@ impl Server {
     /// The whole response to a request for `path`.
     pub async fn get(&self, path: &str) -> String {
         let mut raw = Raw { socket: self.tcp().await };
-        raw.send(format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes()).await;
+        raw.send(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").as_bytes())
+            .await;
         raw.rest().await
     }
 
@@ -257,7 +258,7 @@ impl Raw {
 pub fn handshake(path: &str) -> Vec<u8> {
     let key = "dGhlIHNhbXBsZSBub25jZQ==";
     format!(
-        "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+        "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
          sec-websocket-version: 13\r\nsec-websocket-key: {key}\r\n\r\n"
     )
     .into_bytes()
