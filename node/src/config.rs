@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use tombolo_relay::{AllowedOrigins, RelayConfig};
+use tombolo_relay::{AllowedOrigins, DropIn, RelayConfig};
 use tombolo_store::Engine;
 
 use crate::error::Error;
@@ -34,6 +34,8 @@ pub struct File {
     pub open: Option<bool>,
     /// `allow-origin = ["https://app.example"]`
     pub allow_origin: Vec<String>,
+    /// `drop-in = ["yjs", "automerge:3031"]`
+    pub drop_in: Vec<String>,
 }
 
 /// Settings that came by flag or environment.
@@ -51,6 +53,8 @@ pub struct Given {
     pub open: bool,
     /// `--allow-origin`
     pub allow_origin: Vec<String>,
+    /// `--drop-in`
+    pub drop_in: Vec<String>,
     /// `--config`
     pub config: Option<PathBuf>,
 }
@@ -72,6 +76,8 @@ pub struct Settings {
     pub open: bool,
     /// Whose web pages may speak to a server besides its own.
     pub origins: AllowedOrigins,
+    /// Which other servers to stand in for, and on which port.
+    pub drop_ins: Vec<(DropIn, u16)>,
 }
 
 impl Settings {
@@ -85,6 +91,7 @@ impl Settings {
         let ack = given.ack.or(file.ack).unwrap_or_else(|| "never".to_owned());
         // A list weighs as a whole: what was given is all of it.
         let origins = if given.allow_origin.is_empty() { file.allow_origin } else { given.allow_origin };
+        let drop_ins = if given.drop_in.is_empty() { file.drop_in } else { given.drop_in };
         let (engine, data) = data(given.data.or(file.data).unwrap_or_else(|| DATA.into()))?;
         Ok(Self {
             listen: listen.parse().map_err(|_| Error::Setting {
@@ -106,6 +113,7 @@ impl Settings {
                     });
                 }
             },
+            drop_ins: drop_ins.iter().map(|drop_in| self::drop_in(drop_in)).collect::<Result<_, _>>()?,
             open: given.open || file.open.unwrap_or_default(),
             origins: AllowedOrigins::of(&origins)
                 .map_err(|error| Error::Origin { value: origins.join(", "), error })?,
@@ -115,13 +123,23 @@ impl Settings {
     /// What a relay or the front of a server starts with.
     ///
     /// # Errors
-    /// [`Error::Exposed`] if others than this machine would reach it and nobody said that they may.
+    /// [`Error::Exposed`] if others than this machine would reach it and nobody said that they may,
+    /// [`Error::SamePort`] if one port is wanted twice.
     pub fn relay(&self) -> Result<RelayConfig, Error> {
         if !self.open && !self.listen.ip().to_canonical().is_loopback() {
             return Err(Error::Exposed { address: self.listen });
         }
         let mut config = RelayConfig::new(self.listen);
         config.origins = self.origins.clone();
+        let mut taken = vec![("--listen".to_owned(), self.listen.port())];
+        for &(drop_in, port) in &self.drop_ins {
+            let name = format!("--drop-in {drop_in}");
+            if let Some((other, _)) = taken.iter().find(|(_, other)| *other == port && port != 0) {
+                return Err(Error::SamePort { port, one: other.clone(), other: name });
+            }
+            taken.push((name, port));
+            config.drop_ins.push((drop_in, SocketAddr::new(self.listen.ip(), port)));
+        }
         Ok(config)
     }
 }
@@ -143,6 +161,20 @@ fn data(given: PathBuf) -> Result<(Option<Engine>, PathBuf), Error> {
         }
     }
     Ok((None, given))
+}
+
+/// Another server's name, and behind a colon the port to stand in for it on.
+fn drop_in(given: &str) -> Result<(DropIn, u16), Error> {
+    let (name, port) = given.split_once(':').map_or((given, None), |(name, port)| (name, Some(port)));
+    let parsed = name.parse::<DropIn>().ok().and_then(|drop_in| {
+        let port = port.map_or(Some(drop_in.usual_port()), |port| port.parse().ok())?;
+        Some((drop_in, port))
+    });
+    parsed.ok_or_else(|| Error::Setting {
+        name: "drop-in",
+        value: given.to_owned(),
+        expected: "give yjs, hocuspocus or automerge, with another port if need be, such as hocuspocus:1235",
+    })
 }
 
 fn read(path: &Path) -> Result<File, Error> {

@@ -48,6 +48,16 @@ pub enum Error {
         /// Where to listen.
         address: SocketAddr,
     },
+    /// One port cannot speak two dialects.
+    #[error("{one} and {other} both want port {port}; give one of them another, such as {other}:{}", port.wrapping_add(1))]
+    SamePort {
+        /// Which port.
+        port: u16,
+        /// Who had it first.
+        one: String,
+        /// Who wants it, too.
+        other: String,
+    },
     /// The store does not open.
     #[error(transparent)]
     Open(#[from] tombolo_store::OpenError),
@@ -117,6 +127,7 @@ impl Error {
             | Self::Setting { .. }
             | Self::Origin { .. }
             | Self::Exposed { .. }
+            | Self::SamePort { .. }
             | Self::Document { .. }
             | Self::Maintain(MaintainError::Taken { .. }) => 2,
             Self::Listen(_) => 3,

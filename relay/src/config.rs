@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::door::AllowedOrigins;
+use crate::drop_in::DropIn;
 
 /// Whether a relay without an archive acknowledges what it merely forwarded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub enum AcknowledgeWithoutArchive {
 pub struct RelayConfig {
     /// Where to listen; port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// Where else to listen, each in the place of another server.
+    pub drop_ins: Vec<(DropIn, SocketAddr)>,
     /// Whose web pages may speak to it besides its own and, on loopback, those of this machine.
     pub origins: AllowedOrigins,
     /// Threads that serve connections; one for each core.
@@ -57,6 +60,7 @@ impl RelayConfig {
     pub fn new(listen: SocketAddr) -> Self {
         Self {
             listen,
+            drop_ins: Vec::new(),
             origins: AllowedOrigins::default(),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             acknowledge: AcknowledgeWithoutArchive::Never,

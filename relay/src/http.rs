@@ -22,8 +22,8 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::connection::{self, Accepted};
-use crate::door::{Door, Turned};
-use crate::listener::{Counted, Shared};
+use crate::door::Turned;
+use crate::listener::{Counted, Entrance, Shared};
 use crate::patient::Patient;
 
 /// A whole response body.
@@ -69,11 +69,13 @@ impl Endpoint {
             "/automerge" => Some(Self::Automerge),
             "/signaling" => Some(Self::Signaling),
             "/yjs" => Some(Self::YWebsocket { room: String::new() }),
-            _ => path.strip_prefix("/yjs/").map(|room| {
-                let room = query.map_or_else(|| room.to_owned(), |query| format!("{room}?{query}"));
-                Self::YWebsocket { room }
-            }),
+            _ => path.strip_prefix("/yjs/").map(|room| Self::room_at(room, query)),
         }
+    }
+
+    /// A y-websocket room of this name in the path.
+    pub(crate) fn room_at(room: &str, query: Option<&str>) -> Self {
+        Self::YWebsocket { room: query.map_or_else(|| room.to_owned(), |query| format!("{room}?{query}")) }
     }
 
     /// The one room of a connection there, if it has one only.
@@ -96,24 +98,20 @@ impl Endpoint {
 }
 
 /// Serves one accepted socket: HTTP until it ends or becomes a WebSocket.
-pub(crate) async fn serve(
-    shared: Arc<Shared>,
-    door: Arc<Door>,
-    socket: TcpStream,
-    address: SocketAddr,
-    counted: Counted,
-) {
+pub(crate) async fn serve(visit: Visit, socket: TcpStream) {
+    let (shared, address, is_spare) = (Arc::clone(&visit.shared), visit.address, visit.is_spare);
+    let handshake_ms = shared.config.handshake_ms.min(if is_spare { SPARE_MS } else { u64::MAX });
     let asked = AtomicBool::new(false);
     let service = service_fn(|request| {
         asked.store(true, Ordering::Relaxed);
-        let visit =
-            Visit { shared: Arc::clone(&shared), door: Arc::clone(&door), address, counted: counted.clone() };
+        let visit = visit.clone();
         async move { Ok::<_, Infallible>(answer(visit, request).await) }
     });
     let socket = Patient::new(socket, Duration::from_millis(shared.config.write_ms));
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_millis(shared.config.handshake_ms))
+        .header_read_timeout(Duration::from_millis(handshake_ms))
+        .keep_alive(!is_spare)
         .max_buf_size(16 * 1024)
         .serve_connection(TokioIo::new(socket), service)
         .with_upgrades();
@@ -129,20 +127,34 @@ pub(crate) async fn serve(
     }
 }
 
-/// One request's surroundings.
-struct Visit {
-    shared: Arc<Shared>,
-    door: Arc<Door>,
-    address: SocketAddr,
-    counted: Counted,
+/// How long one that is over the limit has to ask, in ms: others wait for its place.
+const SPARE_MS: u64 = 1_000;
+
+/// Who asks, and where.
+#[derive(Clone)]
+pub(crate) struct Visit {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) entrance: Arc<Entrance>,
+    pub(crate) address: SocketAddr,
+    pub(crate) counted: Counted,
+    /// It is over the limit: it may ask how it goes, and nothing else.
+    pub(crate) is_spare: bool,
 }
 
 async fn answer(visit: Visit, request: Request<Incoming>) -> Response<Body> {
-    if let Err(turned) = visit.door.answers_to(request.headers()) {
+    if let Err(turned) = visit.entrance.door.answers_to(request.headers()) {
         return turn_away(&visit, turned);
     }
-    let path = request.uri().path();
-    if let Some(endpoint) = Endpoint::of(path, request.uri().query()) {
+    let (path, query) = (request.uri().path(), request.uri().query());
+    if visit.is_spare && !matches!(path, "/healthz" | "/readyz" | "/metrics") {
+        visit.shared.metrics.refuse("connections");
+        return text_response(StatusCode::SERVICE_UNAVAILABLE, "as many connections are open as may be\n");
+    }
+    let endpoint = match visit.entrance.stands_in_for {
+        Some(drop_in) => Some(drop_in.endpoint(path, query)),
+        None => Endpoint::of(path, query),
+    };
+    if let Some(endpoint) = endpoint {
         return upgrade(visit, endpoint, request);
     }
     let shared = &visit.shared;
@@ -157,7 +169,7 @@ async fn answer(visit: Visit, request: Request<Incoming>) -> Response<Body> {
             text_response(StatusCode::OK, format!("{}{more}# EOF\n", shared.metrics.text()))
         }
         (method, path) => {
-            let page = match visit.door.admits(request.headers()) {
+            let page = match visit.entrance.door.admits(request.headers()) {
                 Ok(page) => page,
                 Err(turned) => return turn_away(&visit, turned),
             };
@@ -216,7 +228,7 @@ fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
 }
 
 fn upgrade(visit: Visit, endpoint: Endpoint, mut request: Request<Incoming>) -> Response<Body> {
-    if let Err(turned) = visit.door.admits(request.headers()) {
+    if let Err(turned) = visit.entrance.door.admits(request.headers()) {
         return turn_away(&visit, turned);
     }
     let Visit { shared, address, counted, .. } = visit;

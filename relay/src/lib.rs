@@ -11,6 +11,7 @@ pub mod admission;
 pub mod config;
 mod connection;
 mod door; // which web pages may speak to a listener
+mod drop_in; // standing in for other servers
 mod error;
 mod http;
 mod listener;
@@ -24,6 +25,7 @@ mod shutdown;
 
 pub use config::{AcknowledgeWithoutArchive, RelayConfig};
 pub use door::{AllowedOrigins, InvalidOrigin};
+pub use drop_in::{DropIn, UnknownDropIn};
 pub use error::StartError;
 pub use http::{Body, Routes, text_response};
 pub use listener::{Parts, Relay};

@@ -57,7 +57,16 @@ pub(super) struct Common {
     /// on loopback, those of this machine]
     #[arg(long, env = "TOMBOLO_ALLOW_ORIGIN", value_name = "URL|*", value_delimiter = ',')]
     allow_origin: Vec<String>,
-    /// A TOML file with any of: listen, open, allow-origin, data, log, ack
+    /// Stand in for another server, so that its clients need no change: listen on its usual port, too (yjs and
+    /// hocuspocus 1234, automerge 3030) or on this one, and speak its dialect at any path; repeatable
+    #[arg(
+        long,
+        env = "TOMBOLO_DROP_IN",
+        value_name = "yjs|hocuspocus|automerge[:PORT]",
+        value_delimiter = ','
+    )]
+    drop_in: Vec<String>,
+    /// A TOML file with any of: listen, open, allow-origin, drop-in, data, log, ack
     #[arg(long, env = "TOMBOLO_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -108,6 +117,7 @@ impl Args {
             ack,
             open: common.open,
             allow_origin: common.allow_origin.clone(),
+            drop_in: common.drop_in.clone(),
             config: common.config.clone(),
         }
     }

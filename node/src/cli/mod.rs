@@ -85,6 +85,14 @@ fn with_runtime(
     result
 }
 
+/// Says where else a relay listens.
+fn announce_drop_ins(relay: &tombolo_relay::Relay) {
+    for (drop_in, address) in relay.drop_ins() {
+        let path = if *drop_in == tombolo_relay::DropIn::Yjs { "/ROOM" } else { "" };
+        println!("  drop-in      ws://{address}{path}  {drop_in}");
+    }
+}
+
 /// This very program, in its hidden command.
 fn merge_process() -> Result<ProcessConfig, Error> {
     // The link names the running program even after its file was replaced by a newer one.

@@ -27,6 +27,7 @@ pub(super) async fn run(settings: &Settings) -> Result<(), Error> {
     println!("  y-websocket  ws://{host}/yjs");
     println!("  hocuspocus   ws://{host}/hocuspocus");
     println!("  y-webrtc     ws://{host}/signaling");
+    super::announce_drop_ins(&relay);
     println!("  health       http://{host}/healthz  /readyz  /metrics");
     println!("  \"saved\"      {saved}");
     ends.wait().await;

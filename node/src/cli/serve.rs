@@ -74,6 +74,7 @@ fn announce(relay: &Relay, data: &Path) {
     println!("  hocuspocus   ws://{host}/hocuspocus");
     println!("  automerge    ws://{host}/automerge");
     println!("  y-webrtc     ws://{host}/signaling");
+    super::announce_drop_ins(relay);
     println!("  health       http://{host}/healthz  /readyz  /metrics");
     println!("  data         {}", data.display());
 }

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 pub(crate) fn tombolo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tombolo"));
-    for name in ["LISTEN", "DATA", "LOG", "CONFIG", "ACK", "OPEN", "ALLOW_ORIGIN"] {
+    for name in ["LISTEN", "DATA", "LOG", "CONFIG", "ACK", "OPEN", "ALLOW_ORIGIN", "DROP_IN"] {
         command.env_remove(format!("TOMBOLO_{name}"));
     }
     command.args(arguments);
@@ -141,6 +141,9 @@ fn what_cannot_be_is_said_in_one_sentence() {
         &["serve", "--log", "=,="],
         &["relay", "--ack", "maybe"],
         &["relay", "--allow-origin", "app.example"],
+        &["relay", "--drop-in", "y-sweet"],
+        &["relay", "--drop-in", "yjs:"],
+        &["relay", "--drop-in", "yjs:99999"],
         &["sing"],
         &[],
     ] {
@@ -205,6 +208,7 @@ fn help_reads_well() {
         "--log",
         "--config",
         "--open",
+        "--drop-in",
         "--allow-origin",
     ] {
         assert!(text.contains(word), "{text}");

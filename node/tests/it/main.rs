@@ -11,6 +11,8 @@ mod corpus; // what fuzzers found worth keeping
 #[cfg(test)]
 mod doc; // documents listed, shown, out and in, here and on a server
 #[cfg(test)]
+mod drop_in; // in the place of other servers
+#[cfg(test)]
 mod join; // a cold document, served
 #[cfg(test)]
 mod kill; // SIGKILL under a client that types

@@ -136,7 +136,7 @@ async fn each_socket_counts_once_and_no_more_than_the_limit_are_served() {
     }
     let mut one_too_many = Raw { socket: server.tcp().await };
     one_too_many.send(&handshake("/yjs/room")).await;
-    assert_eq!(one_too_many.rest().await, "");
+    assert!(one_too_many.rest().await.starts_with("HTTP/1.1 503 "));
     // The end of one makes room for another, and that for the metrics.
     clients.truncate(2);
     let room_again = async {
@@ -275,4 +275,32 @@ async fn elsewhere_than_on_loopback_names_are_free_and_origins_are_not() {
             );
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_relay_can_still_be_looked_at() {
+    let server = Server::with(|config| config.connections_max = 2, None).await;
+    let _full = [server.connect("/yjs/room").await, server.connect("/yjs/room").await];
+    assert!(server.get("/readyz").await.starts_with("HTTP/1.1 200 "));
+    assert_eq!(server.metric("connections{dialect=\"yjs\"}").await, 2);
+    assert_eq!(server.metric("refusals_total{reason=\"connections\"}").await, 0);
+    for path in ["/nowhere", "/yjs/room"] {
+        assert!(server.get(path).await.starts_with("HTTP/1.1 503 "), "{path}");
+    }
+    server.until("refusals_total{reason=\"connections\"}", 2).await;
+    // It is asked one question, and keeps its place no longer.
+    let mut spare = Raw { socket: server.tcp().await };
+    spare.send(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    assert!(spare.rest().await.ends_with("ok\n"));
+    let mut silent = Vec::new();
+    for _ in 0..8 {
+        silent.push(Raw { socket: server.tcp().await });
+    }
+    let mut beyond = Raw { socket: server.tcp().await };
+    beyond.send(&handshake("/yjs/room")).await;
+    assert_eq!(beyond.rest().await, "", "the places that are kept free are few");
+    for mut silent in silent {
+        assert_eq!(silent.rest().await, "", "who says nothing does not keep one");
+    }
+    assert!(server.get("/readyz").await.starts_with("HTTP/1.1 200 "));
 }

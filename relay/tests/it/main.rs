@@ -7,6 +7,8 @@ mod automerge; // automerge-repo: joining, pairwise messages, gossip
 #[cfg(test)]
 mod crowd; // rooms with many members
 #[cfg(test)]
+mod drop_in; // in the place of other servers
+#[cfg(test)]
 mod frames; // what clients send, as bytes
 #[cfg(test)]
 mod guest; // updates from inside the process

@@ -58,10 +58,7 @@ impl Server {
     }
 
     pub async fn connect(&self, path: &str) -> Client {
-        let url = format!("ws://{}{path}", self.address);
-        let shake = tokio_tungstenite::client_async(url, self.tcp().await);
-        let (socket, _) = soon("the handshake", shake).await.unwrap();
-        Client { socket }
+        Client::connect(self.address, path).await
     }
 
     /// A raw socket whose handshake is done.
@@ -104,6 +101,13 @@ pub struct Client {
 }
 
 impl Client {
+    pub async fn connect(address: SocketAddr, path: &str) -> Self {
+        let url = format!("ws://{address}{path}");
+        let shake = tokio_tungstenite::client_async(url, TcpStream::connect(address).await.unwrap());
+        let (socket, _) = soon("the handshake", shake).await.unwrap();
+        Self { socket }
+    }
+
     pub async fn send(&mut self, frame: impl Into<Bytes>) {
         soon("room to write", self.socket.send(Message::Binary(frame.into()))).await.unwrap();
     }
