@@ -30,6 +30,8 @@ pub struct File {
     pub log: Option<String>,
     /// `ack = "never"` or `"forwarded"`, for a relay without an archive.
     pub ack: Option<String>,
+    /// `admin = "/run/tombolo"`, for a relay
+    pub admin: Option<PathBuf>,
     /// `open = true`
     pub open: Option<bool>,
     /// `allow-origin = ["https://app.example"]`
@@ -49,6 +51,8 @@ pub struct Given {
     pub log: Option<String>,
     /// `--ack`
     pub ack: Option<String>,
+    /// `--admin`
+    pub admin: Option<PathBuf>,
     /// `--open`
     pub open: bool,
     /// `--allow-origin`
@@ -72,6 +76,8 @@ pub struct Settings {
     pub log: String,
     /// Whether a relay without an archive acknowledges what it forwarded.
     pub acknowledge_forwarded: bool,
+    /// The folder for the admin socket of a relay.
+    pub admin: Option<PathBuf>,
     /// Whether everybody who reaches an address that is not loopback may read and write everything.
     pub open: bool,
     /// Whose web pages may speak to a server besides its own.
@@ -113,6 +119,7 @@ impl Settings {
                     });
                 }
             },
+            admin: given.admin.or(file.admin),
             drop_ins: drop_ins.iter().map(|drop_in| self::drop_in(drop_in)).collect::<Result<_, _>>()?,
             open: given.open || file.open.unwrap_or_default(),
             origins: AllowedOrigins::of(&origins)

@@ -75,6 +75,27 @@ pub enum Error {
         /// Where it should be.
         path: PathBuf,
     },
+    /// Nobody is there to be watched.
+    #[error(
+        "no server answers in {path}; name the data folder of a running `tombolo serve` with --data, or the folder \
+         that a `tombolo relay` was given with --admin", path = path.display()
+    )]
+    NoServer {
+        /// Where it should answer.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A relay cannot be asked in this folder.
+    #[error("the admin socket cannot be in {path}; give --admin a folder of its own", path = path.display())]
+    AdminFolder {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
     /// Somebody uses the folder and answers nothing.
     #[error("another process uses the data folder {path} and does not answer; stop it, or ask again when it is up", path = path.display())]
     NoAnswer {
@@ -128,12 +149,14 @@ impl Error {
             | Self::Origin { .. }
             | Self::Exposed { .. }
             | Self::SamePort { .. }
+            | Self::AdminFolder { .. }
             | Self::Document { .. }
             | Self::Maintain(MaintainError::Taken { .. }) => 2,
             Self::Listen(_) => 3,
             Self::Open(_)
             | Self::NoStore { .. }
             | Self::NoAnswer { .. }
+            | Self::NoServer { .. }
             | Self::Maintain(MaintainError::Missing { .. } | MaintainError::Open(_)) => 4,
             Self::Close(_) => 5,
             Self::Damaged => 6,

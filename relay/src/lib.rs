@@ -29,4 +29,4 @@ pub use drop_in::{DropIn, UnknownDropIn};
 pub use error::StartError;
 pub use http::{Body, Routes, text_response};
 pub use listener::{Parts, Relay};
-pub use room::Guests;
+pub use room::{Guests, Onlooker, RoomStatus, Traffic};

@@ -57,7 +57,7 @@ async fn start(
     let relay = Relay::start(config, parts).await?;
     let desk = Desk::new(store.clone(), worker, archive, relay.guests());
     // Documents are served without it: some file systems have no sockets.
-    let admin = AdminServer::start(&settings.data, desk)
+    let admin = AdminServer::start(&settings.data, Arc::new(desk))
         .inspect_err(
             |error| tracing::warn!(%error, "no admin socket: `tombolo doc` and its like find no answer"),
         )

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 pub(crate) fn tombolo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tombolo"));
-    for name in ["LISTEN", "DATA", "LOG", "CONFIG", "ACK", "OPEN", "ALLOW_ORIGIN", "DROP_IN"] {
+    for name in ["LISTEN", "DATA", "LOG", "CONFIG", "ACK", "OPEN", "ALLOW_ORIGIN", "DROP_IN", "ADMIN"] {
         command.env_remove(format!("TOMBOLO_{name}"));
     }
     command.args(arguments);
@@ -195,7 +195,7 @@ fn help_reads_well() {
     let help = run(&mut tombolo(&["--help"]));
     assert!(help.status.success());
     let text = String::from_utf8(help.stdout).unwrap();
-    for word in ["serve", "relay", "Exit codes"] {
+    for word in ["serve", "relay", "top", "Exit codes"] {
         assert!(text.contains(word), "{text}");
     }
     let text = String::from_utf8(run(&mut tombolo(&["serve", "--help"])).stdout).unwrap();

@@ -23,4 +23,6 @@ mod quarantine; // what is set aside and released under who has it open
 #[cfg(test)]
 mod tidy; // lengths, layers, cited hazards, documents in step
 #[cfg(test)]
+mod top; // rooms, watched
+#[cfg(test)]
 mod worker; // merging in processes of their own

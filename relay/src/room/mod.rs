@@ -6,6 +6,7 @@ mod framing;
 mod gather;
 mod gossip;
 mod guest;
+mod onlooker; // what each room does, for who looks
 mod registry;
 mod topics;
 pub(crate) mod turn;
@@ -14,5 +15,6 @@ pub(crate) use driver::Seated;
 pub(crate) use framing::{Framing, Seat};
 pub(crate) use gossip::{Gossip, Listener};
 pub use guest::Guests;
+pub use onlooker::{Onlooker, RoomStatus, Traffic};
 pub(crate) use registry::Rooms;
 pub(crate) use topics::{Subscriber, Topics};

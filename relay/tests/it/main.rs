@@ -19,6 +19,8 @@ mod hostility; // malformed messages of each dialect
 #[cfg(test)]
 mod http; // what is served beside WebSocket, and handshakes
 #[cfg(test)]
+mod onlooker; // rooms, seen from outside
+#[cfg(test)]
 mod signaling; // y-webrtc: topics
 #[cfg(test)]
 mod slow; // members that do not read
