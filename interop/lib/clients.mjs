@@ -17,10 +17,15 @@ process.setMaxListeners(0); // Every y-websocket provider listens for the end of
 /** The two Yjs dialects, for tests that hold for both. */
 export const yjsDialects = { 'y-websocket': yWebsocket, hocuspocus };
 
+/** Where clients of a dialect go: a server, a proxy, or one that stands in for another server and has its own URL. */
+function url(at, path) {
+  return at.url ?? `ws://${at.host}${path}`;
+}
+
 /** A y-websocket client of a room. `at` is a server or a proxy. */
 export function yWebsocket(t, at, room, options = {}) {
   const { doc = new Y.Doc(), ...rest } = options;
-  const provider = new WebsocketProvider(`ws://${at.host}/yjs`, room, doc, {
+  const provider = new WebsocketProvider(url(at, '/yjs'), room, doc, {
     WebSocketPolyfill: WebSocket,
     disableBc: true, // Clients in one process must meet on the server only.
     maxBackoffTime: 500,
@@ -32,7 +37,7 @@ export function yWebsocket(t, at, room, options = {}) {
 /** A Hocuspocus client of a document, on a socket of its own unless `websocketProvider` is given. */
 export function hocuspocus(t, at, name, options = {}) {
   const { doc = new Y.Doc(), ...rest } = options;
-  const socket = rest.websocketProvider ? {} : { url: `ws://${at.host}/hocuspocus`, ...reconnectSoon };
+  const socket = rest.websocketProvider ? {} : { url: url(at, '/hocuspocus'), ...reconnectSoon };
   const provider = new HocuspocusProvider({ name, document: doc, ...socket, ...rest });
   if (rest.websocketProvider) provider.attach();
   return yjsClient(t, provider, doc);
@@ -40,14 +45,14 @@ export function hocuspocus(t, at, name, options = {}) {
 
 /** A socket for several Hocuspocus documents. */
 export function hocuspocusSocket(t, at) {
-  const socket = new HocuspocusProviderWebsocket({ url: `ws://${at.host}/hocuspocus`, ...reconnectSoon });
+  const socket = new HocuspocusProviderWebsocket({ url: url(at, '/hocuspocus'), ...reconnectSoon });
   atEnd(t, () => socket.destroy());
   return socket;
 }
 
 /** An automerge-repo client without storage. */
 export function automergeRepo(t, at, options = {}) {
-  const adapter = new WebSocketClientAdapter(`ws://${at.host}/automerge`, 1000);
+  const adapter = new WebSocketClientAdapter(url(at, '/automerge'), 1000);
   const repo = new Repo({ network: [adapter], ...options });
   const destroy = once(async () => {
     // The adapter drops its error listener first, and closing a half-open socket makes ws throw.

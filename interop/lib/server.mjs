@@ -14,11 +14,11 @@ const STOP_PATIENCE_MS = 30_000;
 
 /** Starts `tombolo serve` on a new data folder, with the engine that TOMBOLO_DATA_ENGINE names. It must stop cleanly
  * when the test ends. */
-export async function serve(t) {
+export async function serve(t, ...flags) {
   const data = await mkdtemp(join(tmpdir(), 'tombolo-interop-'));
   atEnd(t, () => rm(data, { recursive: true, force: true }));
   const engine = process.env.TOMBOLO_DATA_ENGINE;
-  return Server.start(t, ['serve', '--data', engine ? `${engine}:${data}` : data]);
+  return Server.start(t, ['serve', '--data', engine ? `${engine}:${data}` : data, ...flags]);
 }
 
 /** Starts `tombolo relay`, which keeps nothing. */
@@ -82,7 +82,7 @@ class Server {
       this.#stderr = (this.#stderr + text).slice(-20_000);
     });
     const exited = once(child, 'exit').then(() => this.#fail('ended before it was ready'));
-    this.host = await Promise.race([ready(child.stdout), exited]);
+    ({ host: this.host, dropIns: this.dropIns } = await Promise.race([ready(child.stdout), exited]));
     exited.catch(() => {}); // From here on an exit is noticed by `#stop`.
     child.stdout.resume();
   }
@@ -107,9 +107,12 @@ class Server {
 /** Reads what is announced, up to its line about health, which both commands print last of all addresses. */
 async function ready(stdout) {
   let host;
+  const dropIns = {};
   for await (const line of createInterface({ input: stdout })) {
     host ??= /^ {2}y-websocket +ws:\/\/(\S+)\/yjs$/.exec(line)?.[1];
-    if (/^ {2}health /.test(line)) return host;
+    const dropIn = /^ {2}drop-in +(ws:\/\/[^\s/]+)\S* +(\w+)$/.exec(line);
+    if (dropIn) dropIns[dropIn[2]] = { url: dropIn[1] };
+    if (/^ {2}health /.test(line)) return { host, dropIns };
   }
   return new Promise(() => {}); // The exit tells more.
 }

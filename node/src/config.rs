@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use tombolo_relay::{AllowedOrigins, DropIn, RelayConfig};
 use tombolo_store::Engine;
 
 use crate::error::Error;
@@ -19,7 +20,7 @@ pub const LOG: &str = "warn";
 
 /// What a TOML file may say. Unknown keys are refused, so that a slip of the pen is not silence.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct File {
     /// `listen = "127.0.0.1:8484"`
     pub listen: Option<String>,
@@ -29,6 +30,14 @@ pub struct File {
     pub log: Option<String>,
     /// `ack = "never"` or `"forwarded"`, for a relay without an archive.
     pub ack: Option<String>,
+    /// `admin = "/run/tombolo"`, for a relay
+    pub admin: Option<PathBuf>,
+    /// `open = true`
+    pub open: Option<bool>,
+    /// `allow-origin = ["https://app.example"]`
+    pub allow_origin: Vec<String>,
+    /// `drop-in = ["yjs", "automerge:3031"]`
+    pub drop_in: Vec<String>,
 }
 
 /// Settings that came by flag or environment.
@@ -42,6 +51,14 @@ pub struct Given {
     pub log: Option<String>,
     /// `--ack`
     pub ack: Option<String>,
+    /// `--admin`
+    pub admin: Option<PathBuf>,
+    /// `--open`
+    pub open: bool,
+    /// `--allow-origin`
+    pub allow_origin: Vec<String>,
+    /// `--drop-in`
+    pub drop_in: Vec<String>,
     /// `--config`
     pub config: Option<PathBuf>,
 }
@@ -59,6 +76,14 @@ pub struct Settings {
     pub log: String,
     /// Whether a relay without an archive acknowledges what it forwarded.
     pub acknowledge_forwarded: bool,
+    /// The folder for the admin socket of a relay.
+    pub admin: Option<PathBuf>,
+    /// Whether everybody who reaches an address that is not loopback may read and write everything.
+    pub open: bool,
+    /// Whose web pages may speak to a server besides its own.
+    pub origins: AllowedOrigins,
+    /// Which other servers to stand in for, and on which port.
+    pub drop_ins: Vec<(DropIn, u16)>,
 }
 
 impl Settings {
@@ -70,6 +95,9 @@ impl Settings {
         let file = given.config.as_deref().map(read).transpose()?.unwrap_or_default();
         let listen = given.listen.or(file.listen).unwrap_or_else(|| LISTEN.to_owned());
         let ack = given.ack.or(file.ack).unwrap_or_else(|| "never".to_owned());
+        // A list weighs as a whole: what was given is all of it.
+        let origins = if given.allow_origin.is_empty() { file.allow_origin } else { given.allow_origin };
+        let drop_ins = if given.drop_in.is_empty() { file.drop_in } else { given.drop_in };
         let (engine, data) = data(given.data.or(file.data).unwrap_or_else(|| DATA.into()))?;
         Ok(Self {
             listen: listen.parse().map_err(|_| Error::Setting {
@@ -91,7 +119,35 @@ impl Settings {
                     });
                 }
             },
+            admin: given.admin.or(file.admin),
+            drop_ins: drop_ins.iter().map(|drop_in| self::drop_in(drop_in)).collect::<Result<_, _>>()?,
+            open: given.open || file.open.unwrap_or_default(),
+            origins: AllowedOrigins::of(&origins)
+                .map_err(|error| Error::Origin { value: origins.join(", "), error })?,
         })
+    }
+
+    /// What a relay or the front of a server starts with.
+    ///
+    /// # Errors
+    /// [`Error::Exposed`] if others than this machine would reach it and nobody said that they may,
+    /// [`Error::SamePort`] if one port is wanted twice.
+    pub fn relay(&self) -> Result<RelayConfig, Error> {
+        if !self.open && !self.listen.ip().to_canonical().is_loopback() {
+            return Err(Error::Exposed { address: self.listen });
+        }
+        let mut config = RelayConfig::new(self.listen);
+        config.origins = self.origins.clone();
+        let mut taken = vec![("--listen".to_owned(), self.listen.port())];
+        for &(drop_in, port) in &self.drop_ins {
+            let name = format!("--drop-in {drop_in}");
+            if let Some((other, _)) = taken.iter().find(|(_, other)| *other == port && port != 0) {
+                return Err(Error::SamePort { port, one: other.clone(), other: name });
+            }
+            taken.push((name, port));
+            config.drop_ins.push((drop_in, SocketAddr::new(self.listen.ip(), port)));
+        }
+        Ok(config)
     }
 }
 
@@ -112,6 +168,20 @@ fn data(given: PathBuf) -> Result<(Option<Engine>, PathBuf), Error> {
         }
     }
     Ok((None, given))
+}
+
+/// Another server's name, and behind a colon the port to stand in for it on.
+fn drop_in(given: &str) -> Result<(DropIn, u16), Error> {
+    let (name, port) = given.split_once(':').map_or((given, None), |(name, port)| (name, Some(port)));
+    let parsed = name.parse::<DropIn>().ok().and_then(|drop_in| {
+        let port = port.map_or(Some(drop_in.usual_port()), |port| port.parse().ok())?;
+        Some((drop_in, port))
+    });
+    parsed.ok_or_else(|| Error::Setting {
+        name: "drop-in",
+        value: given.to_owned(),
+        expected: "give yjs, hocuspocus or automerge, with another port if need be, such as hocuspocus:1235",
+    })
 }
 
 fn read(path: &Path) -> Result<File, Error> {

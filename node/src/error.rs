@@ -1,5 +1,6 @@
 //! The error of the whole: what happened, why, what to do, and the exit code of its class.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use tombolo_store::maintain::MaintainError;
@@ -29,6 +30,34 @@ pub enum Error {
         /// What would do.
         expected: &'static str,
     },
+    /// What was given is no origin.
+    #[error("allow-origin cannot be {value:?}; {error}")]
+    Origin {
+        /// What was given.
+        value: String,
+        /// What would do.
+        error: tombolo_relay::InvalidOrigin,
+    },
+    /// Others than this machine would reach a server without access control.
+    #[error(
+        "{address} can be reached from other machines, and everybody who reaches it may read and write everything, \
+         for there is no access control yet; give --open if that is what you want, or listen on 127.0.0.1 and let \
+         those in whom you choose through a proxy or a tunnel"
+    )]
+    Exposed {
+        /// Where to listen.
+        address: SocketAddr,
+    },
+    /// One port cannot speak two dialects.
+    #[error("{one} and {other} both want port {port}; give one of them another, such as {other}:{}", port.wrapping_add(1))]
+    SamePort {
+        /// Which port.
+        port: u16,
+        /// Who had it first.
+        one: String,
+        /// Who wants it, too.
+        other: String,
+    },
     /// The store does not open.
     #[error(transparent)]
     Open(#[from] tombolo_store::OpenError),
@@ -45,6 +74,27 @@ pub enum Error {
     NoStore {
         /// Where it should be.
         path: PathBuf,
+    },
+    /// Nobody is there to be watched.
+    #[error(
+        "no server answers in {path}; name the data folder of a running `tombolo serve` with --data, or the folder \
+         that a `tombolo relay` was given with --admin", path = path.display()
+    )]
+    NoServer {
+        /// Where it should answer.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A relay cannot be asked in this folder.
+    #[error("the admin socket cannot be in {path}; give --admin a folder of its own", path = path.display())]
+    AdminFolder {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
     },
     /// Somebody uses the folder and answers nothing.
     #[error("another process uses the data folder {path} and does not answer; stop it, or ask again when it is up", path = path.display())]
@@ -96,12 +146,17 @@ impl Error {
         match self {
             Self::ConfigFile { .. }
             | Self::Setting { .. }
+            | Self::Origin { .. }
+            | Self::Exposed { .. }
+            | Self::SamePort { .. }
+            | Self::AdminFolder { .. }
             | Self::Document { .. }
             | Self::Maintain(MaintainError::Taken { .. }) => 2,
             Self::Listen(_) => 3,
             Self::Open(_)
             | Self::NoStore { .. }
             | Self::NoAnswer { .. }
+            | Self::NoServer { .. }
             | Self::Maintain(MaintainError::Missing { .. } | MaintainError::Open(_)) => 4,
             Self::Close(_) => 5,
             Self::Damaged => 6,

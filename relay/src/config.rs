@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use crate::door::AllowedOrigins;
+use crate::drop_in::DropIn;
 use tombolo_core::limits::PAIRED_MEMBERS_MAX;
 
 /// Whether a relay without an archive acknowledges what it merely forwarded.
@@ -19,6 +21,10 @@ pub enum AcknowledgeWithoutArchive {
 pub struct RelayConfig {
     /// Where to listen; port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// Where else to listen, each in the place of another server.
+    pub drop_ins: Vec<(DropIn, SocketAddr)>,
+    /// Whose web pages may speak to it besides its own and, on loopback, those of this machine.
+    pub origins: AllowedOrigins,
     /// Threads that serve connections; one for each core.
     pub threads: usize,
     /// What an acknowledgement means where nothing stores.
@@ -58,6 +64,8 @@ impl RelayConfig {
     pub fn new(listen: SocketAddr) -> Self {
         Self {
             listen,
+            drop_ins: Vec::new(),
+            origins: AllowedOrigins::default(),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             acknowledge: AcknowledgeWithoutArchive::Never,
             handshake_ms: 5_000,

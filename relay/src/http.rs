@@ -12,8 +12,8 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{
-    CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
+    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, VARY,
 };
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -22,7 +22,8 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::connection::{self, Accepted};
-use crate::listener::{Counted, Shared};
+use crate::door::Turned;
+use crate::listener::{Counted, Entrance, Shared};
 use crate::patient::Patient;
 
 /// A whole response body.
@@ -71,11 +72,13 @@ impl Endpoint {
             "/automerge" => Some(Self::Automerge { host: host.to_owned() }),
             "/signaling" => Some(Self::Signaling),
             "/yjs" => Some(Self::YWebsocket { room: String::new() }),
-            _ => path.strip_prefix("/yjs/").map(|room| {
-                let room = query.map_or_else(|| room.to_owned(), |query| format!("{room}?{query}"));
-                Self::YWebsocket { room }
-            }),
+            _ => path.strip_prefix("/yjs/").map(|room| Self::room_at(room, query)),
         }
+    }
+
+    /// A y-websocket room of this name in the path.
+    pub(crate) fn room_at(room: &str, query: Option<&str>) -> Self {
+        Self::YWebsocket { room: query.map_or_else(|| room.to_owned(), |query| format!("{room}?{query}")) }
     }
 
     /// The one room of a connection there, if it has one only.
@@ -98,17 +101,20 @@ impl Endpoint {
 }
 
 /// Serves one accepted socket: HTTP until it ends or becomes a WebSocket.
-pub(crate) async fn serve(shared: Arc<Shared>, socket: TcpStream, address: SocketAddr, counted: Counted) {
+pub(crate) async fn serve(visit: Visit, socket: TcpStream) {
+    let (shared, address, is_spare) = (Arc::clone(&visit.shared), visit.address, visit.is_spare);
+    let handshake_ms = shared.config.handshake_ms.min(if is_spare { SPARE_MS } else { u64::MAX });
     let asked = AtomicBool::new(false);
     let service = service_fn(|request| {
         asked.store(true, Ordering::Relaxed);
-        let visit = Visit { shared: Arc::clone(&shared), address, counted: counted.clone() };
+        let visit = visit.clone();
         async move { Ok::<_, Infallible>(answer(visit, request).await) }
     });
     let socket = Patient::new(socket, Duration::from_millis(shared.config.write_ms));
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_millis(shared.config.handshake_ms))
+        .header_read_timeout(Duration::from_millis(handshake_ms))
+        .keep_alive(!is_spare)
         .max_buf_size(16 * 1024)
         .serve_connection(TokioIo::new(socket), service)
         .with_upgrades();
@@ -124,18 +130,36 @@ pub(crate) async fn serve(shared: Arc<Shared>, socket: TcpStream, address: Socke
     }
 }
 
-/// One request's surroundings.
-struct Visit {
-    shared: Arc<Shared>,
-    address: SocketAddr,
-    counted: Counted,
+/// How long one that is over the limit has to ask, in ms: others wait for its place.
+const SPARE_MS: u64 = 1_000;
+
+/// Who asks, and where.
+#[derive(Clone)]
+pub(crate) struct Visit {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) entrance: Arc<Entrance>,
+    pub(crate) address: SocketAddr,
+    pub(crate) counted: Counted,
+    /// It is over the limit: it may ask how it goes, and nothing else.
+    pub(crate) is_spare: bool,
 }
 
 async fn answer(visit: Visit, request: Request<Incoming>) -> Response<Body> {
-    let path = request.uri().path();
+    if let Err(turned) = visit.entrance.door.answers_to(request.headers()) {
+        return turn_away(&visit, turned);
+    }
+    let (path, query) = (request.uri().path(), request.uri().query());
+    if visit.is_spare && !matches!(path, "/healthz" | "/readyz" | "/metrics") {
+        visit.shared.metrics.refuse("connections");
+        return text_response(StatusCode::SERVICE_UNAVAILABLE, "as many connections are open as may be\n");
+    }
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     let host = host.filter(|host| host.len() <= HOST_BYTES_MAX).unwrap_or_default();
-    if let Some(endpoint) = Endpoint::of(path, request.uri().query(), host) {
+    let endpoint = match visit.entrance.stands_in_for {
+        Some(drop_in) => Some(drop_in.endpoint(path, query, host)),
+        None => Endpoint::of(path, query, host),
+    };
+    if let Some(endpoint) = endpoint {
         return upgrade(visit, endpoint, request);
     }
     let shared = &visit.shared;
@@ -150,14 +174,34 @@ async fn answer(visit: Visit, request: Request<Incoming>) -> Response<Body> {
             text_response(StatusCode::OK, format!("{}{more}# EOF\n", shared.metrics.text()))
         }
         (method, path) => {
-            if let Some(routes) = &shared.routes
-                && let Some(response) = routes.respond(method, path).await
-            {
-                return response;
-            }
-            text_response(StatusCode::NOT_FOUND, "nothing is served here\n")
+            let page = match visit.entrance.door.admits(request.headers()) {
+                Ok(page) => page,
+                Err(turned) => return turn_away(&visit, turned),
+            };
+            let Some(routes) = &shared.routes else { return nothing() };
+            routes.respond(method, path).await.map_or_else(nothing, |response| readable_by(page, response))
         }
     }
+}
+
+fn nothing() -> Response<Body> {
+    text_response(StatusCode::NOT_FOUND, "nothing is served here\n")
+}
+
+/// Lets the page of another origin that asked see the answer.
+fn readable_by(page: Option<HeaderValue>, mut response: Response<Body>) -> Response<Body> {
+    if let Some(origin) = page {
+        response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        response.headers_mut().insert(VARY, HeaderValue::from_static("origin"));
+    }
+    response
+}
+
+fn turn_away(visit: &Visit, turned: Turned) -> Response<Body> {
+    let Turned { status, refusal, words } = turned;
+    visit.shared.metrics.refuse(refusal);
+    tracing::info!(address = %visit.address, reason = refusal, "a request was turned away: {}", words.trim_end());
+    text_response(status, words)
 }
 
 /// A plain-text response.
@@ -189,7 +233,10 @@ fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
 }
 
 fn upgrade(visit: Visit, endpoint: Endpoint, mut request: Request<Incoming>) -> Response<Body> {
-    let Visit { shared, address, counted } = visit;
+    if let Err(turned) = visit.entrance.door.admits(request.headers()) {
+        return turn_away(&visit, turned);
+    }
+    let Visit { shared, address, counted, .. } = visit;
     let headers = request.headers();
     let wants = request.method() == Method::GET
         && has_token(headers, CONNECTION, "upgrade")

@@ -10,6 +10,8 @@
 pub mod admission;
 pub mod config;
 mod connection;
+mod door; // which web pages may speak to a listener
+mod drop_in; // standing in for other servers
 mod error;
 mod http;
 mod listener;
@@ -22,7 +24,9 @@ mod shards;
 mod shutdown;
 
 pub use config::{AcknowledgeWithoutArchive, RelayConfig};
+pub use door::{AllowedOrigins, InvalidOrigin};
+pub use drop_in::{DropIn, UnknownDropIn};
 pub use error::StartError;
 pub use http::{Body, Routes, text_response};
 pub use listener::{Parts, Relay};
-pub use room::Guests;
+pub use room::{Guests, Onlooker, RoomStatus, Traffic};

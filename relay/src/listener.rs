@@ -1,4 +1,4 @@
-//! The listener: accepts sockets, hands them to HTTP, and the handle that stops all of it.
+//! The listeners: accept sockets, hand them to HTTP, and the handle that stops all of it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,12 +6,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 use tombolo_core::room::Acknowledgement;
 
 use crate::admission::Admission;
 use crate::config::{AcknowledgeWithoutArchive, RelayConfig};
+use crate::door::Door;
+use crate::drop_in::DropIn;
 use crate::error::StartError;
-use crate::http::{self, Routes};
+use crate::http::{self, Routes, Visit};
 use crate::member::Archive;
 use crate::metrics::Metrics;
 use crate::open::Open;
@@ -49,17 +52,29 @@ pub struct Parts {
 pub struct Relay {
     shared: Arc<Shared>,
     address: SocketAddr,
-    accepting: Option<tokio::task::JoinHandle<()>>,
+    drop_ins: Vec<(DropIn, SocketAddr)>,
+    accepting: Vec<JoinHandle<()>>,
+}
+
+/// One address that is listened on.
+pub(crate) struct Entrance {
+    pub(crate) door: Door,
+    /// Whom it stands in for, if it is not the main one.
+    pub(crate) stands_in_for: Option<DropIn>,
 }
 
 impl Relay {
     /// Listens, and serves on threads of its own.
     ///
     /// # Errors
-    /// [`StartError`] if the address cannot be listened on.
+    /// [`StartError`] if one of the addresses cannot be listened on; then none is.
     pub async fn start(config: RelayConfig, parts: Parts) -> Result<Self, StartError> {
-        let listener = listen(config.listen).await?;
-        let address = listener.local_addr().unwrap_or(config.listen);
+        let (main, address) = listen(config.listen, None).await?;
+        let mut listeners = vec![(main, address, None)];
+        for (drop_in, address) in &config.drop_ins {
+            let (listener, address) = listen(*address, Some(*drop_in)).await?;
+            listeners.push((listener, address, Some(*drop_in)));
+        }
         let shards = config.threads;
         let metrics = Arc::new(Metrics::default());
         let acknowledgement = match (&parts.archive, config.acknowledge) {
@@ -84,14 +99,27 @@ impl Relay {
             shards: Shards::start(shards).map_err(|source| StartError::Threads { source })?,
             connections: AtomicUsize::new(0),
         });
-        let accepting = shared.shards.spawn(accept(Arc::clone(&shared), listener));
-        Ok(Self { shared, address, accepting })
+        let drop_ins = listeners.iter().filter_map(|(_, address, drop_in)| Some(((*drop_in)?, *address)));
+        let drop_ins = drop_ins.collect();
+        let accepting = listeners.into_iter().filter_map(|(listener, address, stands_in_for)| {
+            let door = Door::new(address.ip(), shared.config.origins.clone());
+            let entrance = Arc::new(Entrance { door, stands_in_for });
+            shared.shards.spawn(accept(Arc::clone(&shared), listener, entrance))
+        });
+        let accepting = accepting.collect();
+        Ok(Self { shared, address, drop_ins, accepting })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it stands in for other servers.
+    #[must_use]
+    pub fn drop_ins(&self) -> &[(DropIn, SocketAddr)] {
+        &self.drop_ins
     }
 
     /// The way into its rooms for those in this process.
@@ -104,7 +132,7 @@ impl Relay {
     /// and waits until the last are gone, at most `wait`.
     pub async fn stop(self, wait: Duration) {
         self.shared.stop.ask();
-        if let Some(accepting) = self.accepting {
+        for accepting in self.accepting {
             let _ = accepting.await;
         }
         self.shared.open.drain().await;
@@ -116,15 +144,21 @@ impl Relay {
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
+async fn listen(
+    address: SocketAddr,
+    drop_in: Option<DropIn>,
+) -> Result<(std::net::TcpListener, SocketAddr), StartError> {
     let listener = TcpListener::bind(address).await.and_then(TcpListener::into_std);
-    listener.map_err(|source| match source.kind() {
-        std::io::ErrorKind::AddrInUse => StartError::AddressInUse { address },
+    let listener = listener.map_err(|source| match (source.kind(), drop_in) {
+        (std::io::ErrorKind::AddrInUse, None) => StartError::AddressInUse { address },
+        (std::io::ErrorKind::AddrInUse, Some(drop_in)) => StartError::DropInInUse { address, drop_in },
         _ => StartError::Listen { address, source },
-    })
+    })?;
+    let address = listener.local_addr().unwrap_or(address);
+    Ok((listener, address))
 }
 
-async fn accept(shared: Arc<Shared>, listener: std::net::TcpListener) {
+async fn accept(shared: Arc<Shared>, listener: std::net::TcpListener, entrance: Arc<Entrance>) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "cannot accept connections"),
@@ -135,7 +169,7 @@ async fn accept(shared: Arc<Shared>, listener: std::net::TcpListener) {
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((socket, address)) => open(&shared, socket, address),
+            Ok((socket, address)) => open(&shared, &entrance, socket, address),
             Err(error) => {
                 // Out of descriptors: those that are open go on, new ones wait at the door.
                 tracing::warn!(%error, "cannot accept a connection");
@@ -145,15 +179,21 @@ async fn accept(shared: Arc<Shared>, listener: std::net::TcpListener) {
     }
 }
 
-fn open(shared: &Arc<Shared>, socket: TcpStream, address: SocketAddr) {
+/// Connections beyond the limit that may still ask how it goes: whoever looks after a full relay has to see it.
+const SPARE: usize = 8;
+
+fn open(shared: &Arc<Shared>, entrance: &Arc<Entrance>, socket: TcpStream, address: SocketAddr) {
     let counted = Counted::new(shared);
-    if shared.connections.load(Ordering::Relaxed) > shared.config.connections_max {
+    let beyond = shared.connections.load(Ordering::Relaxed).saturating_sub(shared.config.connections_max);
+    let is_spare = beyond > 0;
+    if beyond > SPARE || (is_spare && entrance.stands_in_for.is_some()) {
         shared.metrics.refuse("connections");
         return;
     }
     let _ = socket.set_nodelay(true);
-    let visited = Arc::clone(shared);
-    shared.shards.give(socket, move |socket| http::serve(visited, socket, address, counted));
+    let visit =
+        Visit { shared: Arc::clone(shared), entrance: Arc::clone(entrance), address, counted, is_spare };
+    shared.shards.give(socket, move |socket| http::serve(visit, socket));
 }
 
 /// Counts an open socket once, for as long as anything holds a clone of this.

@@ -7,13 +7,36 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 use tombolo_core::engine::view::Form;
 use tombolo_core::id::DocumentId;
-use tombolo_relay::Guests;
+use tombolo_relay::{Guests, Onlooker};
 use tombolo_store::worker::{Reply, Worker, WorkerError};
 use tombolo_store::{Contents, Store};
 
 use super::protocol::{Code, Failure, Request, Sink};
-use super::{export, import, list, maintain, quarantine, show};
+use super::{export, import, list, maintain, quarantine, rooms, show};
 use crate::archive::StoreArchive;
+
+/// Who answers requests.
+pub trait Answers: Send + Sync + 'static {
+    /// Answers a request; `body` is what follows it. Blocking: not on a thread of a runtime.
+    ///
+    /// # Errors
+    /// [`Failure`], by who must act.
+    fn handle(&self, request: &Request, body: &Bytes, sink: &mut Sink<'_>) -> Result<Value, Failure>;
+}
+
+/// For a relay that keeps nothing: answers what goes on in its rooms.
+pub struct RelayDesk(pub Onlooker);
+
+impl Answers for RelayDesk {
+    fn handle(&self, request: &Request, _body: &Bytes, sink: &mut Sink<'_>) -> Result<Value, Failure> {
+        match request {
+            Request::Rooms { over_ms, limit } => rooms::rooms(&self.0, *over_ms, *limit, sink),
+            _ => Err(Failure::unfit(
+                "this is a relay, which keeps no documents; it can only be watched, with `tombolo top`",
+            )),
+        }
+    }
+}
 
 /// What answering takes. Cheap to clone.
 #[derive(Clone)]
@@ -31,33 +54,6 @@ impl Desk {
     #[must_use]
     pub fn new(store: Store, worker: Arc<dyn Worker>, archive: Arc<StoreArchive>, guests: Guests) -> Self {
         Self { store, worker, archive, guests, runtime: Handle::current() }
-    }
-
-    /// Answers a request; `body` is what follows it. Blocking: not on a thread of the runtime.
-    ///
-    /// # Errors
-    /// [`Failure`], by who must act.
-    pub fn handle(&self, request: &Request, body: &Bytes, sink: &mut Sink<'_>) -> Result<Value, Failure> {
-        match request {
-            Request::List { prefix, limit } => list::list(self, prefix, *limit, sink),
-            Request::Show { document, content } => show::show(self, &document.id()?, *content, sink),
-            Request::Export { document, form, root } => {
-                export::export(self, &document.id()?, *form, root.as_deref(), sink)
-            }
-            Request::Import { document, form, root, .. } => {
-                import::import(self, &document.id()?, *form, root.as_deref(), body)
-            }
-            Request::Remove { document } => maintain::remove(self, &document.id()?),
-            Request::Tombstones => list::tombstones(self, sink),
-            Request::Purge { document } => maintain::purge(self, &document.id()?),
-            Request::Verify => maintain::verify(self, sink),
-            Request::Compact => maintain::compact(self, sink),
-            Request::Quarantined => quarantine::documents(self, sink),
-            Request::Quarantine { document } => quarantine::operations(self, &document.id()?, sink),
-            Request::Release { document, replica, seq, retry } => {
-                quarantine::release(self, &document.id()?, replica, *seq, *retry)
-            }
-        }
     }
 
     /// Everything of a document that exists.
@@ -100,6 +96,34 @@ impl Desk {
             // Whoever asks here needs all of it.
             Reply::Partly { .. } => Err(WorkerError::Pending.into()),
             _ => Err(WorkerError::Died { reason: "it answered something else".to_owned() }.into()),
+        }
+    }
+}
+
+impl Answers for Desk {
+    fn handle(&self, request: &Request, body: &Bytes, sink: &mut Sink<'_>) -> Result<Value, Failure> {
+        match request {
+            Request::List { prefix, limit } => list::list(self, prefix, *limit, sink),
+            Request::Show { document, content } => show::show(self, &document.id()?, *content, sink),
+            Request::Export { document, form, root } => {
+                export::export(self, &document.id()?, *form, root.as_deref(), sink)
+            }
+            Request::Import { document, form, root, .. } => {
+                import::import(self, &document.id()?, *form, root.as_deref(), body)
+            }
+            Request::Remove { document } => maintain::remove(self, &document.id()?),
+            Request::Tombstones => list::tombstones(self, sink),
+            Request::Purge { document } => maintain::purge(self, &document.id()?),
+            Request::Rooms { over_ms, limit } => {
+                rooms::rooms(&self.guests.onlooker(), *over_ms, *limit, sink)
+            }
+            Request::Verify => maintain::verify(self, sink),
+            Request::Compact => maintain::compact(self, sink),
+            Request::Quarantined => quarantine::documents(self, sink),
+            Request::Quarantine { document } => quarantine::operations(self, &document.id()?, sink),
+            Request::Release { document, replica, seq, retry } => {
+                quarantine::release(self, &document.id()?, replica, *seq, *retry)
+            }
         }
     }
 }

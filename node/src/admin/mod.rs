@@ -4,6 +4,9 @@
 //! server it reaches the same function through a Unix socket, `admin.sock` in the data folder, that only the user
 //! who runs the server can open. The command tries the folder's lock and need not be told which it is.
 //!
+//! A relay that keeps nothing has such a socket in a folder of its own, if it is given one; it answers about its rooms
+//! only ([`RelayDesk`]).
+//!
 //! The protocol, version [`VERSION`]. Each connection is one request:
 //!
 //! ```text
@@ -25,13 +28,14 @@ mod list;
 mod maintain;
 mod protocol; // what is asked and answered
 mod quarantine;
+mod rooms;
 mod server; // the socket
 mod show;
 mod socket; // where it is, lines on it
 mod visitor; // brings changes into an Automerge document
 
 pub use client::Client;
-pub use desk::Desk;
+pub use desk::{Answers, Desk, RelayDesk};
 pub use maintain::{finding, verification};
 pub use protocol::{Code, Event, Failure, FileForm, FormatName, Named, Request, Sink, VERSION};
 pub use server::AdminServer;

@@ -62,6 +62,13 @@ pub enum Request {
         /// Whose.
         document: Named,
     },
+    /// What goes on in the rooms: a row for each of the busiest.
+    Rooms {
+        /// How long to look, in ms.
+        over_ms: u64,
+        /// Most rows.
+        limit: u64,
+    },
     /// Looks at everything that is stored.
     Verify,
     /// Gives back all the space that can be given back.
@@ -323,6 +330,10 @@ mod tests {
             (
                 Request::Purge { document: document.clone() },
                 r#"{"tombolo":1,"request":{"purge":{"document":{"format":"yjs","name":"a b"}}}}"#,
+            ),
+            (
+                Request::Rooms { over_ms: 1000, limit: 50 },
+                r#"{"tombolo":1,"request":{"rooms":{"over_ms":1000,"limit":50}}}"#,
             ),
             (Request::Verify, r#"{"tombolo":1,"request":"verify"}"#),
             (Request::Compact, r#"{"tombolo":1,"request":"compact"}"#),

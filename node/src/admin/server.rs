@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tombolo_core::limits::UPDATE_BYTES_MAX;
 
-use super::desk::Desk;
+use super::desk::Answers;
 use super::protocol::{Asked, Code, Event, Failure, Line, Request, VERSION};
 use super::socket::{Address, Wire};
 
@@ -43,7 +43,7 @@ impl AdminServer {
     ///
     /// # Errors
     /// What the system says if it gives no socket there.
-    pub fn start(folder: &Path, desk: Desk) -> io::Result<Self> {
+    pub fn start(folder: &Path, desk: Arc<dyn Answers>) -> io::Result<Self> {
         let address = Address::in_folder(folder)?;
         // The folder is ours, so a socket that is there is that of a server that was killed.
         match std::fs::remove_file(address.path()) {
@@ -85,7 +85,7 @@ impl Open {
     }
 }
 
-async fn accept(listener: UnixListener, desk: Desk, open: Arc<Open>) {
+async fn accept(listener: UnixListener, desk: Arc<dyn Answers>, open: Arc<Open>) {
     let seats = Arc::new(Semaphore::new(CLIENTS_MAX));
     loop {
         let stream = match listener.accept().await {
@@ -100,7 +100,7 @@ async fn accept(listener: UnixListener, desk: Desk, open: Arc<Open>) {
             continue;
         }
         let seat = Arc::clone(&seats).try_acquire_owned().ok();
-        let (desk, open) = (desk.clone(), Arc::clone(&open));
+        let (desk, open) = (Arc::clone(&desk), Arc::clone(&open));
         let Ok(stream) = stream.into_std() else { continue };
         let key = open.next.fetch_add(1, Ordering::Relaxed);
         if let (Some(_), Ok(copy)) = (&seat, stream.try_clone()) {
@@ -108,7 +108,7 @@ async fn accept(listener: UnixListener, desk: Desk, open: Arc<Open>) {
         }
         tokio::task::spawn_blocking(move || {
             let served = match seat {
-                Some(_seat) => serve(stream, &desk),
+                Some(_seat) => serve(stream, &*desk),
                 None => turn_away(stream),
             };
             open.streams().remove(&key);
@@ -131,7 +131,7 @@ fn turn_away(stream: UnixStream) -> io::Result<()> {
     Wire::new(stream, None)?.write_line(&Line::Error(Failure::new(Code::Busy, busy)))
 }
 
-fn serve(stream: UnixStream, desk: &Desk) -> io::Result<()> {
+fn serve(stream: UnixStream, desk: &dyn Answers) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     let mut wire = Wire::new(stream, Some(READ_NOTHING))?;
     let answer = match read(&mut wire)? {
@@ -145,7 +145,7 @@ fn serve(stream: UnixStream, desk: &Desk) -> io::Result<()> {
     }
 }
 
-fn answer(wire: &mut Wire, desk: &Desk, request: &Request, body: &Bytes) -> Result<Value, Failure> {
+fn answer(wire: &mut Wire, desk: &dyn Answers, request: &Request, body: &Bytes) -> Result<Value, Failure> {
     desk.handle(request, body, &mut |event| match event {
         Event::Progress(progress) => {
             wire.write_line(&Line::Progress { done: progress.done, of: progress.of })

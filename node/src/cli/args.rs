@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
-use super::store_args::{Doc, Quarantine, Repair, Whole};
+use super::store_args::{Doc, Quarantine, Repair, Top, Whole};
 use crate::config::{DATA, Given, LISTEN, LOG};
 
 const AFTER: &str = "Exit codes: 0 success · 1 the system refused · 2 wrong arguments or settings · 3 cannot listen · \
@@ -35,6 +35,9 @@ pub(super) enum Command {
     /// Operations that were set aside because they break the merge engine
     #[command(subcommand)]
     Quarantine(Quarantine),
+    /// Watch the rooms of a running server: members, traffic, what waits; q ends it. Without a terminal, or with --json,
+    /// one look of a second
+    Top(Top),
     /// The far end of a merge worker; `serve` starts it itself
     #[command(hide = true)]
     MergeWorker(MergeWorker),
@@ -50,7 +53,23 @@ pub(super) struct Common {
     /// How much to log to stderr: error, warn, info, debug, trace, or a filter [default: warn]
     #[arg(long, env = "TOMBOLO_LOG", value_name = "FILTER")]
     log: Option<String>,
-    /// A TOML file with any of: listen, data, log, ack
+    /// Listen on an address that other machines reach: everybody who reaches it may read and write everything
+    #[arg(long, env = "TOMBOLO_OPEN", value_parser = clap::builder::BoolishValueParser::new())]
+    open: bool,
+    /// Web pages of this origin may speak to it, too, or with * those of everybody; repeatable [default: its own and,
+    /// on loopback, those of this machine]
+    #[arg(long, env = "TOMBOLO_ALLOW_ORIGIN", value_name = "URL|*", value_delimiter = ',')]
+    allow_origin: Vec<String>,
+    /// Stand in for another server, so that its clients need no change: listen on its usual port, too (yjs and
+    /// hocuspocus 1234, automerge 3030) or on this one, and speak its dialect at any path; repeatable
+    #[arg(
+        long,
+        env = "TOMBOLO_DROP_IN",
+        value_name = "yjs|hocuspocus|automerge[:PORT]",
+        value_delimiter = ','
+    )]
+    drop_in: Vec<String>,
+    /// A TOML file with any of: listen, open, allow-origin, drop-in, data, log, ack, admin
     #[arg(long, env = "TOMBOLO_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -72,6 +91,10 @@ pub(super) struct Relay {
     /// When to tell clients "saved": never, or as soon as it was forwarded (nobody keeps it) [default: never]
     #[arg(long, env = "TOMBOLO_ACK", value_name = "never|forwarded")]
     ack: Option<String>,
+    /// A folder for the socket through which `tombolo top --data DIR` watches this relay; made if missing, and nobody
+    /// but its user can ask there [default: none]
+    #[arg(long, env = "TOMBOLO_ADMIN", value_name = "DIR")]
+    admin: Option<PathBuf>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -85,11 +108,12 @@ impl Args {
     pub(super) fn given(&self) -> Given {
         // The help names these by hand, because a flag's default would hide the file's word.
         debug_assert_eq!((LISTEN, DATA, LOG), ("127.0.0.1:8484", "tombolo-data", "warn"));
-        let (common, data, ack) = match &self.command {
-            Command::Serve(serve) => (&serve.common, serve.data.clone(), None),
-            Command::Relay(relay) => (&relay.common, None, relay.ack.clone()),
+        let (common, data, ack, admin) = match &self.command {
+            Command::Serve(serve) => (&serve.common, serve.data.clone(), None, None),
+            Command::Relay(relay) => (&relay.common, None, relay.ack.clone(), relay.admin.clone()),
             Command::Doc(doc) => return doc.at().given(),
             Command::Verify(whole) | Command::Compact(whole) => return whole.at.given(),
+            Command::Top(top) => return top.at.given(),
             Command::Repair(repair) => return repair.at.given(),
             Command::Quarantine(quarantine) => return quarantine.at().given(),
             Command::MergeWorker(_) => return Given::default(),
@@ -99,6 +123,10 @@ impl Args {
             data,
             log: common.log.clone(),
             ack,
+            admin,
+            open: common.open,
+            allow_origin: common.allow_origin.clone(),
+            drop_in: common.drop_in.clone(),
             config: common.config.clone(),
         }
     }

@@ -12,7 +12,7 @@ use tombolo_store::worker::{ProcessWorker, Worker};
 use tombolo_store::{OpenError, Store, StoreConfig, maintain};
 
 use super::merge_process;
-use crate::admin::{Client, Desk, Request, Sink};
+use crate::admin::{Answers, Client, Desk, Request, Sink};
 use crate::archive::StoreArchive;
 use crate::config::Settings;
 use crate::error::Error;

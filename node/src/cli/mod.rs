@@ -7,9 +7,11 @@ mod doc;
 mod maintain;
 mod output; // lines, JSON, progress
 mod relay;
+mod screen; // a terminal that is drawn on
 mod serve;
 mod signal;
 mod store_args;
+mod top;
 
 use std::process::ExitCode;
 
@@ -53,6 +55,7 @@ fn command(args: &args::Args) -> Result<(), Error> {
             with_runtime(args, async |settings| maintain::repair(settings, repair))
         }
         args::Command::Compact(whole) => with_counter(args, |counter| maintain::compact(counter, whole)),
+        args::Command::Top(top) => with_runtime(args, async |settings| top::run(settings, top).await),
         args::Command::Quarantine(quarantine) => with_counter(args, |counter| quarantine.run(counter)),
         args::Command::MergeWorker(worker) => Ok(tombolo_store::worker::run_child(worker.memory_bytes)?),
     }
@@ -83,6 +86,14 @@ fn with_runtime(
     let result = runtime.block_on(run(&settings));
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
     result
+}
+
+/// Says where else a relay listens.
+fn announce_drop_ins(relay: &tombolo_relay::Relay) {
+    for (drop_in, address) in relay.drop_ins() {
+        let path = if *drop_in == tombolo_relay::DropIn::Yjs { "/ROOM" } else { "" };
+        println!("  drop-in      ws://{address}{path}  {drop_in}");
+    }
 }
 
 /// This very program, in its hidden command.

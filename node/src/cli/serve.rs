@@ -20,11 +20,12 @@ use crate::error::Error;
 use crate::http::NodeRoutes;
 
 pub(super) async fn run(settings: &Settings) -> Result<(), Error> {
+    let config = settings.relay()?;
     let mut ends = Ends::install()?;
     let worker: Arc<dyn Worker> = ProcessWorker::start(merge_process()?)?;
-    let config = StoreConfig { engine: settings.engine, ..StoreConfig::new(&settings.data) };
-    let store = Store::open(config, Arc::clone(&worker))?;
-    let served = start(settings, &store, worker).await;
+    let store_config = StoreConfig { engine: settings.engine, ..StoreConfig::new(&settings.data) };
+    let store = Store::open(store_config, Arc::clone(&worker))?;
+    let served = start(settings, config, &store, worker).await;
     let ended = match served {
         Ok((relay, admin)) => {
             announce(&relay, &settings.data);
@@ -44,6 +45,7 @@ pub(super) async fn run(settings: &Settings) -> Result<(), Error> {
 
 async fn start(
     settings: &Settings,
+    mut config: RelayConfig,
     store: &Store,
     worker: Arc<dyn Worker>,
 ) -> Result<(Relay, Option<AdminServer>), Error> {
@@ -51,12 +53,11 @@ async fn start(
     let routes = NodeRoutes::new(store.clone(), Arc::clone(&archive));
     let seats = Some(Arc::clone(&archive) as Arc<dyn Archive>);
     let parts = Parts { admission: Arc::new(Everybody), archive: seats, routes: Some(Arc::new(routes)) };
-    let mut config = RelayConfig::new(settings.listen);
     config.connections_max = descriptors::connections_max(config.connections_max);
     let relay = Relay::start(config, parts).await?;
     let desk = Desk::new(store.clone(), worker, archive, relay.guests());
     // Documents are served without it: some file systems have no sockets.
-    let admin = AdminServer::start(&settings.data, desk)
+    let admin = AdminServer::start(&settings.data, Arc::new(desk))
         .inspect_err(
             |error| tracing::warn!(%error, "no admin socket: `tombolo doc` and its like find no answer"),
         )
@@ -73,6 +74,7 @@ fn announce(relay: &Relay, data: &Path) {
     println!("  hocuspocus   ws://{host}/hocuspocus");
     println!("  automerge    ws://{host}/automerge");
     println!("  y-webrtc     ws://{host}/signaling");
+    super::announce_drop_ins(relay);
     println!("  health       http://{host}/healthz  /readyz  /metrics");
     println!("  data         {}", data.display());
 }

@@ -180,6 +180,15 @@ pub(super) struct Whole {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Top {
+    #[command(flatten)]
+    pub(super) at: Where,
+    /// Most rooms, the busiest first
+    #[arg(long, default_value_t = 200)]
+    pub(super) limit: u64,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Repair {
     #[command(flatten)]
     pub(super) at: Where,

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 pub(crate) fn tombolo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tombolo"));
-    for name in ["LISTEN", "DATA", "LOG", "CONFIG", "ACK"] {
+    for name in ["LISTEN", "DATA", "LOG", "CONFIG", "ACK", "OPEN", "ALLOW_ORIGIN", "DROP_IN", "ADMIN"] {
         command.env_remove(format!("TOMBOLO_{name}"));
     }
     command.args(arguments);
@@ -50,7 +50,7 @@ impl Running {
 
     pub(crate) fn get(&self, path: &str) -> String {
         let mut socket = TcpStream::connect(self.host()).unwrap();
-        write!(socket, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
+        write!(socket, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         socket.read_to_string(&mut answer).unwrap();
         answer
@@ -140,6 +140,10 @@ fn what_cannot_be_is_said_in_one_sentence() {
         &["serve", "--listen", "here"],
         &["serve", "--log", "=,="],
         &["relay", "--ack", "maybe"],
+        &["relay", "--allow-origin", "app.example"],
+        &["relay", "--drop-in", "y-sweet"],
+        &["relay", "--drop-in", "yjs:"],
+        &["relay", "--drop-in", "yjs:99999"],
         &["sing"],
         &[],
     ] {
@@ -191,13 +195,22 @@ fn help_reads_well() {
     let help = run(&mut tombolo(&["--help"]));
     assert!(help.status.success());
     let text = String::from_utf8(help.stdout).unwrap();
-    for word in ["serve", "relay", "Exit codes"] {
+    for word in ["serve", "relay", "top", "Exit codes"] {
         assert!(text.contains(word), "{text}");
     }
     let text = String::from_utf8(run(&mut tombolo(&["serve", "--help"])).stdout).unwrap();
-    for word in
-        ["--listen", "TOMBOLO_LISTEN", "127.0.0.1:8484", "--data", "tombolo-data", "--log", "--config"]
-    {
+    for word in [
+        "--listen",
+        "TOMBOLO_LISTEN",
+        "127.0.0.1:8484",
+        "--data",
+        "tombolo-data",
+        "--log",
+        "--config",
+        "--open",
+        "--drop-in",
+        "--allow-origin",
+    ] {
         assert!(text.contains(word), "{text}");
     }
 }
@@ -212,4 +225,68 @@ fn a_log_that_nobody_sees_has_no_colours() {
     // It says that this is another store now.
     let said = stderr(&run(tombolo(&["doc", "list", "--data"]).arg(folder.path())));
     assert!(said.contains("WARN") && !said.contains('\u{1b}'), "{said}");
+}
+
+#[test]
+fn other_machines_are_let_in_only_on_purpose() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:8484"] {
+        for command in ["serve", "relay"] {
+            let refused = run(tombolo(&[command, "--listen", address]).env("TOMBOLO_DATA", &data));
+            let said = stderr(&refused);
+            assert_eq!(refused.status.code(), Some(2), "{said}");
+            for word in
+                [address, "everybody who reaches it may read and write everything", "--open", "127.0.0.1"]
+            {
+                assert!(said.contains(word), "{word}: {said}");
+            }
+        }
+    }
+    assert!(!data.exists(), "nothing was made");
+    let listen = ["serve", "--listen", "0.0.0.0:0"];
+    let server = Running::start(tombolo(&listen).arg("--open").arg("--data").arg(&data));
+    assert_eq!(server.end("TERM"), Some(0));
+    let server = Running::start(tombolo(&listen).arg("--data").arg(&data).env("TOMBOLO_OPEN", "true"));
+    assert_eq!(server.end("TERM"), Some(0));
+    let file = folder.path().join("tombolo.toml");
+    std::fs::write(&file, "listen = \"0.0.0.0:0\"\nopen = true\n").unwrap();
+    let server = Running::start(tombolo(&["serve", "--config"]).arg(&file).arg("--data").arg(&data));
+    assert_eq!(server.end("TERM"), Some(0));
+    std::fs::write(&file, "listen = \"0.0.0.0:0\"\n").unwrap();
+    let list = run(tombolo(&["doc", "list", "--config"]).arg(&file).arg("--data").arg(&data));
+    assert!(list.status.success(), "only who serves is asked: {}", stderr(&list));
+}
+
+#[test]
+fn foreign_web_pages_are_turned_away_unless_they_are_allowed() {
+    let ask = |server: &Running, origin: &str| {
+        let host = server.host();
+        let mut socket = TcpStream::connect(&host).unwrap();
+        let request = format!("GET /api/documents HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\n");
+        write!(socket, "{request}Connection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let server = Running::serve(folder.path(), &[]);
+    let turned = ask(&server, "https://app.example");
+    assert!(turned.starts_with("HTTP/1.1 403"), "{turned}");
+    assert!(turned.contains("web pages of https://app.example may not speak to this server"), "{turned}");
+    assert!(turned.contains("--allow-origin"), "{turned}");
+    assert!(ask(&server, &format!("http://{}", server.host())).starts_with("HTTP/1.1 200"));
+    assert_eq!(server.end("TERM"), Some(0));
+    let two = ["--allow-origin", "https://app.example", "--allow-origin", "http://b.example"];
+    let server = Running::serve(folder.path(), &two);
+    for origin in ["https://app.example", "http://b.example"] {
+        assert!(ask(&server, origin).starts_with("HTTP/1.1 200"));
+    }
+    assert!(ask(&server, "http://c.example").starts_with("HTTP/1.1 403"));
+    assert_eq!(server.end("TERM"), Some(0));
+    let mut several = tombolo(&["serve", "--listen", "127.0.0.1:0", "--data"]);
+    several.arg(folder.path()).env("TOMBOLO_ALLOW_ORIGIN", "https://app.example,*");
+    let server = Running::start(&mut several);
+    assert!(ask(&server, "http://c.example").starts_with("HTTP/1.1 200"));
+    assert_eq!(server.end("TERM"), Some(0));
 }

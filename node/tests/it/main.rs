@@ -11,6 +11,8 @@ mod corpus; // what fuzzers found worth keeping
 #[cfg(test)]
 mod doc; // documents listed, shown, out and in, here and on a server
 #[cfg(test)]
+mod drop_in; // in the place of other servers
+#[cfg(test)]
 mod join; // a cold document, served
 #[cfg(test)]
 mod kill; // SIGKILL under a client that types
@@ -20,5 +22,7 @@ mod maintain; // verify, repair, compact, quarantine
 mod quarantine; // what is set aside and released under who has it open
 #[cfg(test)]
 mod tidy; // lengths, layers, cited hazards, documents in step
+#[cfg(test)]
+mod top; // rooms, watched
 #[cfg(test)]
 mod worker; // merging in processes of their own

@@ -110,9 +110,10 @@ fn documents_are_in_step_with_the_code() {
     let root = root();
     let readme = read(&root.join("README.md"));
     let arguments = read(&root.join("node/src/cli/args.rs"));
-    for flag in ["listen", "data", "log", "config", "ack"] {
+    for flag in ["listen", "open", "allow-origin", "drop-in", "data", "log", "config", "ack", "admin"] {
         assert!(readme.contains(&format!("`--{flag}")), "README.md does not tell of --{flag}");
-        assert!(arguments.contains(&format!("TOMBOLO_{}", flag.to_uppercase())), "--{flag} has no variable");
+        let variable = format!("TOMBOLO_{}", flag.to_uppercase().replace('-', "_"));
+        assert!(arguments.contains(&variable), "--{flag} has no variable");
     }
     let more = read(&root.join("node/src/cli/store_args.rs"));
     for flag in ["json", "prefix", "limit", "deleted", "to", "as", "root", "automerge", "apply"] {

@@ -1,6 +1,7 @@
 //! The merge worker in processes of its own: the same answers, and whatever happens there stays there.
 
-use std::process::Command;
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -151,4 +152,37 @@ fn a_process_that_wants_too_much_memory_dies_alone() {
     let died = worker.call(fold(large));
     assert!(matches!(died, Err(WorkerError::Died { .. })), "{died:?}");
     assert_eq!(text(worker.call(fold(hi()))), "hi");
+}
+
+/// A merge process whose parent reads nothing any more and writes these bytes before it is gone.
+fn orphan(last: &[u8]) -> Output {
+    let mut orphan = Command::new(env!("CARGO_BIN_EXE_tombolo"));
+    orphan.args(["merge-worker", "--memory-bytes", &(2 * GIB).to_string()]);
+    let mut orphan =
+        orphan.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(orphan.stdout.take());
+    orphan.stdin.take().unwrap().write_all(last).unwrap();
+    orphan.wait_with_output().unwrap()
+}
+
+#[test]
+fn a_process_whose_server_was_killed_ends_without_a_word() {
+    let fold = [&[0, Kind::YjsUpdate.tag(), 1, 12][..], &hi()[0]].concat();
+    let request = [&u32::try_from(fold.len()).unwrap().to_be_bytes()[..], &fold].concat();
+    for (what, last) in [
+        ("nothing", &[][..]),
+        ("half a length", &request[..2]),
+        ("half a request", &request[..9]),
+        ("a request that nobody waits for", &request),
+        ("one and a half", &[&request[..], &request[..9]].concat()),
+    ] {
+        let ended = orphan(last);
+        assert_eq!(
+            (ended.status.code(), String::from_utf8_lossy(&ended.stderr)),
+            (Some(0), "".into()),
+            "{what}"
+        );
+    }
+    let ended = orphan(&[0, 0, 0, 1, 99]);
+    assert_eq!(ended.status.code(), Some(1), "what is no request is an error still");
 }

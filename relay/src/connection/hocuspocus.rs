@@ -18,7 +18,8 @@ use crate::room::{Framing, Seat, Seated};
 enum Attachment {
     /// Frames that came before the token; the provider sends both in one go.
     Waiting {
-        messages: Vec<y_protocols::Message>,
+        /// With the bytes of each.
+        messages: Vec<(y_protocols::Message, usize)>,
         bytes: usize,
     },
     Seated(Seated),
@@ -80,8 +81,8 @@ impl Hocuspocus {
                 let framing = Framing::Addressed(address.clone());
                 let seat = Seat { queue: Arc::clone(&self.queue), framing };
                 let seated = self.shared.rooms.join(&document, &seat, true);
-                for message in waiting {
-                    seated.handle(message).map_err(violated)?;
+                for (message, bytes) in waiting {
+                    seated.handle(message, bytes).map_err(violated)?;
                 }
                 self.attached.insert(address, Attachment::Seated(seated));
                 Ok(())
@@ -90,7 +91,7 @@ impl Hocuspocus {
     }
 
     /// Leaves a document; gives back what waited for its token.
-    fn detach(&mut self, address: &Address) -> Vec<y_protocols::Message> {
+    fn detach(&mut self, address: &Address) -> Vec<(y_protocols::Message, usize)> {
         match self.attached.remove(address) {
             Some(Attachment::Waiting { messages, bytes }) => {
                 self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
@@ -102,10 +103,10 @@ impl Hocuspocus {
 
     fn sync(&mut self, address: Address, message: y_protocols::Message, bytes: usize) -> Result<(), Closing> {
         if let Some(Attachment::Seated(seated)) = self.attached.get(&address) {
-            return seated.handle(message).map_err(violated);
+            return seated.handle(message, bytes).map_err(violated);
         }
         // What a message holds in memory beside its bytes counts, too: a flood of the smallest is one as well.
-        let cost = bytes + size_of::<y_protocols::Message>();
+        let cost = bytes + size_of::<(y_protocols::Message, usize)>();
         self.waiting_bytes += cost;
         let one_too_many = self.attached.len() >= self.shared.config.documents_per_connection_max
             && !self.attached.contains_key(&address);
@@ -117,9 +118,11 @@ impl Hocuspocus {
             ));
         }
         let new = || Attachment::Waiting { messages: Vec::new(), bytes: 0 };
-        if let Attachment::Waiting { messages, bytes } = self.attached.entry(address).or_insert_with(new) {
-            messages.push(message);
-            *bytes += cost;
+        if let Attachment::Waiting { messages, bytes: waiting } =
+            self.attached.entry(address).or_insert_with(new)
+        {
+            messages.push((message, bytes));
+            *waiting += cost;
         }
         Ok(())
     }

@@ -279,6 +279,12 @@ impl Queue {
         }
     }
 
+    /// Bytes that wait.
+    pub(crate) fn bytes(&self) -> usize {
+        let waiting = self.lock();
+        waiting.forwarded_bytes + waiting.answer_bytes + waiting.begun.as_ref().map_or(0, Bytes::len)
+    }
+
     /// Where to write from now on.
     pub(crate) fn open(&self, socket: OwnedWriteHalf) {
         self.lock().socket = Some(socket);

@@ -65,7 +65,7 @@ impl Dialect for YWebsocket {
         let Some(seat) = &self.seat else { return Ok(()) };
         let message = y_protocols::parse(&payload)
             .map_err(|error| Closing::refused(y_websocket::CLOSE_BAD_FRAME, &error, error.reason()))?;
-        seat.handle(message).map_err(|violation| {
+        seat.handle(message, payload.len()).map_err(|violation| {
             Closing::refused(y_websocket::CLOSE_VIOLATION, &violation, violation.reason())
         })
     }

@@ -19,11 +19,13 @@ use super::farewell::{self, Ends};
 use super::framing::{Framing, PerFraming, Seat};
 use super::gather::Gathered;
 use super::guest::Verdict;
+use super::onlooker::{RoomStatus, Traffic};
 use super::registry::Rooms;
 use super::turn;
 use crate::connection::frame;
 use crate::connection::queue::{Awaited, Way};
 use crate::member::{ArchiveSeat, RoomPort};
+use crate::metrics::Metrics;
 
 struct Inner {
     machine: Room,
@@ -35,6 +37,7 @@ struct Inner {
     archive: Option<Box<dyn ArchiveSeat>>,
     /// What this turn spreads.
     gathered: Gathered,
+    traffic: Traffic,
     timer: Option<Millis>,
     gone: bool,
 }
@@ -51,6 +54,7 @@ impl Inner {
 
 /// One room.
 pub(super) struct RoomDriver {
+    number: u64,
     document: DocumentId,
     rooms: Weak<Rooms>,
     inner: Mutex<Inner>,
@@ -63,10 +67,14 @@ pub(crate) struct Seated {
 }
 
 impl Seated {
-    /// A validated message of this member.
-    pub(crate) fn handle(&self, message: Message) -> Result<(), Violation> {
+    /// A validated message of this member, and how many bytes it came in.
+    pub(crate) fn handle(&self, message: Message, bytes: usize) -> Result<(), Violation> {
         let now = self.room.now();
-        self.room.drive(|machine| machine.handle(now, self.id, message))
+        let mut inner = self.room.lock();
+        inner.traffic.came(bytes);
+        let handled = self.room.drive_locked(&mut inner, |machine| machine.handle(now, self.id, message));
+        inner.traffic.refusals += u64::from(handled.is_err());
+        handled
     }
 
     /// Whether it still has its seat: the archive may have refused it, and its connection goes on.
@@ -91,7 +99,7 @@ impl Drop for Seated {
 }
 
 impl RoomDriver {
-    pub(super) fn new(document: DocumentId, rooms: Weak<Rooms>, machine: Room) -> Self {
+    pub(super) fn new(number: u64, document: DocumentId, rooms: Weak<Rooms>, machine: Room) -> Self {
         let (seats, guests, reads) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let inner = Inner {
             machine,
@@ -100,10 +108,11 @@ impl RoomDriver {
             reads,
             archive: None,
             gathered: Gathered::default(),
+            traffic: Traffic::default(),
             timer: None,
             gone: false,
         };
-        Self { document, rooms, inner: Mutex::new(inner) }
+        Self { number, document, rooms, inner: Mutex::new(inner) }
     }
 
     pub(super) fn attach(&self, archive: Box<dyn ArchiveSeat>) {
@@ -145,10 +154,25 @@ impl RoomDriver {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// For who looks on.
+    pub(super) fn status(&self) -> RoomStatus {
+        let inner = self.lock();
+        RoomStatus {
+            number: self.number,
+            document: self.document.clone(),
+            members: inner.seats.len(),
+            queue_bytes: inner.seats.values().map(|seat| seat.queue.bytes()).sum(),
+            traffic: inner.traffic,
+        }
+    }
+
     fn drive<T>(self: &Arc<Self>, event: impl FnOnce(&mut Room) -> T) -> T {
-        let mut inner = self.lock();
+        self.drive_locked(&mut self.lock(), event)
+    }
+
+    fn drive_locked<T>(self: &Arc<Self>, inner: &mut Inner, event: impl FnOnce(&mut Room) -> T) -> T {
         let result = event(&mut inner.machine);
-        self.carry_out(&mut inner);
+        self.carry_out(inner);
         if let Some(deadline) = inner.machine.poll_timeout()
             && inner.timer.is_none_or(|armed| deadline < armed)
         {
@@ -161,21 +185,17 @@ impl RoomDriver {
     fn carry_out(self: &Arc<Self>, inner: &mut Inner) {
         let Some(rooms) = self.rooms.upgrade() else { return };
         let metrics = &rooms.metrics;
-        let count = |bytes: usize| {
-            metrics.messages_sent.inc();
-            metrics.bytes_sent.inc_by(bytes as u64);
-        };
         while let Some(effect) = inner.machine.poll_effect() {
             match effect {
                 Effect::Send { to, body, asked_for } => {
                     self.hand_out(inner);
                     if let Some(seat) = inner.seats.get(&to) {
                         let frame = seat.framing.frame(&body);
-                        count(frame.len());
+                        count(metrics, &mut inner.traffic, 1, frame.len());
                         if asked_for {
                             seat.queue.answer(frame);
-                        } else {
-                            self.forward(to, seat, [frame], Way::Writer);
+                        } else if !self.forward(to, seat, [frame], Way::Writer) {
+                            inner.traffic.refusals += 1;
                         }
                     }
                 }
@@ -185,7 +205,7 @@ impl RoomDriver {
                     if let Some(seat) = inner.seats.get(&to) {
                         let head = y_protocols::sync_step2_head(update.len());
                         let head = seat.framing.frame_head(&head, update.len());
-                        count(head.len() + update.len());
+                        count(metrics, &mut inner.traffic, 1, head.len() + update.len());
                         seat.queue.answer_in_parts([head, update]);
                     }
                 }
@@ -215,6 +235,7 @@ impl RoomDriver {
                     inner.hear(member, Err(reason));
                     if let Some(seat) = inner.seats.get(&member) {
                         metrics.refuse(reason.reason());
+                        inner.traffic.refusals += 1;
                         if farewell::tell(seat, reason) == Ends::Seat {
                             // First the seat: its goodbyes are for the others.
                             inner.seats.remove(&member);
@@ -238,14 +259,14 @@ impl RoomDriver {
         }
         self.hand_out(inner);
         let mut frames = PerFraming::new();
-        let (mut messages, mut bytes) = (0, 0);
+        let (mut messages, mut bytes, mut behind) = (0, 0, 0);
         for (id, seat) in inner.seats.iter().filter(|(id, _)| Some(**id) != except) {
             let frame: Bytes = frames.of(&seat.framing, || seat.framing.frame(body));
             messages += 1;
             bytes += frame.len();
-            self.forward(*id, seat, [frame], Way::Writer);
+            behind += u64::from(!self.forward(*id, seat, [frame], Way::Writer));
         }
-        self.count(messages, bytes);
+        self.spread_to(inner, messages, bytes, behind);
     }
 
     /// Hands out what is left of this turn.
@@ -257,27 +278,30 @@ impl RoomDriver {
         if inner.gathered.is_empty() {
             return;
         }
-        let (mut messages, mut bytes) = (0, 0);
+        let (mut messages, mut bytes, mut behind) = (0, 0, 0);
         inner.gathered.deliver(&inner.seats, |id, seat, portion| {
             messages += portion.messages;
             bytes += portion.pieces.iter().map(Bytes::len).sum::<usize>();
-            self.forward(id, seat, portion.pieces.drain(..), Way::Direct);
+            behind += u64::from(!self.forward(id, seat, portion.pieces.drain(..), Way::Direct));
         });
         inner.gathered.clear();
-        self.count(messages, bytes);
+        self.spread_to(inner, messages, bytes, behind);
     }
 
-    fn count(&self, messages: usize, bytes: usize) {
+    fn spread_to(&self, inner: &mut Inner, messages: usize, bytes: usize, behind: u64) {
+        inner.traffic.refusals += behind;
         if let Some(rooms) = self.rooms.upgrade() {
-            rooms.metrics.messages_sent.inc_by(messages as u64);
-            rooms.metrics.bytes_sent.inc_by(bytes as u64);
+            count(&rooms.metrics, &mut inner.traffic, messages, bytes);
         }
     }
 
-    fn forward(&self, to: MemberId, seat: &Seat, pieces: impl IntoIterator<Item = Bytes>, way: Way) {
-        if !seat.queue.forward_all(pieces, way) {
+    /// False if the reader has just fallen behind.
+    fn forward(&self, to: MemberId, seat: &Seat, pieces: impl IntoIterator<Item = Bytes>, way: Way) -> bool {
+        let keeps_up = seat.queue.forward_all(pieces, way);
+        if !keeps_up {
             tracing::debug!(document = %self.document, member = to.0, "reader fell behind");
         }
+        keeps_up
     }
 
     fn arm(self: &Arc<Self>, deadline: Millis) {
@@ -319,6 +343,13 @@ impl RoomDriver {
             drop(archive);
         }
     }
+}
+
+/// Counts what went to members, for all and for the room.
+fn count(metrics: &Metrics, traffic: &mut Traffic, messages: usize, bytes: usize) {
+    metrics.messages_sent.inc_by(messages as u64);
+    metrics.bytes_sent.inc_by(bytes as u64);
+    traffic.went(messages, bytes);
 }
 
 /// How an archive reaches the room without keeping it alive.

@@ -11,6 +11,7 @@ use tombolo_core::id::DocumentId;
 use tombolo_core::room::{Acknowledgement, StoreRefused};
 use tombolo_core::update::Update;
 
+use super::onlooker::Onlooker;
 use super::registry::Rooms;
 use crate::member::Archive;
 use crate::metrics::Metrics;
@@ -33,6 +34,12 @@ impl Guests {
         Self(Rooms::new(Acknowledgement::Durable, Some(archive), Arc::<Metrics>::default()))
     }
 
+    /// Who sees what goes on in them.
+    #[must_use]
+    pub fn onlooker(&self) -> Onlooker {
+        Onlooker::of(&self.0)
+    }
+
     /// Brings an update into the room of a document; completes when it is durable.
     ///
     /// # Errors
@@ -41,7 +48,8 @@ impl Guests {
         let (verdict, heard) = oneshot::channel();
         let seated = self.0.welcome(document, verdict);
         // A guest has no other request open, so it never asks for too much.
-        if seated.handle(Message::Update(update)).is_err() {
+        let bytes = update.bytes().len();
+        if seated.handle(Message::Update(update), bytes).is_err() {
             return Err(StoreRefused::Trouble);
         }
         // The room is gone only when the process ends.

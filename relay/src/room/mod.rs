@@ -5,6 +5,7 @@ mod farewell;
 mod framing;
 mod gather;
 mod guest;
+mod onlooker; // what each room does, for who looks
 mod pairing;
 mod registry;
 mod topics;
@@ -13,6 +14,7 @@ pub(crate) mod turn;
 pub(crate) use driver::Seated;
 pub(crate) use framing::{Framing, Seat};
 pub use guest::Guests;
+pub use onlooker::{Onlooker, RoomStatus, Traffic};
 pub(crate) use pairing::{Ear, Listener, Names, PROTOCOL_VERSION, PairRooms};
 pub(crate) use registry::Rooms;
 pub(crate) use topics::{Subscriber, Topics};

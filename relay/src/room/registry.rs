@@ -86,7 +86,8 @@ impl Rooms {
             return Arc::clone(room);
         }
         let machine = Room::new(self.acknowledgement);
-        let room = Arc::new(RoomDriver::new(document.clone(), Arc::downgrade(self), machine));
+        let MemberId(number) = self.next_id();
+        let room = Arc::new(RoomDriver::new(number, document.clone(), Arc::downgrade(self), machine));
         if let Some(archive) = &self.archive {
             let port = Arc::new(Port(Arc::downgrade(&room)));
             room.attach(archive.open(document, port));
@@ -94,6 +95,11 @@ impl Rooms {
         rooms.insert(document.clone(), Arc::clone(&room));
         self.metrics.rooms.inc();
         room
+    }
+
+    /// Those that are open now.
+    pub(super) fn all(&self) -> Vec<Arc<RoomDriver>> {
+        self.lock().values().cloned().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<DocumentId, Arc<RoomDriver>>> {

@@ -58,10 +58,7 @@ impl Server {
     }
 
     pub async fn connect(&self, path: &str) -> Client {
-        let url = format!("ws://{}{path}", self.address);
-        let shake = tokio_tungstenite::client_async(url, self.tcp().await);
-        let (socket, _) = soon("the handshake", shake).await.unwrap();
-        Client { socket }
+        Client::connect(self.address, path).await
     }
 
     /// A raw socket whose handshake is done.
@@ -75,7 +72,8 @@ impl Server {
     /// The whole response to a request for `path`.
     pub async fn get(&self, path: &str) -> String {
         let mut raw = Raw { socket: self.tcp().await };
-        raw.send(format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes()).await;
+        raw.send(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").as_bytes())
+            .await;
         raw.rest().await
     }
 
@@ -103,6 +101,13 @@ pub struct Client {
 }
 
 impl Client {
+    pub async fn connect(address: SocketAddr, path: &str) -> Self {
+        let url = format!("ws://{address}{path}");
+        let shake = tokio_tungstenite::client_async(url, TcpStream::connect(address).await.unwrap());
+        let (socket, _) = soon("the handshake", shake).await.unwrap();
+        Self { socket }
+    }
+
     pub async fn send(&mut self, frame: impl Into<Bytes>) {
         soon("room to write", self.socket.send(Message::Binary(frame.into()))).await.unwrap();
     }
@@ -257,7 +262,7 @@ impl Raw {
 pub fn handshake(path: &str) -> Vec<u8> {
     let key = "dGhlIHNhbXBsZSBub25jZQ==";
     format!(
-        "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+        "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
          sec-websocket-version: 13\r\nsec-websocket-key: {key}\r\n\r\n"
     )
     .into_bytes()

@@ -31,7 +31,14 @@ pub fn run_child(memory_bytes_max: u64) -> io::Result<()> {
     })?;
     std::panic::set_hook(Box::new(|_| ()));
     let worker = std::thread::Builder::new().name("merge".into()).stack_size(STACK_BYTES).spawn(serve)?;
-    worker.join().unwrap_or_else(|_| Err(io::Error::other("the merge thread panicked")))
+    let served = worker.join().unwrap_or_else(|_| Err(io::Error::other("the merge thread panicked")));
+    match served {
+        // Killed in the middle of a request, or while it waited for the answer: nobody is left who needs to know.
+        Err(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe) => {
+            Ok(())
+        }
+        served => served,
+    }
 }
 
 /// How soon an orphan ends.
