@@ -12,6 +12,7 @@ pub mod config;
 mod connection;
 mod error;
 mod http;
+mod limits;
 mod listener;
 pub mod member;
 pub mod metrics;
@@ -21,7 +22,7 @@ mod room;
 mod shards;
 mod shutdown;
 
-pub use config::{AcknowledgeWithoutArchive, RelayConfig};
+pub use config::{AcknowledgeWithoutArchive, Rate, RelayConfig};
 pub use error::StartError;
 pub use http::{Body, Routes, text_response};
 pub use listener::{Parts, Relay};

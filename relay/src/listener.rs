@@ -12,10 +12,11 @@ use crate::admission::Admission;
 use crate::config::{AcknowledgeWithoutArchive, RelayConfig};
 use crate::error::StartError;
 use crate::http::{self, Routes};
+use crate::limits::{Neighbour, Neighbours, Visit};
 use crate::member::Archive;
 use crate::metrics::Metrics;
 use crate::open::Open;
-use crate::room::{Gossip, Guests, Rooms, Topics};
+use crate::room::{Gossip, Guests, RoomLimits, Rooms, Topics};
 use crate::shards::Shards;
 use crate::shutdown::Stop;
 
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) stop: Stop,
     pub(crate) open: Open,
     pub(crate) shards: Shards,
+    neighbours: Arc<Neighbours>,
     connections: AtomicUsize,
 }
 
@@ -67,7 +69,8 @@ impl Relay {
             (None, AcknowledgeWithoutArchive::Never) => Acknowledgement::Never,
             (None, AcknowledgeWithoutArchive::Forwarded) => Acknowledgement::Forwarded,
         };
-        let rooms = Rooms::new(acknowledgement, parts.archive.clone(), Arc::clone(&metrics));
+        let limits = RoomLimits::of(&config);
+        let rooms = Rooms::new(acknowledgement, parts.archive.clone(), Arc::clone(&metrics), limits);
         let shared = Arc::new(Shared {
             config,
             admission: parts.admission,
@@ -80,6 +83,7 @@ impl Relay {
             stop: Stop::new(),
             open: Open::default(),
             shards: Shards::start(shards).map_err(|source| StartError::Threads { source })?,
+            neighbours: Neighbours::new(),
             connections: AtomicUsize::new(0),
         });
         let accepting = shared.shards.spawn(accept(Arc::clone(&shared), listener));
@@ -144,11 +148,13 @@ async fn accept(shared: Arc<Shared>, listener: std::net::TcpListener) {
 }
 
 fn open(shared: &Arc<Shared>, socket: TcpStream, address: SocketAddr) {
-    let counted = Counted::new(shared);
-    if shared.connections.load(Ordering::Relaxed) > shared.config.connections_max {
-        shared.metrics.refuse("connections");
-        return;
-    }
+    let counted = match Counted::new(shared, address) {
+        Ok(counted) => counted,
+        Err(reason) => {
+            shared.metrics.refuse(reason);
+            return tracing::debug!(%address, reason, "refused at the door");
+        }
+    };
     let _ = socket.set_nodelay(true);
     let visited = Arc::clone(shared);
     shared.shards.give(socket, move |socket| http::serve(visited, socket, address, counted));
@@ -156,19 +162,38 @@ fn open(shared: &Arc<Shared>, socket: TcpStream, address: SocketAddr) {
 
 /// Counts an open socket once, for as long as anything holds a clone of this.
 #[derive(Clone)]
-pub(crate) struct Counted(#[expect(dead_code, reason = "held for its drop")] Arc<CountedSocket>);
+pub(crate) struct Counted(Arc<CountedSocket>);
 
-struct CountedSocket(Arc<Shared>);
+struct CountedSocket {
+    shared: Arc<Shared>,
+    visit: Visit,
+}
 
 impl Counted {
-    fn new(shared: &Arc<Shared>) -> Self {
+    /// # Errors
+    /// The label of the refusal, if it is one too many.
+    fn new(shared: &Arc<Shared>, address: SocketAddr) -> Result<Self, &'static str> {
+        if shared.connections.load(Ordering::Relaxed) >= shared.config.connections_max {
+            return Err("connections");
+        }
+        let visit = shared.neighbours.enter(address.ip(), &shared.config)?;
         shared.connections.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::new(CountedSocket(Arc::clone(shared))))
+        Ok(Self(Arc::new(CountedSocket { shared: Arc::clone(shared), visit })))
+    }
+
+    /// Where it comes from, if that has limits.
+    pub(crate) fn neighbour(&self) -> Option<Arc<Neighbour>> {
+        self.0.visit.neighbour()
+    }
+
+    /// Whether where it comes from had as many connections as it may have.
+    pub(crate) fn is_one_too_many(&self) -> bool {
+        self.0.visit.is_one_too_many()
     }
 }
 
 impl Drop for CountedSocket {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::AcqRel);
+        self.shared.connections.fetch_sub(1, Ordering::AcqRel);
     }
 }

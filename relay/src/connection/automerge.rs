@@ -8,7 +8,7 @@ use tombolo_core::dialect::automerge_repo::{Message, PeerMetadata, parse};
 use tombolo_core::id::DocumentId;
 
 use super::queue::Queue;
-use super::{Closing, Dialect, frame};
+use super::{Closing, Dialect, PresenceAllowance, frame};
 use crate::admission::Claim;
 use crate::listener::Shared;
 use crate::member::{PairwisePeer, PairwisePort};
@@ -31,11 +31,13 @@ pub(crate) struct Automerge {
     queue: Arc<Queue>,
     address: SocketAddr,
     joined: Option<Joined>,
+    presence: PresenceAllowance,
 }
 
 impl Automerge {
     pub(crate) fn new(shared: &Arc<Shared>, queue: &Arc<Queue>, address: SocketAddr) -> Self {
-        Self { shared: Arc::clone(shared), queue: Arc::clone(queue), address, joined: None }
+        let (shared, queue) = (Arc::clone(shared), Arc::clone(queue));
+        Self { shared, queue, address, joined: None, presence: PresenceAllowance::default() }
     }
 
     /// Clients in Node throw on a failed handshake, so every refusal comes after it: `error`, then close.
@@ -128,6 +130,7 @@ impl Dialect for Automerge {
             Message::Request { document, data, .. } => self.receive(document, data, true)?,
             Message::Sync { document, data, .. } => self.receive(document, data, false)?,
             Message::Ephemeral { document, count, session, data, .. } => {
+                self.presence.spend(&self.shared, &self.queue);
                 self.hear(joined, &document)?;
                 joined.listener.say(&document, count, &session, &data);
             }

@@ -10,7 +10,7 @@ use tombolo_core::dialect::y_protocols;
 use tombolo_core::id::DocumentId;
 
 use super::queue::Queue;
-use super::{Closing, Dialect, frame};
+use super::{Closing, Dialect, PresenceAllowance, frame};
 use crate::admission::Claim;
 use crate::listener::Shared;
 use crate::room::{Framing, Seat, Seated};
@@ -31,6 +31,7 @@ pub(crate) struct Hocuspocus {
     address: SocketAddr,
     attached: BTreeMap<Address, Attachment>,
     waiting_bytes: usize,
+    presence: PresenceAllowance,
 }
 
 impl Hocuspocus {
@@ -41,6 +42,7 @@ impl Hocuspocus {
             address,
             attached: BTreeMap::new(),
             waiting_bytes: 0,
+            presence: PresenceAllowance::default(),
         }
     }
 
@@ -79,9 +81,17 @@ impl Hocuspocus {
                 self.send(&hocuspocus::authenticated(&address, "read-write"));
                 let framing = Framing::Addressed(address.clone());
                 let seat = Seat { queue: Arc::clone(&self.queue), framing };
-                let seated = self.shared.rooms.join(&document, &seat, true);
+                let seated = match self.shared.rooms.join(&document, &seat, true) {
+                    Ok(seated) => seated,
+                    Err(full) => {
+                        self.shared.metrics.refuse(full.reason());
+                        // No PermissionDenied: the provider would not come back, and tomorrow there may be room.
+                        self.send(&hocuspocus::close(&address, &full.to_string()));
+                        return Ok(());
+                    }
+                };
                 for message in waiting {
-                    seated.handle(message).map_err(violated)?;
+                    self.hand_on(&seated, message)?;
                 }
                 self.attached.insert(address, Attachment::Seated(seated));
                 Ok(())
@@ -100,9 +110,16 @@ impl Hocuspocus {
         }
     }
 
+    fn hand_on(&self, seated: &Seated, message: y_protocols::Message) -> Result<(), Closing> {
+        if seated.handle(message).map_err(violated)?.is_presence {
+            self.presence.spend(&self.shared, &self.queue);
+        }
+        Ok(())
+    }
+
     fn sync(&mut self, address: Address, message: y_protocols::Message, bytes: usize) -> Result<(), Closing> {
         if let Some(Attachment::Seated(seated)) = self.attached.get(&address) {
-            return seated.handle(message).map_err(violated);
+            return self.hand_on(seated, message);
         }
         // What a message holds in memory beside its bytes counts, too: a flood of the smallest is one as well.
         let cost = bytes + size_of::<y_protocols::Message>();
@@ -117,9 +134,11 @@ impl Hocuspocus {
             ));
         }
         let new = || Attachment::Waiting { messages: Vec::new(), bytes: 0 };
-        if let Attachment::Waiting { messages, bytes } = self.attached.entry(address).or_insert_with(new) {
+        if let Attachment::Waiting { messages, bytes: waiting } =
+            self.attached.entry(address).or_insert_with(new)
+        {
             messages.push(message);
-            *bytes += cost;
+            *waiting += cost;
         }
         Ok(())
     }

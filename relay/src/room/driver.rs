@@ -19,6 +19,7 @@ use super::farewell::{self, Ends};
 use super::framing::{Framing, PerFraming, Seat};
 use super::gather::Gathered;
 use super::guest::Verdict;
+use super::limits::{Full, RoomLimits, Said, Traffic};
 use super::registry::Rooms;
 use super::turn;
 use crate::connection::frame;
@@ -37,6 +38,9 @@ struct Inner {
     gathered: Gathered,
     /// Members that are behind, and after which change of presence they were left out.
     owing: BTreeMap<MemberId, u64>,
+    /// What was handed on of the message that is being handled.
+    said: Said,
+    traffic: Traffic,
     timer: Option<Millis>,
     gone: bool,
 }
@@ -55,6 +59,7 @@ impl Inner {
 pub(super) struct RoomDriver {
     document: DocumentId,
     rooms: Weak<Rooms>,
+    limits: RoomLimits,
     inner: Mutex<Inner>,
 }
 
@@ -66,9 +71,17 @@ pub(crate) struct Seated {
 
 impl Seated {
     /// A validated message of this member.
-    pub(crate) fn handle(&self, message: Message) -> Result<(), Violation> {
+    pub(crate) fn handle(&self, message: Message) -> Result<Said, Violation> {
         let now = self.room.now();
-        self.room.drive(|machine| machine.handle(now, self.id, message))
+        let mut inner = self.room.lock();
+        self.room.drive_locked(&mut inner, |machine| machine.handle(now, self.id, message))?;
+        let said = std::mem::take(&mut inner.said);
+        if said.bytes > 0
+            && let Some(wait) = inner.traffic.count(said.bytes, &self.room.limits)
+        {
+            self.room.hold(&inner, self.id, wait);
+        }
+        Ok(said)
     }
 
     /// Whether it still has its seat: the archive may have refused it, and its connection goes on.
@@ -94,7 +107,7 @@ impl Drop for Seated {
 }
 
 impl RoomDriver {
-    pub(super) fn new(document: DocumentId, rooms: Weak<Rooms>, machine: Room) -> Self {
+    pub(super) fn new(document: DocumentId, rooms: Weak<Rooms>, machine: Room, limits: RoomLimits) -> Self {
         let (seats, guests, reads) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let inner = Inner {
             machine,
@@ -104,10 +117,12 @@ impl RoomDriver {
             archive: None,
             gathered: Gathered::default(),
             owing: BTreeMap::new(),
+            said: Said::default(),
+            traffic: Traffic::default(),
             timer: None,
             gone: false,
         };
-        Self { document, rooms, inner: Mutex::new(inner) }
+        Self { document, rooms, limits, inner: Mutex::new(inner) }
     }
 
     pub(super) fn attach(&self, archive: Box<dyn ArchiveSeat>) {
@@ -115,17 +130,29 @@ impl RoomDriver {
     }
 
     /// Takes a seat, unless the room has just vanished: then the caller opens a new one.
-    pub(super) fn sit_down(self: &Arc<Self>, id: MemberId, seat: Seat, counts: bool) -> Option<Seated> {
+    pub(super) fn sit_down(
+        self: &Arc<Self>,
+        id: MemberId,
+        seat: Seat,
+        counts: bool,
+    ) -> Result<Option<Seated>, Full> {
         let mut inner = self.lock();
         if inner.gone {
-            return None;
+            return Ok(None);
+        }
+        let members_max = self.limits.members_max;
+        if inner.seats.len() >= members_max {
+            drop(inner);
+            // It may have been made for this one.
+            self.vanish_if_empty();
+            return Err(Full { members_max });
         }
         // What was said before is not for it.
         self.hand_out(&mut inner);
         inner.seats.insert(id, seat);
         drop(inner);
         self.drive(|machine| machine.join(id, counts));
-        Some(Seated { room: Arc::clone(self), id })
+        Ok(Some(Seated { room: Arc::clone(self), id }))
     }
 
     /// As [`RoomDriver::sit_down`], for somebody without a connection.
@@ -149,10 +176,22 @@ impl RoomDriver {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The room gets more than it may: who sent the last of it is read more slowly.
+    fn hold(&self, inner: &Inner, id: MemberId, wait: Duration) {
+        if let (Some(seat), Some(rooms)) = (inner.seats.get(&id), self.rooms.upgrade()) {
+            rooms.metrics.slow("room_rate");
+            seat.queue.hold(wait);
+        }
+    }
+
     fn drive<T>(self: &Arc<Self>, event: impl FnOnce(&mut Room) -> T) -> T {
-        let mut inner = self.lock();
+        self.drive_locked(&mut self.lock(), event)
+    }
+
+    fn drive_locked<T>(self: &Arc<Self>, inner: &mut Inner, event: impl FnOnce(&mut Room) -> T) -> T {
+        inner.said = Said::default();
         let result = event(&mut inner.machine);
-        self.carry_out(&mut inner);
+        self.carry_out(inner);
         if let Some(deadline) = inner.machine.poll_timeout()
             && inner.timer.is_none_or(|armed| deadline < armed)
         {
@@ -238,6 +277,8 @@ impl RoomDriver {
         presence: Option<u64>,
         body: &[u8],
     ) {
+        inner.said.bytes += body.len();
+        inner.said.is_presence |= presence.is_some();
         if Gathered::takes(body.len()) {
             let is_first = inner.gathered.is_empty();
             inner.gathered.push(except, presence, body);

@@ -7,6 +7,8 @@ mod automerge; // automerge-repo: joining, pairwise messages, gossip
 #[cfg(test)]
 mod crowd; // rooms with many members
 #[cfg(test)]
+mod flood; // floods of connections, handshakes, identities and stuck readers
+#[cfg(test)]
 mod frames; // what clients send, as bytes
 #[cfg(test)]
 mod guest; // updates from inside the process
@@ -16,6 +18,8 @@ mod hocuspocus; // many documents on one socket, acknowledgements, back-pressure
 mod hostility; // malformed messages of each dialect
 #[cfg(test)]
 mod http; // what is served beside WebSocket, and handshakes
+#[cfg(test)]
+mod rates; // who sends too fast, and who does not
 #[cfg(test)]
 mod signaling; // y-webrtc: topics
 #[cfg(test)]
