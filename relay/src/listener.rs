@@ -14,11 +14,12 @@ use crate::config::{AcknowledgeWithoutArchive, RelayConfig};
 use crate::door::Door;
 use crate::drop_in::DropIn;
 use crate::error::StartError;
-use crate::http::{self, Routes, Visit};
+use crate::http::{self, Routes};
+use crate::limits::{Neighbour, Neighbours, Visit};
 use crate::member::Archive;
 use crate::metrics::Metrics;
 use crate::open::Open;
-use crate::room::{Guests, PairRooms, Rooms, Topics};
+use crate::room::{Guests, PairRooms, RoomLimits, Rooms, Topics};
 use crate::shards::Shards;
 use crate::shutdown::Stop;
 
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     pub(crate) stop: Stop,
     pub(crate) open: Open,
     pub(crate) shards: Shards,
+    neighbours: Arc<Neighbours>,
     connections: AtomicUsize,
 }
 
@@ -82,7 +84,8 @@ impl Relay {
             (None, AcknowledgeWithoutArchive::Never) => Acknowledgement::Never,
             (None, AcknowledgeWithoutArchive::Forwarded) => Acknowledgement::Forwarded,
         };
-        let rooms = Rooms::new(acknowledgement, parts.archive.clone(), Arc::clone(&metrics));
+        let limits = RoomLimits::of(&config);
+        let rooms = Rooms::new(acknowledgement, parts.archive.clone(), Arc::clone(&metrics), limits);
         let home = parts.archive.as_ref().map(|archive| archive.pairwise().storage_id().to_owned());
         let pair_rooms = PairRooms::new(home, config.paired_members_max);
         let shared = Arc::new(Shared {
@@ -97,6 +100,7 @@ impl Relay {
             stop: Stop::new(),
             open: Open::default(),
             shards: Shards::start(shards).map_err(|source| StartError::Threads { source })?,
+            neighbours: Neighbours::new(),
             connections: AtomicUsize::new(0),
         });
         let drop_ins = listeners.iter().filter_map(|(_, address, drop_in)| Some(((*drop_in)?, *address)));
@@ -183,34 +187,60 @@ async fn accept(shared: Arc<Shared>, listener: std::net::TcpListener, entrance: 
 const SPARE: usize = 8;
 
 fn open(shared: &Arc<Shared>, entrance: &Arc<Entrance>, socket: TcpStream, address: SocketAddr) {
-    let counted = Counted::new(shared);
-    let beyond = shared.connections.load(Ordering::Relaxed).saturating_sub(shared.config.connections_max);
-    let is_spare = beyond > 0;
-    if beyond > SPARE || (is_spare && entrance.stands_in_for.is_some()) {
-        shared.metrics.refuse("connections");
-        return;
-    }
+    let spare = if entrance.stands_in_for.is_some() { 0 } else { SPARE };
+    let counted = match Counted::new(shared, address, spare) {
+        Ok(counted) => counted,
+        Err(reason) => {
+            shared.metrics.refuse(reason);
+            return tracing::debug!(%address, reason, "refused at the door");
+        }
+    };
+    let is_spare = shared.connections.load(Ordering::Relaxed) > shared.config.connections_max;
     let _ = socket.set_nodelay(true);
-    let visit =
-        Visit { shared: Arc::clone(shared), entrance: Arc::clone(entrance), address, counted, is_spare };
+    let visit = http::Visit {
+        shared: Arc::clone(shared),
+        entrance: Arc::clone(entrance),
+        address,
+        counted,
+        is_spare,
+    };
     shared.shards.give(socket, move |socket| http::serve(visit, socket));
 }
 
 /// Counts an open socket once, for as long as anything holds a clone of this.
 #[derive(Clone)]
-pub(crate) struct Counted(#[expect(dead_code, reason = "held for its drop")] Arc<CountedSocket>);
+pub(crate) struct Counted(Arc<CountedSocket>);
 
-struct CountedSocket(Arc<Shared>);
+struct CountedSocket {
+    shared: Arc<Shared>,
+    visit: Visit,
+}
 
 impl Counted {
-    fn new(shared: &Arc<Shared>) -> Self {
+    /// # Errors
+    /// The label of the refusal, if it is one too many.
+    fn new(shared: &Arc<Shared>, address: SocketAddr, spare: usize) -> Result<Self, &'static str> {
+        if shared.connections.load(Ordering::Relaxed) >= shared.config.connections_max + spare {
+            return Err("connections");
+        }
+        let visit = shared.neighbours.enter(address.ip(), &shared.config)?;
         shared.connections.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::new(CountedSocket(Arc::clone(shared))))
+        Ok(Self(Arc::new(CountedSocket { shared: Arc::clone(shared), visit })))
+    }
+
+    /// Where it comes from, if that has limits.
+    pub(crate) fn neighbour(&self) -> Option<Arc<Neighbour>> {
+        self.0.visit.neighbour()
+    }
+
+    /// Whether where it comes from had as many connections as it may have.
+    pub(crate) fn is_one_too_many(&self) -> bool {
+        self.0.visit.is_one_too_many()
     }
 }
 
 impl Drop for CountedSocket {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::AcqRel);
+        self.shared.connections.fetch_sub(1, Ordering::AcqRel);
     }
 }

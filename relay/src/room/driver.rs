@@ -19,6 +19,7 @@ use super::farewell::{self, Ends};
 use super::framing::{Framing, PerFraming, Seat};
 use super::gather::Gathered;
 use super::guest::Verdict;
+use super::limits::{Full, RoomDues, RoomLimits, Said};
 use super::onlooker::{RoomStatus, Traffic};
 use super::registry::Rooms;
 use super::turn;
@@ -37,6 +38,12 @@ struct Inner {
     archive: Option<Box<dyn ArchiveSeat>>,
     /// What this turn spreads.
     gathered: Gathered,
+    /// Members that are behind, and after which change of presence they were left out.
+    owing: BTreeMap<MemberId, u64>,
+    /// What was handed on of the message that is being handled.
+    said: Said,
+    /// What it gets of what it may get.
+    dues: RoomDues,
     traffic: Traffic,
     timer: Option<Millis>,
     gone: bool,
@@ -57,6 +64,7 @@ pub(super) struct RoomDriver {
     number: u64,
     document: DocumentId,
     rooms: Weak<Rooms>,
+    limits: RoomLimits,
     inner: Mutex<Inner>,
 }
 
@@ -68,13 +76,20 @@ pub(crate) struct Seated {
 
 impl Seated {
     /// A validated message of this member, and how many bytes it came in.
-    pub(crate) fn handle(&self, message: Message, bytes: usize) -> Result<(), Violation> {
+    pub(crate) fn handle(&self, message: Message, bytes: usize) -> Result<Said, Violation> {
         let now = self.room.now();
         let mut inner = self.room.lock();
         inner.traffic.came(bytes);
         let handled = self.room.drive_locked(&mut inner, |machine| machine.handle(now, self.id, message));
         inner.traffic.refusals += u64::from(handled.is_err());
-        handled
+        handled?;
+        let said = std::mem::take(&mut inner.said);
+        if said.bytes > 0
+            && let Some(wait) = inner.dues.count(said.bytes, &self.room.limits)
+        {
+            self.room.hold(&inner, self.id, wait);
+        }
+        Ok(said)
     }
 
     /// Whether it still has its seat: the archive may have refused it, and its connection goes on.
@@ -91,6 +106,7 @@ impl Drop for Seated {
             let mut inner = self.room.lock();
             // Its open questions stay: whoever leaves does not take back the work that they are.
             inner.seats.remove(&self.id);
+            inner.owing.remove(&self.id);
             inner.guests.remove(&self.id);
         }
         self.room.drive(|machine| machine.leave(now, self.id));
@@ -99,7 +115,13 @@ impl Drop for Seated {
 }
 
 impl RoomDriver {
-    pub(super) fn new(number: u64, document: DocumentId, rooms: Weak<Rooms>, machine: Room) -> Self {
+    pub(super) fn new(
+        number: u64,
+        document: DocumentId,
+        rooms: Weak<Rooms>,
+        machine: Room,
+        limits: RoomLimits,
+    ) -> Self {
         let (seats, guests, reads) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let inner = Inner {
             machine,
@@ -108,11 +130,14 @@ impl RoomDriver {
             reads,
             archive: None,
             gathered: Gathered::default(),
+            owing: BTreeMap::new(),
+            said: Said::default(),
+            dues: RoomDues::default(),
             traffic: Traffic::default(),
             timer: None,
             gone: false,
         };
-        Self { number, document, rooms, inner: Mutex::new(inner) }
+        Self { number, document, rooms, limits, inner: Mutex::new(inner) }
     }
 
     pub(super) fn attach(&self, archive: Box<dyn ArchiveSeat>) {
@@ -120,17 +145,29 @@ impl RoomDriver {
     }
 
     /// Takes a seat, unless the room has just vanished: then the caller opens a new one.
-    pub(super) fn sit_down(self: &Arc<Self>, id: MemberId, seat: Seat, counts: bool) -> Option<Seated> {
+    pub(super) fn sit_down(
+        self: &Arc<Self>,
+        id: MemberId,
+        seat: Seat,
+        counts: bool,
+    ) -> Result<Option<Seated>, Full> {
         let mut inner = self.lock();
         if inner.gone {
-            return None;
+            return Ok(None);
+        }
+        let members_max = self.limits.members_max;
+        if inner.seats.len() >= members_max {
+            drop(inner);
+            // It may have been made for this one.
+            self.vanish_if_empty();
+            return Err(Full { members_max });
         }
         // What was said before is not for it.
         self.hand_out(&mut inner);
         inner.seats.insert(id, seat);
         drop(inner);
         self.drive(|machine| machine.join(id, counts));
-        Some(Seated { room: Arc::clone(self), id })
+        Ok(Some(Seated { room: Arc::clone(self), id }))
     }
 
     /// As [`RoomDriver::sit_down`], for somebody without a connection.
@@ -166,11 +203,20 @@ impl RoomDriver {
         }
     }
 
+    /// The room gets more than it may: who sent the last of it is read more slowly.
+    fn hold(&self, inner: &Inner, id: MemberId, wait: Duration) {
+        if let (Some(seat), Some(rooms)) = (inner.seats.get(&id), self.rooms.upgrade()) {
+            rooms.metrics.slow("room_rate");
+            seat.queue.hold(wait);
+        }
+    }
+
     fn drive<T>(self: &Arc<Self>, event: impl FnOnce(&mut Room) -> T) -> T {
         self.drive_locked(&mut self.lock(), event)
     }
 
     fn drive_locked<T>(self: &Arc<Self>, inner: &mut Inner, event: impl FnOnce(&mut Room) -> T) -> T {
+        inner.said = Said::default();
         let result = event(&mut inner.machine);
         self.carry_out(inner);
         if let Some(deadline) = inner.machine.poll_timeout()
@@ -209,7 +255,7 @@ impl RoomDriver {
                         seat.queue.answer_in_parts([head, update]);
                     }
                 }
-                Effect::Spread { except, body } => self.spread(inner, except, &body),
+                Effect::Spread { except, body, presence } => self.spread(inner, except, presence, &body),
                 Effect::Acknowledge { to, applied: true } if inner.guests.contains_key(&to) => {
                     inner.hear(to, Ok(()));
                 }
@@ -248,10 +294,18 @@ impl RoomDriver {
     }
 
     /// Small messages wait for the end of the turn; what is large goes at once.
-    fn spread(self: &Arc<Self>, inner: &mut Inner, except: Option<MemberId>, body: &[u8]) {
+    fn spread(
+        self: &Arc<Self>,
+        inner: &mut Inner,
+        except: Option<MemberId>,
+        presence: Option<u64>,
+        body: &[u8],
+    ) {
+        inner.said.bytes += body.len();
+        inner.said.is_presence |= presence.is_some();
         if Gathered::takes(body.len()) {
             let is_first = inner.gathered.is_empty();
-            inner.gathered.push(except, body);
+            inner.gathered.push(except, presence, body);
             if inner.gathered.is_full() || (is_first && !turn::end_with(self)) {
                 self.hand_out(inner);
             }
@@ -261,6 +315,9 @@ impl RoomDriver {
         let mut frames = PerFraming::new();
         let (mut messages, mut bytes, mut behind) = (0, 0, 0);
         for (id, seat) in inner.seats.iter().filter(|(id, _)| Some(**id) != except) {
+            if presence.is_some_and(|before| self.owes(&mut inner.owing, *id, seat, before)) {
+                continue;
+            }
             let frame: Bytes = frames.of(&seat.framing, || seat.framing.frame(body));
             messages += 1;
             bytes += frame.len();
@@ -270,21 +327,27 @@ impl RoomDriver {
     }
 
     /// Hands out what is left of this turn.
-    pub(super) fn end_turn(&self) {
+    pub(super) fn end_turn(self: &Arc<Self>) {
         self.hand_out(&mut self.lock());
     }
 
-    fn hand_out(&self, inner: &mut Inner) {
-        if inner.gathered.is_empty() {
+    fn hand_out(self: &Arc<Self>, inner: &mut Inner) {
+        let Inner { gathered, seats, owing, .. } = inner;
+        if gathered.is_empty() {
             return;
         }
         let (mut messages, mut bytes, mut behind) = (0, 0, 0);
-        inner.gathered.deliver(&inner.seats, |id, seat, portion| {
-            messages += portion.messages;
-            bytes += portion.pieces.iter().map(Bytes::len).sum::<usize>();
-            behind += u64::from(!self.forward(id, seat, portion.pieces.drain(..), Way::Direct));
-        });
-        inner.gathered.clear();
+        let before = gathered.presence().unwrap_or_default();
+        gathered.deliver(
+            seats,
+            |id, seat| self.owes(owing, id, seat, before),
+            |id, seat, portion| {
+                messages += portion.messages;
+                bytes += portion.pieces.iter().map(Bytes::len).sum::<usize>();
+                behind += u64::from(!self.forward(id, seat, portion.pieces.drain(..), Way::Direct));
+            },
+        );
+        gathered.clear();
         self.spread_to(inner, messages, bytes, behind);
     }
 
@@ -292,6 +355,45 @@ impl RoomDriver {
         inner.traffic.refusals += behind;
         if let Some(rooms) = self.rooms.upgrade() {
             count(&rooms.metrics, &mut inner.traffic, messages, bytes);
+        }
+    }
+
+    /// Whether a member is behind: then it is owed all presence after this many changes.
+    fn owes(
+        self: &Arc<Self>,
+        owing: &mut BTreeMap<MemberId, u64>,
+        id: MemberId,
+        seat: &Seat,
+        before: u64,
+    ) -> bool {
+        if owing.contains_key(&id) {
+            return true;
+        }
+        if !seat.queue.is_behind() {
+            return false;
+        }
+        owing.insert(id, before);
+        let room = Arc::downgrade(self);
+        seat.queue.owe(move || {
+            if let Some(room) = room.upgrade() {
+                room.settle(id);
+            }
+        });
+        if let Some(rooms) = self.rooms.upgrade() {
+            rooms.metrics.behind.inc();
+        }
+        true
+    }
+
+    /// A member that was behind has caught up: it is shown the newest presence of each client that changed.
+    fn settle(self: &Arc<Self>, id: MemberId) {
+        let mut inner = self.lock();
+        self.hand_out(&mut inner);
+        let Some(before) = inner.owing.remove(&id) else { return };
+        if let (Some(seat), Some(newest)) = (inner.seats.get(&id), inner.machine.presence_since(before)) {
+            let frame = seat.framing.frame(&y_protocols::awareness(&newest.encode()));
+            let (bytes, behind) = (frame.len(), u64::from(!self.forward(id, seat, [frame], Way::Writer)));
+            self.spread_to(&mut inner, 1, bytes, behind);
         }
     }
 
