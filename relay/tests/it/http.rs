@@ -193,8 +193,13 @@ async fn with_page(tweak: impl FnOnce(&mut RelayConfig)) -> Server {
     Server::from_parts(tweak, parts).await
 }
 
-const DOORS: [(&str, &str); 4] =
-    [("/yjs/room", "101"), ("/hocuspocus", "101"), ("/automerge", "101"), ("/page", "200")];
+const DOORS: [(&str, &str); 5] = [
+    ("/yjs/room", "101"),
+    ("/hocuspocus", "101"),
+    ("/automerge", "101"),
+    ("/signaling", "101"),
+    ("/page", "200"),
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn foreign_web_pages_are_turned_away() {
@@ -217,7 +222,7 @@ async fn foreign_web_pages_are_turned_away() {
         "200",
         "a page cannot read it"
     );
-    assert_eq!(server.metric("refusals_total{reason=\"origin\"}").await, 16);
+    assert_eq!(server.metric("refusals_total{reason=\"origin\"}").await, 4 * DOORS.len() as u64);
     assert_eq!(server.metric("connections_opened_total{dialect=\"yjs\"}").await, 4, "nobody else got in");
 }
 
@@ -232,7 +237,7 @@ async fn a_foreign_name_for_loopback_is_turned_away() {
         let rebound = "host: evil.example:8484\r\norigin: http://evil.example:8484\r\n";
         assert_eq!(status(&server, path, rebound).await, "403", "{path}");
     }
-    assert_eq!(server.metric("refusals_total{reason=\"host\"}").await, 5);
+    assert_eq!(server.metric("refusals_total{reason=\"host\"}").await, DOORS.len() as u64 + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
