@@ -41,8 +41,13 @@ pub const TOPIC_BYTES_MAX: usize = 1024;
 pub const AWARENESS_ENTRIES_MAX: usize = 4096;
 /// Largest JSON state of one awareness entry in bytes.
 pub const AWARENESS_STATE_BYTES_MAX: usize = 64 * 1024;
-/// Most awareness clients that one connection may own in a room.
+/// Most awareness clients that one connection may own in a room: stock clients own one, bridges many.
 pub const AWARENESS_OWNED_MAX: usize = 1024;
+/// Most bytes of awareness states that one connection may own in a room: names, cursors, small pictures. Whoever joins
+/// is sent those of everybody.
+pub const AWARENESS_OWNED_BYTES_MAX: usize = 256 * 1024;
+/// Most awareness clients that a room shows.
+pub const AWARENESS_ROOM_MAX: usize = 8192;
 /// Longest peer id, storage id, token or reason in bytes.
 pub const TEXT_BYTES_MAX: usize = 16 * 1024;
 /// Largest message of an application to whoever is there now (ephemeral, stateless) in bytes: presence and

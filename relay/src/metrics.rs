@@ -41,6 +41,10 @@ pub struct Metrics {
     pub bytes_sent: Counter,
     /// `tombolo_acknowledgements_total`: updates that a client was told are saved.
     pub acknowledgements: Counter,
+    /// `tombolo_behind_total`: times that a member got behind in a room and was owed presence.
+    pub behind: Counter,
+    /// `tombolo_slowed_total{reason}`: times that a connection was read more slowly, because it sent too fast.
+    pub slowed: Family<ReasonLabel, Counter>,
     /// `tombolo_refusals_total{reason}`.
     pub refusals: Family<ReasonLabel, Counter>,
 }
@@ -57,6 +61,8 @@ impl Default for Metrics {
             messages_sent: Counter::default(),
             bytes_sent: Counter::default(),
             acknowledgements: Counter::default(),
+            behind: Counter::default(),
+            slowed: Family::default(),
             refusals: Family::default(),
         };
         let r = &mut metrics.registry;
@@ -68,6 +74,8 @@ impl Default for Metrics {
         r.register("messages_sent", "Frames queued for clients", metrics.messages_sent.clone());
         r.register("sent_bytes", "Frame bytes queued for clients", metrics.bytes_sent.clone());
         r.register("acknowledgements", "Updates acknowledged", metrics.acknowledgements.clone());
+        r.register("behind", "Times that a member was owed presence", metrics.behind.clone());
+        r.register("slowed", "Times that too fast a sender was slowed, by reason", metrics.slowed.clone());
         r.register("refusals", "What was refused, by reason", metrics.refusals.clone());
         metrics
     }
@@ -77,6 +85,11 @@ impl Metrics {
     /// Counts one refusal.
     pub fn refuse(&self, reason: &'static str) {
         self.refusals.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// Counts one time of slowing down.
+    pub fn slow(&self, reason: &'static str) {
+        self.slowed.get_or_create(&ReasonLabel { reason }).inc();
     }
 
     /// The counter of one reason, for who refuses often.

@@ -127,6 +127,9 @@ pub enum Effect {
         except: Option<MemberId>,
         /// The message.
         body: Bytes,
+        /// If it is presence, how many changes of it there were before. Whoever is behind may be left out, and be
+        /// shown [`super::Room::presence_since`] these later.
+        presence: Option<u64>,
     },
     /// Tell a member that one of its updates reached the promised place (`applied`), or did not.
     Acknowledge {
@@ -177,6 +180,12 @@ pub enum Violation {
         /// The limit.
         max: usize,
     },
+    /// The states of one connection's awareness clients are larger than names and cursors are.
+    #[error("more than {max} bytes of awareness on one connection")]
+    TooMuchAwareness {
+        /// The limit in bytes.
+        max: usize,
+    },
 }
 
 impl Violation {
@@ -186,6 +195,7 @@ impl Violation {
         match self {
             Self::TooManyRequests { .. } => "too_many_requests",
             Self::TooManyAwarenessClients { .. } => "too_many_awareness_clients",
+            Self::TooMuchAwareness { .. } => "too_much_awareness",
         }
     }
 }

@@ -7,10 +7,11 @@ use bytes::Bytes;
 use crate::dialect::y_protocols::{self, Message};
 use crate::time::Millis;
 use crate::update::{Coverage, StateVector, Update};
+use crate::validate::AwarenessUpdate;
 
 use super::answer::{ANSWER_MS, Ask, Member, OPEN_MAX, Purpose, READS_MAX, ROUNDS_MAX};
 use super::effect::{Acknowledgement, Answer, Arrival, Effect, MemberId, StoreRefused, Ticket, Violation};
-use super::presence::Presence;
+use super::presence::{Presence, PresenceLimits};
 
 /// One room. Members are ordered by id, so the driver's growing ids make the lowest the oldest.
 #[derive(Debug)]
@@ -38,6 +39,18 @@ impl Room {
             next_ticket: Ticket(1),
             effects: VecDeque::new(),
         }
+    }
+
+    /// The same with other bounds on what a member may show.
+    #[must_use]
+    pub fn with_presence(acknowledgement: Acknowledgement, limits: PresenceLimits) -> Self {
+        Self { presence: Presence::new(limits), ..Self::new(acknowledgement) }
+    }
+
+    /// The newest entry of each awareness client that changed after the first so many changes of presence.
+    #[must_use]
+    pub fn presence_since(&self, changes: u64) -> Option<AwarenessUpdate> {
+        self.presence.since(changes)
     }
 
     /// Whether nobody is in it and nothing is on its way to the archive.
@@ -88,10 +101,11 @@ impl Room {
                 Ok(())
             }
             Message::Awareness(update) => {
+                let before = self.presence.changes();
                 if let Some(news) = self.presence.observe(id, update)? {
                     // Back to its sender as well: the echo is what keeps a lone idle client connected.
                     let body = y_protocols::awareness(&news.encode());
-                    self.effects.push_back(Effect::Spread { except: None, body });
+                    self.effects.push_back(Effect::Spread { except: None, body, presence: Some(before) });
                 }
                 Ok(())
             }
@@ -105,8 +119,12 @@ impl Room {
     /// A member goes: goodbyes are said for it, its open answers are asked of others.
     pub fn leave(&mut self, now: Millis, id: MemberId) {
         let Some(gone) = self.members.remove(&id) else { return };
-        if let Some(goodbyes) = self.presence.leave(id) {
-            self.spread(None, y_protocols::awareness(&goodbyes.encode()));
+        let before = self.presence.changes();
+        if let Some(goodbyes) = self.presence.leave(id)
+            && !self.members.is_empty()
+        {
+            let body = y_protocols::awareness(&goodbyes.encode());
+            self.effects.push_back(Effect::Spread { except: None, body, presence: Some(before) });
         }
         if self.has_archive() {
             return;
@@ -189,7 +207,7 @@ impl Room {
         let others =
             self.members.len() - usize::from(except.is_some_and(|id| self.members.contains_key(&id)));
         if others > 0 {
-            self.effects.push_back(Effect::Spread { except, body });
+            self.effects.push_back(Effect::Spread { except, body, presence: None });
         }
     }
 

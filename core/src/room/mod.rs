@@ -18,3 +18,4 @@ mod tests;
 
 pub use effect::{Acknowledgement, Answer, Arrival, Effect, MemberId, StoreRefused, Ticket, Violation};
 pub use machine::Room;
+pub use presence::PresenceLimits;

@@ -2,31 +2,90 @@
 //!
 //! Stock clients send every entry that they hear of back to the server, so an entry is forwarded only if it
 //! is newer than the known one, and it belongs to the connection that brought the newest clock.
+//! Each change has a number, so that whoever missed some can be shown what they came to.
 
 use std::collections::BTreeMap;
 
-use crate::limits::AWARENESS_OWNED_MAX;
+use crate::limits::{AWARENESS_OWNED_BYTES_MAX, AWARENESS_OWNED_MAX, AWARENESS_ROOM_MAX};
 use crate::validate::{AwarenessEntry, AwarenessUpdate};
 
 use super::effect::{MemberId, Violation};
 
-/// Entries kept in all; past it the gone ones are forgotten.
-const ENTRIES_MAX: usize = 8192;
+/// What one member may show of presence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PresenceLimits {
+    /// Most awareness clients that it owns.
+    pub clients_max: usize,
+    /// Most bytes of their states together.
+    pub bytes_max: usize,
+}
+
+impl Default for PresenceLimits {
+    fn default() -> Self {
+        Self { clients_max: AWARENESS_OWNED_MAX, bytes_max: AWARENESS_OWNED_BYTES_MAX }
+    }
+}
 
 #[derive(Debug)]
 struct Known {
     entry: AwarenessEntry,
     owner: Option<MemberId>,
+    /// The change that brought it.
+    change: u64,
+}
+
+impl Known {
+    fn bytes(&self) -> usize {
+        bytes_of(&self.entry)
+    }
+}
+
+fn bytes_of(entry: &AwarenessEntry) -> usize {
+    entry.state.as_ref().map_or(0, |state| state.len())
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Owned {
+    clients: usize,
+    bytes: usize,
+}
+
+impl Owned {
+    /// One of them is no more.
+    fn less(&mut self, bytes: usize) {
+        self.clients = self.clients.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
 }
 
 /// The presence of one room.
 #[derive(Debug, Default)]
 pub(super) struct Presence {
+    limits: PresenceLimits,
     clients: BTreeMap<u64, Known>,
-    owned: BTreeMap<MemberId, usize>,
+    /// Those of them that are gone.
+    gone: usize,
+    owned: BTreeMap<MemberId, Owned>,
+    changes: u64,
 }
 
 impl Presence {
+    pub(super) fn new(limits: PresenceLimits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
+    /// How many changes there were.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// What all changes after the first so many came to.
+    pub(super) fn since(&self, changes: u64) -> Option<AwarenessUpdate> {
+        let newer = self.clients.values().filter(|known| known.change > changes);
+        let entries: Vec<_> = newer.map(|known| known.entry.clone()).collect();
+        (!entries.is_empty()).then_some(AwarenessUpdate { entries })
+    }
+
     /// Takes what `member` says; gives back only what is news to the room.
     pub(super) fn observe(
         &mut self,
@@ -35,13 +94,10 @@ impl Presence {
     ) -> Result<Option<AwarenessUpdate>, Violation> {
         let mut news = Vec::new();
         for entry in update.entries {
-            if self.is_news(&entry) {
+            if self.is_news(&entry) && self.has_room_for(entry.client) {
                 self.take(member, entry.clone())?;
                 news.push(entry);
             }
-        }
-        if self.clients.len() > ENTRIES_MAX {
-            self.clients.retain(|_, known| known.entry.state.is_some());
         }
         Ok((!news.is_empty()).then_some(AwarenessUpdate { entries: news }))
     }
@@ -60,6 +116,9 @@ impl Presence {
         for known in self.clients.values_mut().filter(|known| known.owner == Some(member)) {
             known.owner = None;
             if known.entry.state.take().is_some() {
+                self.gone += 1;
+                self.changes += 1;
+                known.change = self.changes;
                 goodbyes.push(known.entry.clone());
             }
         }
@@ -76,19 +135,45 @@ impl Presence {
         }
     }
 
-    fn take(&mut self, member: MemberId, entry: AwarenessEntry) -> Result<(), Violation> {
-        let old_owner = self.clients.get(&entry.client).and_then(|known| known.owner);
-        if old_owner != Some(member) {
-            let owned = self.owned.entry(member).or_default();
-            if *owned >= AWARENESS_OWNED_MAX {
-                return Err(Violation::TooManyAwarenessClients { max: AWARENESS_OWNED_MAX });
-            }
-            *owned += 1;
-            if let Some(count) = old_owner.and_then(|old| self.owned.get_mut(&old)) {
-                *count = count.saturating_sub(1);
-            }
+    /// Past the limit the gone ones are forgotten; if all are here, nobody else is shown.
+    fn has_room_for(&mut self, client: u64) -> bool {
+        if self.clients.len() >= AWARENESS_ROOM_MAX && self.gone > 0 && !self.clients.contains_key(&client) {
+            self.clients.retain(|_, known| known.entry.state.is_some());
+            self.gone = 0;
         }
-        self.clients.insert(entry.client, Known { entry, owner: Some(member) });
+        self.clients.len() < AWARENESS_ROOM_MAX || self.clients.contains_key(&client)
+    }
+
+    fn take(&mut self, member: MemberId, entry: AwarenessEntry) -> Result<(), Violation> {
+        let PresenceLimits { clients_max, bytes_max } = self.limits;
+        let old = self.clients.get(&entry.client);
+        let (was_gone, old_bytes) = old.map_or((false, 0), |old| (old.entry.state.is_none(), old.bytes()));
+        let old_owner = old.and_then(|old| old.owner);
+        // Who is gone is nobody's any more.
+        let owner = entry.state.is_some().then_some(member);
+        if owner.is_some() {
+            let mut owned = self.owned.get(&member).copied().unwrap_or_default();
+            if old_owner == Some(member) {
+                owned.less(old_bytes);
+            }
+            owned.clients += 1;
+            owned.bytes += bytes_of(&entry);
+            if owned.clients > clients_max {
+                return Err(Violation::TooManyAwarenessClients { max: clients_max });
+            }
+            if owned.bytes > bytes_max {
+                return Err(Violation::TooMuchAwareness { max: bytes_max });
+            }
+            self.owned.insert(member, owned);
+        }
+        if let Some(old_owner) = old_owner.filter(|old| Some(*old) != owner)
+            && let Some(owned) = self.owned.get_mut(&old_owner)
+        {
+            owned.less(old_bytes);
+        }
+        self.gone = self.gone + usize::from(entry.state.is_none()) - usize::from(was_gone);
+        self.changes += 1;
+        self.clients.insert(entry.client, Known { entry, owner, change: self.changes });
         Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! What waits to be written to one connection: bounded in bytes, so a slow reader costs no more than that.
 //!
+//! A reader that has more than half of that waiting is *behind*: rooms owe it presence instead of putting it here,
+//! and pay when everything was written ([`Queue::owe`]).
 //! A reader that falls behind loses its whole queue and is told to resynchronise (close 1013): never a
 //! single message, which it could not notice. Answers that it asked for do not make it fall behind; instead
 //! nothing more is read from a connection that has many bytes of answers waiting or many answers to come
@@ -9,11 +11,13 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use prometheus_client::metrics::counter::Counter;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 
 use super::frame;
 
@@ -33,6 +37,15 @@ enum Origin {
     Unfinished,
 }
 
+/// What is made up for when everything was written.
+struct Debt(Box<dyn FnOnce() + Send>);
+
+impl std::fmt::Debug for Debt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Debt")
+    }
+}
+
 #[derive(Debug, Default)]
 struct Waiting {
     /// The socket, while nobody writes to it.
@@ -42,6 +55,9 @@ struct Waiting {
     frames: VecDeque<(Bytes, Origin)>,
     forwarded_bytes: usize,
     answer_bytes: usize,
+    debts: Vec<Debt>,
+    /// Nothing more is read before.
+    held: Option<Instant>,
     /// Whether a message was put here since that was last asked.
     spoke: bool,
     last: Option<Bytes>,
@@ -71,6 +87,7 @@ impl Waiting {
     /// Gives up all that nothing was written of.
     fn clear(&mut self) {
         self.frames = VecDeque::new();
+        self.debts = Vec::new();
         (self.forwarded_bytes, self.answer_bytes) = (0, 0);
     }
 
@@ -213,6 +230,29 @@ impl Queue {
         true
     }
 
+    /// Whether so much waits that what can be made up for later should be.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.lock().forwarded_bytes > self.bytes_max / 2
+    }
+
+    /// Makes up for something when everything that waits was written; never, if the connection ends before.
+    pub(crate) fn owe(&self, debt: impl FnOnce() + Send + 'static) {
+        let mut waiting = self.lock();
+        if !waiting.ended && waiting.last.is_none() {
+            waiting.debts.push(Debt(Box::new(debt)));
+            drop(waiting);
+            // It may have been written meanwhile.
+            self.news.notify_one();
+        }
+    }
+
+    /// Nothing is read from this connection for so long: it sent more than it may.
+    pub(crate) fn hold(&self, wait: Duration) {
+        let until = Instant::now() + wait;
+        let held = &mut self.lock().held;
+        *held = (*held).max(Some(until));
+    }
+
     /// A frame that this connection asked for.
     pub(crate) fn answer(&self, frame: Bytes) {
         self.answer_in_parts([frame]);
@@ -271,11 +311,23 @@ impl Queue {
         }
     }
 
-    /// Waits until the answers that wait have at most so many bytes and few are to come. For the one reader of
-    /// this connection.
+    /// Waits until the answers that wait have at most so many bytes and few are to come, and until it is
+    /// [held](Queue::hold) no longer. For the one reader of this connection.
     pub(crate) async fn drained(&self, answer_bytes: usize) {
-        while self.awaited.load(Ordering::Acquire) >= AWAITED_MAX || self.lock().answer_bytes > answer_bytes {
-            self.relief.notified().await;
+        loop {
+            let (held, is_full) = {
+                let waiting = self.lock();
+                (waiting.held, waiting.answer_bytes > answer_bytes)
+            };
+            if let Some(until) = held {
+                // Boxed: most connections never need it.
+                Box::pin(sleep_until(until)).await;
+                self.lock().held.take_if(|held| *held <= until);
+            } else if is_full || self.awaited.load(Ordering::Acquire) >= AWAITED_MAX {
+                self.relief.notified().await;
+            } else {
+                return;
+            }
         }
     }
 
@@ -304,15 +356,21 @@ impl Queue {
         bytes: usize,
     ) -> (Option<OwnedWriteHalf>, Taken) {
         loop {
-            let taken = {
+            let debts = {
                 let mut waiting = self.lock();
-                waiting.take(out, bytes).map(|taken| (waiting.socket.take(), taken))
+                if let Some(taken) = waiting.take(out, bytes) {
+                    let socket = waiting.socket.take();
+                    drop(waiting);
+                    self.relief.notify_one();
+                    return (socket, taken);
+                }
+                std::mem::take(&mut waiting.debts)
             };
-            if let Some(taken) = taken {
-                self.relief.notify_one();
-                return taken;
+            if debts.is_empty() {
+                self.news.notified().await;
             }
-            self.news.notified().await;
+            // Without the lock: whoever pays puts something here.
+            debts.into_iter().for_each(|Debt(pay)| pay());
         }
     }
 
@@ -354,6 +412,43 @@ mod tests {
         assert_eq!(queue.lock().take(&mut out, 1), Some(Taken::Frames));
         assert_eq!(out, ["head", "rest"]);
         assert_eq!(queue.lock().answer_bytes, 4);
+    }
+
+    #[tokio::test]
+    async fn debts_are_paid_when_all_is_written_and_never_after_the_end() {
+        let queue = Arc::new(Queue::new(10, Counter::default()));
+        queue.forward(Bytes::from_static(b"five5"));
+        assert!(!queue.is_behind(), "half is not more than half");
+        queue.forward(Bytes::from_static(b"6"));
+        assert!(queue.is_behind());
+        let payer = Arc::clone(&queue);
+        queue.owe(move || assert!(payer.forward(Bytes::from_static(b"paid"))));
+        let mut out = VecDeque::new();
+        queue.take(&mut out, 1 << 20).await;
+        assert_eq!(out, ["five5", "6"]);
+        out.clear();
+        queue.take(&mut out, 1 << 20).await;
+        assert_eq!(out, ["paid"]);
+        let payer = Arc::clone(&queue);
+        queue.owe(move || assert!(!payer.forward(Bytes::from_static(b"not paid"))));
+        queue.end();
+        queue.owe(|| panic!("nobody is left"));
+        out.clear();
+        assert_eq!(queue.take(&mut out, 1 << 20).await.1, Taken::Last);
+        assert!(out.is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_is_held_is_not_read() {
+        let queue = Queue::new(10, Counter::default());
+        queue.hold(Duration::from_secs(3600));
+        queue.hold(Duration::ZERO);
+        for _ in 0..2 {
+            assert!(tokio::time::timeout(Duration::ZERO, queue.drained(0)).await.is_err());
+        }
+        queue.lock().held = Some(Instant::now());
+        queue.drained(0).await;
+        assert_eq!(queue.lock().held, None);
     }
 
     #[test]

@@ -38,6 +38,8 @@ struct Inner {
     /// What this turn spreads.
     gathered: Gathered,
     traffic: Traffic,
+    /// Members that are behind, and after which change of presence they were left out.
+    owing: BTreeMap<MemberId, u64>,
     timer: Option<Millis>,
     gone: bool,
 }
@@ -91,6 +93,7 @@ impl Drop for Seated {
             let mut inner = self.room.lock();
             // Its open questions stay: whoever leaves does not take back the work that they are.
             inner.seats.remove(&self.id);
+            inner.owing.remove(&self.id);
             inner.guests.remove(&self.id);
         }
         self.room.drive(|machine| machine.leave(now, self.id));
@@ -109,6 +112,7 @@ impl RoomDriver {
             archive: None,
             gathered: Gathered::default(),
             traffic: Traffic::default(),
+            owing: BTreeMap::new(),
             timer: None,
             gone: false,
         };
@@ -209,7 +213,7 @@ impl RoomDriver {
                         seat.queue.answer_in_parts([head, update]);
                     }
                 }
-                Effect::Spread { except, body } => self.spread(inner, except, &body),
+                Effect::Spread { except, body, presence } => self.spread(inner, except, presence, &body),
                 Effect::Acknowledge { to, applied: true } if inner.guests.contains_key(&to) => {
                     inner.hear(to, Ok(()));
                 }
@@ -248,10 +252,16 @@ impl RoomDriver {
     }
 
     /// Small messages wait for the end of the turn; what is large goes at once.
-    fn spread(self: &Arc<Self>, inner: &mut Inner, except: Option<MemberId>, body: &[u8]) {
+    fn spread(
+        self: &Arc<Self>,
+        inner: &mut Inner,
+        except: Option<MemberId>,
+        presence: Option<u64>,
+        body: &[u8],
+    ) {
         if Gathered::takes(body.len()) {
             let is_first = inner.gathered.is_empty();
-            inner.gathered.push(except, body);
+            inner.gathered.push(except, presence, body);
             if inner.gathered.is_full() || (is_first && !turn::end_with(self)) {
                 self.hand_out(inner);
             }
@@ -261,6 +271,9 @@ impl RoomDriver {
         let mut frames = PerFraming::new();
         let (mut messages, mut bytes, mut behind) = (0, 0, 0);
         for (id, seat) in inner.seats.iter().filter(|(id, _)| Some(**id) != except) {
+            if presence.is_some_and(|before| self.owes(&mut inner.owing, *id, seat, before)) {
+                continue;
+            }
             let frame: Bytes = frames.of(&seat.framing, || seat.framing.frame(body));
             messages += 1;
             bytes += frame.len();
@@ -270,22 +283,68 @@ impl RoomDriver {
     }
 
     /// Hands out what is left of this turn.
-    pub(super) fn end_turn(&self) {
+    pub(super) fn end_turn(self: &Arc<Self>) {
         self.hand_out(&mut self.lock());
     }
 
-    fn hand_out(&self, inner: &mut Inner) {
-        if inner.gathered.is_empty() {
+    fn hand_out(self: &Arc<Self>, inner: &mut Inner) {
+        let Inner { gathered, seats, owing, .. } = inner;
+        if gathered.is_empty() {
             return;
         }
         let (mut messages, mut bytes, mut behind) = (0, 0, 0);
-        inner.gathered.deliver(&inner.seats, |id, seat, portion| {
-            messages += portion.messages;
-            bytes += portion.pieces.iter().map(Bytes::len).sum::<usize>();
-            behind += u64::from(!self.forward(id, seat, portion.pieces.drain(..), Way::Direct));
-        });
-        inner.gathered.clear();
+        let before = gathered.presence().unwrap_or_default();
+        gathered.deliver(
+            seats,
+            |id, seat| self.owes(owing, id, seat, before),
+            |id, seat, portion| {
+                messages += portion.messages;
+                bytes += portion.pieces.iter().map(Bytes::len).sum::<usize>();
+                behind += u64::from(!self.forward(id, seat, portion.pieces.drain(..), Way::Direct));
+            },
+        );
+        gathered.clear();
         self.spread_to(inner, messages, bytes, behind);
+    }
+
+    /// Whether a member is behind: then it is owed all presence after this many changes.
+    fn owes(
+        self: &Arc<Self>,
+        owing: &mut BTreeMap<MemberId, u64>,
+        id: MemberId,
+        seat: &Seat,
+        before: u64,
+    ) -> bool {
+        if owing.contains_key(&id) {
+            return true;
+        }
+        if !seat.queue.is_behind() {
+            return false;
+        }
+        owing.insert(id, before);
+        let room = Arc::downgrade(self);
+        seat.queue.owe(move || {
+            if let Some(room) = room.upgrade() {
+                room.settle(id);
+            }
+        });
+        if let Some(rooms) = self.rooms.upgrade() {
+            rooms.metrics.behind.inc();
+        }
+        true
+    }
+
+    /// A member that was behind has caught up: it is shown the newest presence of each client that changed.
+    fn settle(self: &Arc<Self>, id: MemberId) {
+        let mut inner = self.lock();
+        self.hand_out(&mut inner);
+        let Some(before) = inner.owing.remove(&id) else { return };
+        if let (Some(seat), Some(newest)) = (inner.seats.get(&id), inner.machine.presence_since(before)) {
+            let frame = seat.framing.frame(&y_protocols::awareness(&newest.encode()));
+            let bytes = frame.len();
+            let behind = u64::from(!self.forward(id, seat, [frame], Way::Writer));
+            self.spread_to(&mut inner, 1, bytes, behind);
+        }
     }
 
     fn spread_to(&self, inner: &mut Inner, messages: usize, bytes: usize, behind: u64) {

@@ -6,6 +6,7 @@
 //!
 //! A member does not get back what it brought. Its pieces are slices of the same bytes, unless these are mostly its
 //! own: then they are copied, so that a reader that stands still cannot keep far more alive than it is counted for.
+//! A member that is behind gets its portion without presence.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,11 +30,14 @@ pub(super) struct Gathered {
     parts: Vec<Part>,
     /// Whoever brought one, each once, in order.
     bringers: Vec<MemberId>,
+    /// Changes of presence before the first that is here.
+    presence: Option<u64>,
 }
 
 #[derive(Debug)]
 struct Part {
     except: Option<MemberId>,
+    is_presence: bool,
     len: usize,
 }
 
@@ -67,9 +71,16 @@ impl Gathered {
         self.bodies.len() >= BYTES_MAX
     }
 
-    pub(super) fn push(&mut self, except: Option<MemberId>, body: &[u8]) {
+    /// If there is presence here, how many changes of it there were before.
+    pub(super) fn presence(&self) -> Option<u64> {
+        self.presence
+    }
+
+    /// `presence` as of [`Effect::Spread`](tombolo_core::room::Effect::Spread).
+    pub(super) fn push(&mut self, except: Option<MemberId>, presence: Option<u64>, body: &[u8]) {
         self.bodies.extend_from_slice(body);
-        self.parts.push(Part { except, len: body.len() });
+        self.parts.push(Part { except, is_presence: presence.is_some(), len: body.len() });
+        self.presence = self.presence.or(presence);
         if let Some(id) = except
             && let Err(place) = self.bringers.binary_search(&id)
         {
@@ -77,17 +88,19 @@ impl Gathered {
         }
     }
 
-    /// Gives each member its portion.
+    /// Gives each member its portion, without presence to those who are behind.
     pub(super) fn deliver(
         &self,
         seats: &BTreeMap<MemberId, Seat>,
+        mut is_behind: impl FnMut(MemberId, &Seat) -> bool,
         mut give: impl FnMut(MemberId, &Seat, &mut Portion),
     ) {
         let mut batches = PerFraming::new();
         let mut portion = Portion::default();
         for (id, seat) in seats {
             let batch = batches.of(&seat.framing, || Arc::new(self.batch(&seat.framing)));
-            self.portion(&batch, *id, &mut portion);
+            let without_presence = self.presence.is_some() && is_behind(*id, seat);
+            self.portion(&batch, *id, without_presence, &mut portion);
             if portion.messages > 0 {
                 give(*id, seat, &mut portion);
             }
@@ -101,6 +114,7 @@ impl Gathered {
         self.parts.clear();
         self.parts.shrink_to(KEPT_BYTES / size_of::<Part>());
         self.bringers.clear();
+        self.presence = None;
     }
 
     /// All messages, framed.
@@ -120,10 +134,10 @@ impl Gathered {
     }
 
     /// What of it is for this member.
-    fn portion(&self, batch: &Batch, member: MemberId, portion: &mut Portion) {
+    fn portion(&self, batch: &Batch, member: MemberId, without_presence: bool, portion: &mut Portion) {
         let Portion { pieces, messages } = portion;
         pieces.clear();
-        if self.bringers.binary_search(&member).is_err() {
+        if !without_presence && self.bringers.binary_search(&member).is_err() {
             pieces.push(batch.bytes.clone());
             *messages = self.parts.len();
             return;
@@ -137,7 +151,7 @@ impl Gathered {
             }
         };
         for (part, after) in self.parts.iter().zip(&batch.ends) {
-            if part.except == Some(member) {
+            if part.except == Some(member) || (without_presence && part.is_presence) {
                 cut(start, end);
                 start = *after;
             } else {
@@ -161,17 +175,21 @@ mod tests {
 
     fn gathered() -> Gathered {
         let mut gathered = Gathered::default();
-        gathered.push(Some(A), b"one");
-        gathered.push(None, b"two");
-        gathered.push(Some(B), b"three");
-        gathered.push(Some(A), b"four");
+        gathered.push(Some(A), None, b"one");
+        gathered.push(None, Some(7), b"two");
+        gathered.push(Some(B), None, b"three");
+        gathered.push(Some(A), Some(8), b"four");
         gathered
     }
 
     fn got(gathered: &Gathered, member: MemberId) -> (Vec<u8>, usize) {
+        portion(gathered, member, false)
+    }
+
+    fn portion(gathered: &Gathered, member: MemberId, without_presence: bool) -> (Vec<u8>, usize) {
         let batch = gathered.batch(&Framing::Bare);
         let mut portion = Portion::default();
-        gathered.portion(&batch, member, &mut portion);
+        gathered.portion(&batch, member, without_presence, &mut portion);
         (portion.pieces.concat(), portion.messages)
     }
 
@@ -188,13 +206,23 @@ mod tests {
     }
 
     #[test]
+    fn who_is_behind_gets_all_but_presence() {
+        let mut gathered = gathered();
+        assert_eq!(gathered.presence(), Some(7), "before the first");
+        assert_eq!(portion(&gathered, MemberId(3), true), (frames(&["one", "three"]), 2));
+        assert_eq!(portion(&gathered, A, true), (frames(&["three"]), 1));
+        gathered.clear();
+        assert_eq!(gathered.presence(), None);
+    }
+
+    #[test]
     fn who_brought_nearly_all_of_it_keeps_only_its_own_portion_alive() {
         let mut gathered = Gathered::default();
-        gathered.push(Some(A), &[0; 10_000]);
-        gathered.push(Some(B), b"x");
+        gathered.push(Some(A), None, &[0; 10_000]);
+        gathered.push(Some(B), None, b"x");
         let batch = gathered.batch(&Framing::Bare);
         let mut portion = Portion::default();
-        gathered.portion(&batch, A, &mut portion);
+        gathered.portion(&batch, A, false, &mut portion);
         drop(gathered);
         assert!(batch.bytes.is_unique(), "the small piece is a copy");
         assert_eq!(portion.pieces.concat(), frames(&["x"]));
@@ -203,7 +231,7 @@ mod tests {
     #[test]
     fn a_member_that_brought_everything_gets_nothing() {
         let mut gathered = Gathered::default();
-        gathered.push(Some(A), b"mine");
+        gathered.push(Some(A), None, b"mine");
         assert_eq!(got(&gathered, A), (vec![], 0));
     }
 }

@@ -1,7 +1,9 @@
 //! A member that does not read costs bounded memory: it loses its whole queue and is told so, and who asks
 //! without reading is not listened to. Everybody else receives everything.
 
-use tombolo_core::dialect::y_protocols::{sync_step2, update};
+use bytes::Bytes;
+use tombolo_core::dialect::y_protocols::{self, sync_step2, update};
+use tombolo_core::validate::AwarenessEntry;
 
 use super::archive::stub;
 use super::frames::{auth, edit, presence, step1, to};
@@ -43,6 +45,80 @@ async fn who_falls_behind_is_told_to_come_back_and_the_others_miss_nothing() {
     assert_eq!(slow.closed().await, 1013);
     server.until("connections{dialect=\"yjs\"}", 2).await;
     assert_eq!(server.metric(BEHIND).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_behind_misses_no_edit_and_is_shown_the_newest_presence_once() {
+    const SHOWN: u64 = 500;
+    let server = Server::with(|config| config.queue_bytes_max = 8 * 1024 * 1024, None).await;
+    let mut author = server.connect("/yjs/room").await;
+    let mut leaver = server.connect("/yjs/room").await;
+    let mut slow = server.connect("/yjs/room").await;
+    author.send(presence(1, 1, Some("{}"))).await;
+    leaver.send(presence(2, 1, Some("{}"))).await;
+    let mut met = 0;
+    while met < 2 {
+        met += u32::from(slow.next().await.ends_with(b"{}"));
+    }
+
+    // More than the sockets of the system take in, then on to more than half of the queue.
+    let text = "x".repeat(64 * 1024);
+    let (mut clock, mut edits) = (0, Vec::new());
+    while server.metric("behind_total").await == 0 {
+        let edit = update(&edit(1, clock, &text));
+        clock += text.len() as u64;
+        author.send(edit.clone()).await;
+        edits.push(edit);
+        author.send(presence(1, 1 + edits.len() as u64, Some("{}"))).await;
+        assert!(edits.len() < 1000, "64 MiB wait for one reader");
+    }
+    let before = 1 + edits.len() as u64;
+    for more in 1..=SHOWN {
+        author.send(presence(1, before + more, Some("{}"))).await;
+    }
+    leaver.goodbye().await;
+    server.until("connections{dialect=\"yjs\"}", 2).await;
+    let last = update(&edit(1, clock, "last"));
+    author.send(last.clone()).await;
+    edits.push(last);
+    // Until its own echo it has heard of all that.
+    author.heard(90).await;
+
+    let (mut heard, mut newest, mut shown) = (Vec::new(), 0, 0);
+    let mut is_gone = false;
+    while heard.len() < edits.len() || newest < before + SHOWN || !is_gone {
+        let frame = slow.next().await;
+        match Message::from(&frame) {
+            Message::Presence(entries) => {
+                shown += 1;
+                for entry in entries {
+                    match entry.client {
+                        1 => newest = entry.clock,
+                        2 => is_gone = entry.state.is_none(),
+                        _ => {}
+                    }
+                }
+            }
+            Message::Other => heard.push(frame),
+        }
+    }
+    assert!(heard == edits, "an edit is missing or not in its place");
+    assert!(shown < before + 10, "{shown} messages of presence, though {SHOWN} came while it was behind");
+    assert_eq!(server.metric(BEHIND).await, 0);
+}
+
+enum Message {
+    Presence(Vec<AwarenessEntry>),
+    Other,
+}
+
+impl Message {
+    fn from(frame: &Bytes) -> Self {
+        match y_protocols::parse(frame) {
+            Ok(y_protocols::Message::Awareness(update)) => Self::Presence(update.entries),
+            _ => Self::Other,
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

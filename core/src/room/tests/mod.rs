@@ -31,7 +31,7 @@ fn sent_to(effects: &[Effect], id: MemberId) -> Vec<Bytes> {
     let body = |effect: &Effect| match effect {
         Effect::Send { to, body, .. } if *to == id => Some(body.clone()),
         Effect::Serve { to, update } if *to == id => Some(y_protocols::sync_step2(update)),
-        Effect::Spread { except, body } if *except != Some(id) => Some(body.clone()),
+        Effect::Spread { except, body, .. } if *except != Some(id) => Some(body.clone()),
         _ => None,
     };
     effects.iter().filter_map(body).collect()
@@ -266,6 +266,65 @@ fn floods_of_questions_and_identities_are_refused() {
     room.join(A, false);
     assert!((0..10_000).any(|_| room.handle(Millis(0), A, step1()).is_err()));
     assert!((0..10_000).any(|client| room.handle(Millis(0), A, entry(client, 1, Some("1"))).is_err()));
+}
+
+#[test]
+fn presence_is_bounded_in_bytes_and_forgets_who_is_gone_first() {
+    let limits = PresenceLimits { clients_max: 3, bytes_max: 10 };
+    let mut room = Room::with_presence(Acknowledgement::Never, limits);
+    room.join(A, false);
+    room.join(B, false);
+    let mut says = |id, client, clock, state| room.handle(Millis(0), id, entry(client, clock, state));
+    says(A, 1, 1, Some("\"12345\"")).unwrap();
+    says(A, 1, 2, Some("\"54321\"")).unwrap();
+    says(A, 2, 1, Some("\"1\"")).unwrap();
+    assert_eq!(says(A, 3, 1, Some("1")), Err(Violation::TooMuchAwareness { max: 10 }));
+    says(B, 2, 2, Some("\"2\"")).unwrap();
+    says(A, 3, 1, Some("1")).unwrap();
+    says(A, 1, 3, None).unwrap();
+    says(A, 4, 1, Some("\"12345\"")).unwrap();
+    says(A, 5, 1, Some("1")).unwrap();
+    assert_eq!(says(A, 6, 1, Some("1")), Err(Violation::TooManyAwarenessClients { max: 3 }));
+    room.leave(Millis(0), A);
+    room.join(A, false);
+    room.handle(Millis(0), A, entry(7, 1, Some("\"12345678\""))).unwrap();
+}
+
+#[test]
+fn a_room_shows_so_many_clients_and_no_more() {
+    let mut room = Room::new(Acknowledgement::Never);
+    for member in 1..=9 {
+        room.join(MemberId(member), false);
+    }
+    for client in 0..9000 {
+        let id = MemberId(1 + client / 1000);
+        room.handle(Millis(0), id, entry(client, 1, Some("{}"))).unwrap();
+    }
+    let shown = |room: &Room| room.presence_since(0).map_or(0, |update| update.entries.len());
+    assert_eq!(shown(&room), crate::limits::AWARENESS_ROOM_MAX);
+    room.leave(Millis(0), A);
+    room.handle(Millis(0), MemberId(9), entry(9001, 1, Some("{}"))).unwrap();
+    assert_eq!(shown(&room), crate::limits::AWARENESS_ROOM_MAX - 1000 + 1, "who is gone makes room");
+}
+
+#[test]
+fn whoever_missed_presence_is_shown_the_newest_of_what_changed() {
+    let mut room = Room::new(Acknowledgement::Never);
+    room.join(A, false);
+    room.join(B, false);
+    room.handle(Millis(0), A, entry(1, 1, Some("{}"))).unwrap();
+    room.handle(Millis(0), A, entry(2, 1, Some("{}"))).unwrap();
+    effects(&mut room);
+    room.handle(Millis(0), A, entry(2, 2, Some("1"))).unwrap();
+    let missed = effects(&mut room);
+    let [Effect::Spread { presence: Some(before), .. }] = missed[..] else { panic!("{missed:?}") };
+    room.handle(Millis(0), A, entry(2, 3, Some("2"))).unwrap();
+    room.handle(Millis(0), B, entry(3, 7, Some("{}"))).unwrap();
+    room.leave(Millis(0), B);
+    let newest = room.presence_since(before).unwrap().entries;
+    let newest: Vec<_> =
+        newest.iter().map(|entry| (entry.client, entry.clock, entry.state.is_some())).collect();
+    assert_eq!(newest, [(2, 3, true), (3, 7, false)]);
 }
 
 #[test]

@@ -213,7 +213,7 @@ impl World {
                 Effect::Serve { to, update } => {
                     self.deliver(|id| id == to, &y_protocols::sync_step2(&update));
                 }
-                Effect::Spread { except, body } => self.deliver(|id| Some(id) != except, &body),
+                Effect::Spread { except, body, .. } => self.deliver(|id| Some(id) != except, &body),
                 Effect::Acknowledge { to, applied } => {
                     assert!(applied);
                     for client in self.clients.iter_mut().filter(|client| client.seat == Some(to)) {
