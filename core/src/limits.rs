@@ -46,8 +46,11 @@ pub const AWARENESS_OWNED_MAX: usize = 1024;
 /// Most bytes of awareness states that one connection may own in a room: names, cursors, small pictures. Whoever joins
 /// is sent those of everybody.
 pub const AWARENESS_OWNED_BYTES_MAX: usize = 256 * 1024;
-/// Most awareness clients that a room shows.
-pub const AWARENESS_ROOM_MAX: usize = 8192;
+/// Most awareness clients that a room knows. Whoever joins is sent them in one message and, if it is a stock client,
+/// sends them back in one.
+pub const AWARENESS_ROOM_MAX: usize = AWARENESS_ENTRIES_MAX;
+/// Most bytes of their states; for the same reason less than a message has.
+pub const AWARENESS_ROOM_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Longest peer id, storage id, token or reason in bytes.
 pub const TEXT_BYTES_MAX: usize = 16 * 1024;
 /// Largest message of an application to whoever is there now (ephemeral, stateless) in bytes: presence and

@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
+use tombolo_core::limits::{AWARENESS_OWNED_BYTES_MAX, AWARENESS_OWNED_MAX, PAIRED_MEMBERS_MAX};
+
 use crate::door::AllowedOrigins;
 use crate::drop_in::DropIn;
-use tombolo_core::limits::PAIRED_MEMBERS_MAX;
 
 /// Whether a relay without an archive acknowledges what it merely forwarded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,6 +15,20 @@ pub enum AcknowledgeWithoutArchive {
     Never,
     /// "Saved" means forwarded. The operator chose so.
     Forwarded,
+}
+
+/// How much may come how fast; 0 counts as 1. Whoever sends faster is read more slowly and loses nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// So much in each second, for as long as one likes.
+    pub per_s: u32,
+    /// So much at once, after a while of quiet.
+    pub burst: u32,
+}
+
+impl Rate {
+    /// As good as no limit.
+    pub const FREE: Self = Self { per_s: 1_000_000_000, burst: u32::MAX };
 }
 
 /// Settings of a relay. [`RelayConfig::new`] gives the defaults.
@@ -54,6 +69,37 @@ pub struct RelayConfig {
     pub before_admission_bytes_max: usize,
     /// Most open connections; one more is refused at the door.
     pub connections_max: usize,
+    /// Frames of one connection: nobody types this fast, but what was typed offline comes at once.
+    pub connection_messages: Rate,
+    /// KiB of one connection: four of the largest messages at once.
+    pub connection_kib: Rate,
+    /// Control frames of one connection: clients ping every few seconds at most.
+    pub connection_control: Rate,
+    /// News of presence (awareness, ephemeral) of one connection: a cursor moves 60 times a second, automerge-repo says
+    /// so to each of up to 31 others by itself, and hundreds of documents are opened at once.
+    pub connection_presence: Rate,
+    /// Frames of all connections of one address (IPv6: of one /64): an office types behind one, and each stock client
+    /// sends all presence that it hears back.
+    pub address_messages: Rate,
+    /// KiB of all connections of one address.
+    pub address_kib: Rate,
+    /// Connections that one address opens; more are refused at the door. After a restart all come at once.
+    pub address_connects: Rate,
+    /// Most open connections of one address; one more is told to come back later, at twice as many at the door.
+    /// y-websocket has a connection for each document.
+    pub address_connections_max: usize,
+    /// Whether loopback has the limits of an address, too. Who comes from there is a proxy, and all its clients.
+    pub limits_loopback: bool,
+    /// Messages that one room of Yjs hands on: about what a core can for a hundred members.
+    pub room_messages: Rate,
+    /// KiB that one room of Yjs hands on, before they are copied for each member.
+    pub room_kib: Rate,
+    /// Most members of one room of Yjs: each message costs one write for each of them, and each shows presence.
+    pub members_per_room_max: usize,
+    /// Most awareness clients that one member of a room shows: stock clients have one, bridges many.
+    pub awareness_clients_max: usize,
+    /// Most bytes of awareness states that one member of a room shows: whoever joins is sent those of everybody.
+    pub awareness_bytes_max: usize,
     /// Most bytes on their way to the disk before readers are held back.
     pub archive_bytes_max: usize,
 }
@@ -80,6 +126,20 @@ impl RelayConfig {
             paired_members_max: PAIRED_MEMBERS_MAX,
             before_admission_bytes_max: 5 * 1024 * 1024,
             connections_max: 50_000,
+            connection_messages: Rate { per_s: 5_000, burst: 200_000 },
+            connection_kib: Rate { per_s: 16 * 1024, burst: 256 * 1024 },
+            connection_control: Rate { per_s: 20, burst: 200 },
+            connection_presence: Rate { per_s: 2_000, burst: 10_000 },
+            address_messages: Rate { per_s: 300_000, burst: 3_000_000 },
+            address_kib: Rate { per_s: 64 * 1024, burst: 1024 * 1024 },
+            address_connects: Rate { per_s: 200, burst: 4_000 },
+            address_connections_max: 4_000,
+            limits_loopback: false,
+            room_messages: Rate { per_s: 100_000, burst: 1_000_000 },
+            room_kib: Rate { per_s: 64 * 1024, burst: 1024 * 1024 },
+            members_per_room_max: 4_000,
+            awareness_clients_max: AWARENESS_OWNED_MAX,
+            awareness_bytes_max: AWARENESS_OWNED_BYTES_MAX,
             archive_bytes_max: 256 * 1024 * 1024,
         }
     }

@@ -262,8 +262,8 @@ fn upgrade(visit: Visit, endpoint: Endpoint, mut request: Request<Incoming>) -> 
         let shards = Arc::clone(&shared);
         let room = endpoint.room().map(str::to_owned);
         let run = move |socket| async move {
-            let _counted = counted;
-            connection::run(shared, Accepted { socket, early, address, endpoint }).await;
+            let accepted = Accepted { socket, early, address, endpoint, counted };
+            connection::run(shared, accepted).await;
         };
         match room {
             Some(room) => shards.shards.give_for(&room, socket, run),

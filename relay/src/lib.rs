@@ -14,6 +14,7 @@ mod door; // which web pages may speak to a listener
 mod drop_in; // standing in for other servers
 mod error;
 mod http;
+mod limits;
 mod listener;
 pub mod member;
 pub mod metrics;
@@ -23,7 +24,7 @@ mod room;
 mod shards;
 mod shutdown;
 
-pub use config::{AcknowledgeWithoutArchive, RelayConfig};
+pub use config::{AcknowledgeWithoutArchive, Rate, RelayConfig};
 pub use door::{AllowedOrigins, InvalidOrigin};
 pub use drop_in::{DropIn, UnknownDropIn};
 pub use error::StartError;

@@ -15,10 +15,11 @@ use crate::door::Door;
 use crate::drop_in::DropIn;
 use crate::error::StartError;
 use crate::http::{self, Routes, Visit};
+use crate::limits::{Neighbour, Neighbours, Stay};
 use crate::member::Archive;
 use crate::metrics::Metrics;
 use crate::open::Open;
-use crate::room::{Guests, PairRooms, Rooms, Topics};
+use crate::room::{Guests, PairRooms, RoomLimits, Rooms, Topics};
 use crate::shards::Shards;
 use crate::shutdown::Stop;
 
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     pub(crate) stop: Stop,
     pub(crate) open: Open,
     pub(crate) shards: Shards,
+    neighbours: Arc<Neighbours>,
     connections: AtomicUsize,
 }
 
@@ -82,7 +84,8 @@ impl Relay {
             (None, AcknowledgeWithoutArchive::Never) => Acknowledgement::Never,
             (None, AcknowledgeWithoutArchive::Forwarded) => Acknowledgement::Forwarded,
         };
-        let rooms = Rooms::new(acknowledgement, parts.archive.clone(), Arc::clone(&metrics));
+        let limits = RoomLimits::of(&config);
+        let rooms = Rooms::new(acknowledgement, parts.archive.clone(), Arc::clone(&metrics), limits);
         let home = parts.archive.as_ref().map(|archive| archive.pairwise().storage_id().to_owned());
         let pair_rooms = PairRooms::new(home, config.paired_members_max);
         let shared = Arc::new(Shared {
@@ -97,6 +100,7 @@ impl Relay {
             stop: Stop::new(),
             open: Open::default(),
             shards: Shards::start(shards).map_err(|source| StartError::Threads { source })?,
+            neighbours: Neighbours::new(),
             connections: AtomicUsize::new(0),
         });
         let drop_ins = listeners.iter().filter_map(|(_, address, drop_in)| Some(((*drop_in)?, *address)));
@@ -183,12 +187,18 @@ async fn accept(shared: Arc<Shared>, listener: std::net::TcpListener, entrance: 
 const SPARE: usize = 8;
 
 fn open(shared: &Arc<Shared>, entrance: &Arc<Entrance>, socket: TcpStream, address: SocketAddr) {
-    let counted = Counted::new(shared);
+    let refuse = |reason| {
+        shared.metrics.refuse(reason);
+        tracing::debug!(%address, reason, "refused at the door");
+    };
+    let counted = match shared.neighbours.enter(address.ip(), &shared.config) {
+        Ok(stay) => Counted::new(shared, stay),
+        Err(reason) => return refuse(reason),
+    };
     let beyond = shared.connections.load(Ordering::Relaxed).saturating_sub(shared.config.connections_max);
     let is_spare = beyond > 0;
     if beyond > SPARE || (is_spare && entrance.stands_in_for.is_some()) {
-        shared.metrics.refuse("connections");
-        return;
+        return refuse("connections");
     }
     let _ = socket.set_nodelay(true);
     let visit =
@@ -198,19 +208,32 @@ fn open(shared: &Arc<Shared>, entrance: &Arc<Entrance>, socket: TcpStream, addre
 
 /// Counts an open socket once, for as long as anything holds a clone of this.
 #[derive(Clone)]
-pub(crate) struct Counted(#[expect(dead_code, reason = "held for its drop")] Arc<CountedSocket>);
+pub(crate) struct Counted(Arc<CountedSocket>);
 
-struct CountedSocket(Arc<Shared>);
+struct CountedSocket {
+    shared: Arc<Shared>,
+    stay: Stay,
+}
 
 impl Counted {
-    fn new(shared: &Arc<Shared>) -> Self {
+    fn new(shared: &Arc<Shared>, stay: Stay) -> Self {
         shared.connections.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::new(CountedSocket(Arc::clone(shared))))
+        Self(Arc::new(CountedSocket { shared: Arc::clone(shared), stay }))
+    }
+
+    /// Where it comes from, if that has limits.
+    pub(crate) fn neighbour(&self) -> Option<Arc<Neighbour>> {
+        self.0.stay.neighbour()
+    }
+
+    /// Whether where it comes from had as many connections as it may have.
+    pub(crate) fn is_one_too_many(&self) -> bool {
+        self.0.stay.is_one_too_many()
     }
 }
 
 impl Drop for CountedSocket {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::AcqRel);
+        self.shared.connections.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -6,7 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::limits::{AWARENESS_OWNED_BYTES_MAX, AWARENESS_OWNED_MAX, AWARENESS_ROOM_MAX};
+use crate::limits::{
+    AWARENESS_OWNED_BYTES_MAX, AWARENESS_OWNED_MAX, AWARENESS_ROOM_BYTES_MAX, AWARENESS_ROOM_MAX,
+};
 use crate::validate::{AwarenessEntry, AwarenessUpdate};
 
 use super::effect::{MemberId, Violation};
@@ -65,6 +67,8 @@ pub(super) struct Presence {
     clients: BTreeMap<u64, Known>,
     /// Those of them that are gone.
     gone: usize,
+    /// Of all states.
+    bytes: usize,
     owned: BTreeMap<MemberId, Owned>,
     changes: u64,
 }
@@ -94,7 +98,7 @@ impl Presence {
     ) -> Result<Option<AwarenessUpdate>, Violation> {
         let mut news = Vec::new();
         for entry in update.entries {
-            if self.is_news(&entry) && self.has_room_for(entry.client) {
+            if self.is_news(&entry) && self.has_room_for(&entry) {
                 self.take(member, entry.clone())?;
                 news.push(entry);
             }
@@ -115,6 +119,7 @@ impl Presence {
         let mut goodbyes = Vec::new();
         for known in self.clients.values_mut().filter(|known| known.owner == Some(member)) {
             known.owner = None;
+            self.bytes = self.bytes.saturating_sub(known.bytes());
             if known.entry.state.take().is_some() {
                 self.gone += 1;
                 self.changes += 1;
@@ -136,12 +141,16 @@ impl Presence {
     }
 
     /// Past the limit the gone ones are forgotten; if all are here, nobody else is shown.
-    fn has_room_for(&mut self, client: u64) -> bool {
-        if self.clients.len() >= AWARENESS_ROOM_MAX && self.gone > 0 && !self.clients.contains_key(&client) {
+    fn has_room_for(&mut self, entry: &AwarenessEntry) -> bool {
+        let old = self.clients.get(&entry.client);
+        let (is_new, old_bytes) = (old.is_none(), old.map_or(0, Known::bytes));
+        if is_new && self.clients.len() >= AWARENESS_ROOM_MAX && self.gone > 0 {
             self.clients.retain(|_, known| known.entry.state.is_some());
             self.gone = 0;
         }
-        self.clients.len() < AWARENESS_ROOM_MAX || self.clients.contains_key(&client)
+        let bytes = self.bytes.saturating_sub(old_bytes) + bytes_of(entry);
+        (!is_new || self.clients.len() < AWARENESS_ROOM_MAX)
+            && (entry.state.is_none() || bytes <= AWARENESS_ROOM_BYTES_MAX)
     }
 
     fn take(&mut self, member: MemberId, entry: AwarenessEntry) -> Result<(), Violation> {
@@ -172,6 +181,7 @@ impl Presence {
             owned.less(old_bytes);
         }
         self.gone = self.gone + usize::from(entry.state.is_none()) - usize::from(was_gone);
+        self.bytes = self.bytes.saturating_sub(old_bytes) + bytes_of(&entry);
         self.changes += 1;
         self.clients.insert(entry.client, Known { entry, owner, change: self.changes });
         Ok(())

@@ -10,7 +10,7 @@ use tombolo_core::id::DocumentId;
 use tombolo_core::pairs::Slot;
 
 use super::queue::Queue;
-use super::{Closing, Dialect, frame};
+use super::{Closing, Dialect, PresenceAllowance, frame};
 use crate::admission::Claim;
 use crate::listener::Shared;
 use crate::member::{Archive, PairwisePeer, PairwisePort};
@@ -44,12 +44,14 @@ pub(crate) struct Automerge {
     address: SocketAddr,
     host: Box<str>,
     joined: Option<Joined>,
+    presence: PresenceAllowance,
 }
 
 impl Automerge {
     pub(crate) fn new(shared: &Arc<Shared>, queue: &Arc<Queue>, address: SocketAddr, host: &str) -> Self {
         let (shared, queue) = (Arc::clone(shared), Arc::clone(queue));
-        Self { shared, queue, address, host: host.into(), joined: None }
+        let presence = PresenceAllowance::default();
+        Self { shared, queue, address, host: host.into(), joined: None, presence }
     }
 
     /// Clients in Node throw on a failed handshake, so every refusal comes after it: `error`, then close.
@@ -98,6 +100,9 @@ impl Automerge {
             && !joined.listener.open(document, documents_max)
         {
             return Err(self.refuse("too many documents on one connection", "documents_per_connection"));
+        }
+        if matches!(message, Message::Ephemeral { .. }) {
+            self.presence.spend(&self.shared, &self.queue);
         }
         if joined.deliver(message) {
             Ok(())

@@ -10,7 +10,7 @@ use tombolo_core::dialect::y_protocols;
 use tombolo_core::id::DocumentId;
 
 use super::queue::Queue;
-use super::{Closing, Dialect, frame};
+use super::{Closing, Dialect, PresenceAllowance, frame};
 use crate::admission::Claim;
 use crate::listener::Shared;
 use crate::room::{Framing, Seat, Seated};
@@ -32,6 +32,7 @@ pub(crate) struct Hocuspocus {
     address: SocketAddr,
     attached: BTreeMap<Address, Attachment>,
     waiting_bytes: usize,
+    presence: PresenceAllowance,
 }
 
 impl Hocuspocus {
@@ -42,6 +43,7 @@ impl Hocuspocus {
             address,
             attached: BTreeMap::new(),
             waiting_bytes: 0,
+            presence: PresenceAllowance::default(),
         }
     }
 
@@ -80,9 +82,17 @@ impl Hocuspocus {
                 self.send(&hocuspocus::authenticated(&address, "read-write"));
                 let framing = Framing::Addressed(address.clone());
                 let seat = Seat { queue: Arc::clone(&self.queue), framing };
-                let seated = self.shared.rooms.join(&document, &seat, true);
+                let seated = match self.shared.rooms.join(&document, &seat, true) {
+                    Ok(seated) => seated,
+                    Err(full) => {
+                        self.shared.metrics.refuse(full.reason());
+                        // No PermissionDenied: the provider would not come back, and tomorrow there may be room.
+                        self.send(&hocuspocus::close(&address, &full.to_string()));
+                        return Ok(());
+                    }
+                };
                 for (message, bytes) in waiting {
-                    seated.handle(message, bytes).map_err(violated)?;
+                    self.hand_on(&seated, message, bytes)?;
                 }
                 self.attached.insert(address, Attachment::Seated(seated));
                 Ok(())
@@ -101,9 +111,16 @@ impl Hocuspocus {
         }
     }
 
+    fn hand_on(&self, seated: &Seated, message: y_protocols::Message, bytes: usize) -> Result<(), Closing> {
+        if seated.handle(message, bytes).map_err(violated)?.is_presence {
+            self.presence.spend(&self.shared, &self.queue);
+        }
+        Ok(())
+    }
+
     fn sync(&mut self, address: Address, message: y_protocols::Message, bytes: usize) -> Result<(), Closing> {
         if let Some(Attachment::Seated(seated)) = self.attached.get(&address) {
-            return seated.handle(message, bytes).map_err(violated);
+            return self.hand_on(seated, message, bytes);
         }
         // What a message holds in memory beside its bytes counts, too: a flood of the smallest is one as well.
         let cost = bytes + size_of::<(y_protocols::Message, usize)>();

@@ -12,7 +12,13 @@ mod y_websocket;
 
 pub(crate) use task::{Accepted, run};
 
+use std::sync::{Mutex, PoisonError};
+
 use bytes::Bytes;
+
+use crate::limits::Allowance;
+use crate::listener::Shared;
+use queue::Queue;
 
 /// Why the server closes a connection: the code and a few words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +32,22 @@ pub(crate) struct Closing {
 impl Closing {
     pub(crate) fn refused(code: u16, reason: &(impl ToString + ?Sized), refusal: &'static str) -> Self {
         Self { code, reason: reason.to_string(), refusal: Some(refusal) }
+    }
+}
+
+/// What a connection may show of presence: whoever shows too much is read more slowly. Only news counts: stock clients
+/// send whatever they hear back to the server.
+#[derive(Debug, Default)]
+struct PresenceAllowance(Mutex<Allowance>);
+
+impl PresenceAllowance {
+    /// One more message of it was news.
+    fn spend(&self, shared: &Shared, queue: &Queue) {
+        let mut allowance = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(wait) = allowance.spend(shared.config.connection_presence) {
+            shared.metrics.slow("presence_rate");
+            queue.hold(wait);
+        }
     }
 }
 

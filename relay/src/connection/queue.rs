@@ -235,6 +235,11 @@ impl Queue {
         self.lock().forwarded_bytes > self.bytes_max / 2
     }
 
+    /// Whether its last words wait already.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.lock().last.is_some()
+    }
+
     /// Makes up for something when everything that waits was written; never, if the connection ends before.
     pub(crate) fn owe(&self, debt: impl FnOnce() + Send + 'static) {
         let mut waiting = self.lock();

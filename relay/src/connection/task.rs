@@ -14,7 +14,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tombolo_core::dialect::{hocuspocus, y_protocols};
+use tombolo_core::dialect::{hocuspocus, y_protocols, y_websocket};
 
 use super::automerge::Automerge;
 use super::hocuspocus::Hocuspocus;
@@ -26,27 +26,35 @@ use super::y_websocket::YWebsocket;
 use super::{Closing, Dialect, frame};
 use crate::config::RelayConfig;
 use crate::http::Endpoint;
-use crate::listener::Shared;
+use crate::limits::{Allowance, Dues, TooFast};
+use crate::listener::{self, Shared};
 use crate::metrics::DialectLabel;
 
 /// A socket whose handshake is done.
-#[derive(Debug)]
 pub(crate) struct Accepted {
     pub(crate) socket: TcpStream,
     /// What came behind the handshake already.
     pub(crate) early: Bytes,
     pub(crate) address: SocketAddr,
     pub(crate) endpoint: Endpoint,
+    pub(crate) counted: listener::Counted,
 }
 
 /// Runs a connection to its end.
 ///
 /// The beginning is done here and now: what only it needs would take its room in the task for as long as that lives.
 pub(crate) fn run(shared: Arc<Shared>, accepted: Accepted) -> impl Future<Output = ()> + Send {
-    let Accepted { socket, early, address, endpoint } = accepted;
-    let counted = Counted::new(&shared, endpoint.dialect());
+    let Accepted { socket, early, address, endpoint, counted } = accepted;
+    let dues = Dues::new(counted.neighbour());
     let config = &shared.config;
     let queue = Arc::new(Queue::new(config.queue_bytes_max, shared.metrics.refusals_for("behind")));
+    if counted.is_one_too_many() {
+        // Before there is a seat to give up again. The dialect finds its queue closed.
+        shared.metrics.refuse("address_connections");
+        tracing::debug!(%address, reason = "address_connections", "connection refused");
+        queue.close(y_websocket::CLOSE_VIOLATION, "too many connections of one address");
+    }
+    let counted = Counted::new(&shared, endpoint.dialect(), counted);
     let (dialect, harmless) = dialect_of(&shared, &queue, address, &endpoint);
     let (read, write) = socket.into_split();
     queue.open(write);
@@ -56,14 +64,14 @@ pub(crate) fn run(shared: Arc<Shared>, accepted: Accepted) -> impl Future<Output
         harmless,
     };
     let side = ReadSide::new(early, read, Arc::clone(&queue), raw_bytes_max(config));
-    serve(shared, counted, queue, dialect, pace, side, address)
+    serve(shared, counted, queue, (dialect, dues), pace, side, address)
 }
 
 async fn serve(
     shared: Arc<Shared>,
     counted: Counted,
     queue: Arc<Queue>,
-    dialect: Box<dyn Dialect>,
+    (dialect, mut dues): (Box<dyn Dialect>, Dues),
     pace: Pace,
     side: ReadSide,
     address: SocketAddr,
@@ -78,7 +86,7 @@ async fn serve(
         let end = tokio::select! {
             biased;
             () = queue.closing() => End::Closing,
-            end = read_all(&shared, &mut socket, &mut dialect, &queue) => end,
+            end = read_all(&shared, &mut socket, &mut dialect, &queue, &mut dues) => end,
         };
         let gone = matches!(end, End::Gone);
         finish(&shared, &queue, address, end);
@@ -109,21 +117,24 @@ async fn serve(
 }
 
 /// Counts a connection while it lives.
-struct Counted(Gauge);
+struct Counted {
+    open: Gauge,
+    _socket: listener::Counted,
+}
 
 impl Counted {
-    fn new(shared: &Shared, dialect: &'static str) -> Self {
+    fn new(shared: &Shared, dialect: &'static str, socket: listener::Counted) -> Self {
         let label = DialectLabel { dialect };
         shared.metrics.connections_opened.get_or_create(&label).inc();
         let open = shared.metrics.connections.get_or_create(&label).clone();
         open.inc();
-        Self(open)
+        Self { open, _socket: socket }
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.dec();
+        self.open.dec();
     }
 }
 
@@ -221,8 +232,10 @@ async fn read_all(
     socket: &mut WebSocketStream<ReadSide>,
     dialect: &mut Option<Box<dyn Dialect>>,
     queue: &Queue,
+    dues: &mut Dues,
 ) -> End {
     let config = &shared.config;
+    let mut control = Allowance::default();
     let mut alarm = pin!(sleep(Duration::from_millis(config.first_frame_ms)));
     let mut silence = Silence::default();
     loop {
@@ -263,10 +276,19 @@ async fn read_all(
                 let code = close.map_or(frame::NO_CODE, |close| close.code.into());
                 return End::Ours(Closing { code, reason: String::new(), refusal: None });
             }
-            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(()),
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {
+                if let Some(wait) = control.spend(config.connection_control) {
+                    shared.metrics.slow("control_rate");
+                    queue.hold(wait);
+                }
+                Ok(())
+            }
         };
         if let Err(closing) = result {
             return End::Ours(closing);
+        }
+        if dues.count(socket.get_ref().heard()) {
+            slow_down(shared, dues).await;
         }
         queue.drained(config.answer_bytes_max).await;
         if let Some(pressure) = shared.archive.as_ref().map(|archive| archive.pressure())
@@ -274,6 +296,21 @@ async fn read_all(
         {
             Box::pin(pressure.below(config.archive_bytes_max)).await;
         }
+    }
+}
+
+/// Longest time between two looks at what is owed: others may have paid less than was thought.
+const NAP: Duration = Duration::from_secs(1);
+
+/// Waits until all is paid for. Meanwhile the socket fills up, and whoever sends has to wait.
+async fn slow_down(shared: &Shared, dues: &mut Dues) {
+    let mut is_slowed = false;
+    while let Some(TooFast { wait, reason }) = dues.pay(&shared.config) {
+        if !std::mem::replace(&mut is_slowed, true) {
+            shared.metrics.slow(reason);
+        }
+        // Boxed: most connections never need it.
+        Box::pin(sleep(wait.min(NAP))).await;
     }
 }
 

@@ -9,7 +9,7 @@ use tombolo_core::dialect::{y_protocols, y_websocket};
 use tombolo_core::id::DocumentId;
 
 use super::queue::Queue;
-use super::{Closing, Dialect};
+use super::{Closing, Dialect, PresenceAllowance};
 use crate::admission::Claim;
 use crate::listener::Shared;
 use crate::room::{Framing, Seat, Seated};
@@ -22,6 +22,7 @@ pub(crate) struct YWebsocket {
     room: Result<DocumentId, String>,
     token: Option<String>,
     seat: Option<Seated>,
+    presence: PresenceAllowance,
 }
 
 impl YWebsocket {
@@ -32,8 +33,18 @@ impl YWebsocket {
             .find_map(|pair| pair.strip_prefix("token="))
             .map(|token| percent_decode_str(token).decode_utf8_lossy().into_owned());
         let room = DocumentId::yjs_from_path(path).map_err(|error| error.to_string());
-        let mut this =
-            Self { shared: Arc::clone(shared), queue: Arc::clone(queue), address, room, token, seat: None };
+        let mut this = Self {
+            shared: Arc::clone(shared),
+            queue: Arc::clone(queue),
+            address,
+            room,
+            token,
+            seat: None,
+            presence: PresenceAllowance::default(),
+        };
+        if queue.is_closing() {
+            return this;
+        }
         // Refused after the upgrade, with a code that stock clients do not retry.
         if let Err(closing) = this.sit_down() {
             if let Some(reason) = closing.refusal {
@@ -55,7 +66,10 @@ impl YWebsocket {
             .admit(&claim)
             .map_err(|denied| Closing::refused(y_websocket::CLOSE_FORBIDDEN, &denied.reason, "admission"))?;
         let seat = Seat { queue: Arc::clone(&self.queue), framing: Framing::Bare };
-        self.seat = Some(self.shared.rooms.join(document, &seat, false));
+        let joined = self.shared.rooms.join(document, &seat, false);
+        self.seat = Some(
+            joined.map_err(|full| Closing::refused(y_websocket::CLOSE_VIOLATION, &full, full.reason()))?,
+        );
         Ok(())
     }
 }
@@ -65,9 +79,13 @@ impl Dialect for YWebsocket {
         let Some(seat) = &self.seat else { return Ok(()) };
         let message = y_protocols::parse(&payload)
             .map_err(|error| Closing::refused(y_websocket::CLOSE_BAD_FRAME, &error, error.reason()))?;
-        seat.handle(message, payload.len()).map_err(|violation| {
+        let said = seat.handle(message, payload.len()).map_err(|violation| {
             Closing::refused(y_websocket::CLOSE_VIOLATION, &violation, violation.reason())
-        })
+        })?;
+        if said.is_presence {
+            self.presence.spend(&self.shared, &self.queue);
+        }
+        Ok(())
     }
 
     fn silent(&self) -> u16 {

@@ -19,6 +19,7 @@ use super::farewell::{self, Ends};
 use super::framing::{Framing, PerFraming, Seat};
 use super::gather::Gathered;
 use super::guest::Verdict;
+use super::limits::{Full, RoomLimits, Said, Toll};
 use super::onlooker::{RoomStatus, Traffic};
 use super::registry::Rooms;
 use super::turn;
@@ -40,6 +41,9 @@ struct Inner {
     traffic: Traffic,
     /// Members that are behind, and after which change of presence they were left out.
     owing: BTreeMap<MemberId, u64>,
+    /// What was handed on of the message that is being handled.
+    said: Said,
+    toll: Toll,
     timer: Option<Millis>,
     gone: bool,
 }
@@ -59,6 +63,7 @@ pub(super) struct RoomDriver {
     number: u64,
     document: DocumentId,
     rooms: Weak<Rooms>,
+    limits: RoomLimits,
     inner: Mutex<Inner>,
 }
 
@@ -70,13 +75,20 @@ pub(crate) struct Seated {
 
 impl Seated {
     /// A validated message of this member, and how many bytes it came in.
-    pub(crate) fn handle(&self, message: Message, bytes: usize) -> Result<(), Violation> {
+    pub(crate) fn handle(&self, message: Message, bytes: usize) -> Result<Said, Violation> {
         let now = self.room.now();
         let mut inner = self.room.lock();
         inner.traffic.came(bytes);
         let handled = self.room.drive_locked(&mut inner, |machine| machine.handle(now, self.id, message));
         inner.traffic.refusals += u64::from(handled.is_err());
-        handled
+        handled?;
+        let said = std::mem::take(&mut inner.said);
+        if said.bytes > 0
+            && let Some(wait) = inner.toll.count(said.bytes, &self.room.limits)
+        {
+            self.room.hold(&inner, self.id, wait);
+        }
+        Ok(said)
     }
 
     /// Whether it still has its seat: the archive may have refused it, and its connection goes on.
@@ -102,7 +114,13 @@ impl Drop for Seated {
 }
 
 impl RoomDriver {
-    pub(super) fn new(number: u64, document: DocumentId, rooms: Weak<Rooms>, machine: Room) -> Self {
+    pub(super) fn new(
+        number: u64,
+        document: DocumentId,
+        rooms: Weak<Rooms>,
+        machine: Room,
+        limits: RoomLimits,
+    ) -> Self {
         let (seats, guests, reads) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let inner = Inner {
             machine,
@@ -113,10 +131,12 @@ impl RoomDriver {
             gathered: Gathered::default(),
             traffic: Traffic::default(),
             owing: BTreeMap::new(),
+            said: Said::default(),
+            toll: Toll::default(),
             timer: None,
             gone: false,
         };
-        Self { number, document, rooms, inner: Mutex::new(inner) }
+        Self { number, document, rooms, limits, inner: Mutex::new(inner) }
     }
 
     pub(super) fn attach(&self, archive: Box<dyn ArchiveSeat>) {
@@ -124,17 +144,29 @@ impl RoomDriver {
     }
 
     /// Takes a seat, unless the room has just vanished: then the caller opens a new one.
-    pub(super) fn sit_down(self: &Arc<Self>, id: MemberId, seat: Seat, counts: bool) -> Option<Seated> {
+    pub(super) fn sit_down(
+        self: &Arc<Self>,
+        id: MemberId,
+        seat: Seat,
+        counts: bool,
+    ) -> Result<Option<Seated>, Full> {
         let mut inner = self.lock();
         if inner.gone {
-            return None;
+            return Ok(None);
+        }
+        let members_max = self.limits.members_max;
+        if inner.seats.len() >= members_max {
+            drop(inner);
+            // It may have been made for this one.
+            self.vanish_if_empty();
+            return Err(Full { members_max });
         }
         // What was said before is not for it.
         self.hand_out(&mut inner);
         inner.seats.insert(id, seat);
         drop(inner);
         self.drive(|machine| machine.join(id, counts));
-        Some(Seated { room: Arc::clone(self), id })
+        Ok(Some(Seated { room: Arc::clone(self), id }))
     }
 
     /// As [`RoomDriver::sit_down`], for somebody without a connection.
@@ -170,11 +202,20 @@ impl RoomDriver {
         }
     }
 
+    /// The room gets more than it may: who sent the last of it is read more slowly.
+    fn hold(&self, inner: &Inner, id: MemberId, wait: Duration) {
+        if let (Some(seat), Some(rooms)) = (inner.seats.get(&id), self.rooms.upgrade()) {
+            rooms.metrics.slow("room_rate");
+            seat.queue.hold(wait);
+        }
+    }
+
     fn drive<T>(self: &Arc<Self>, event: impl FnOnce(&mut Room) -> T) -> T {
         self.drive_locked(&mut self.lock(), event)
     }
 
     fn drive_locked<T>(self: &Arc<Self>, inner: &mut Inner, event: impl FnOnce(&mut Room) -> T) -> T {
+        inner.said = Said::default();
         let result = event(&mut inner.machine);
         self.carry_out(inner);
         if let Some(deadline) = inner.machine.poll_timeout()
@@ -259,6 +300,8 @@ impl RoomDriver {
         presence: Option<u64>,
         body: &[u8],
     ) {
+        inner.said.bytes += body.len();
+        inner.said.is_presence |= presence.is_some();
         if Gathered::takes(body.len()) {
             let is_first = inner.gathered.is_empty();
             inner.gathered.push(except, presence, body);

@@ -3,6 +3,7 @@
 //! To the room it is a member like any other, so what it brings is forwarded to everybody who is there, stored, and
 //! acknowledged after the fsync; it hears nothing but that.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -11,10 +12,11 @@ use tombolo_core::id::DocumentId;
 use tombolo_core::room::{Acknowledgement, StoreRefused};
 use tombolo_core::update::Update;
 
+use super::limits::RoomLimits;
 use super::onlooker::Onlooker;
 use super::registry::Rooms;
+use crate::config::RelayConfig;
 use crate::member::Archive;
-use crate::metrics::Metrics;
 
 /// How a guest hears what became of its update.
 pub(super) type Verdict = oneshot::Sender<Result<(), StoreRefused>>;
@@ -31,7 +33,8 @@ impl Guests {
     /// Rooms in which nobody else will ever be: for a process that stores and does not serve.
     #[must_use]
     pub fn alone(archive: Arc<dyn Archive>) -> Self {
-        Self(Rooms::new(Acknowledgement::Durable, Some(archive), Arc::<Metrics>::default()))
+        let limits = RoomLimits::of(&RelayConfig::new((Ipv4Addr::LOCALHOST, 0).into()));
+        Self(Rooms::new(Acknowledgement::Durable, Some(archive), Arc::default(), limits))
     }
 
     /// Who sees what goes on in them.

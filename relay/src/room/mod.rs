@@ -5,6 +5,7 @@ mod farewell;
 mod framing;
 mod gather;
 mod guest;
+mod limits;
 mod onlooker; // what each room does, for who looks
 mod pairing;
 mod registry;
@@ -14,6 +15,7 @@ pub(crate) mod turn;
 pub(crate) use driver::Seated;
 pub(crate) use framing::{Framing, Seat};
 pub use guest::Guests;
+pub(crate) use limits::RoomLimits;
 pub use onlooker::{Onlooker, RoomStatus, Traffic};
 pub(crate) use pairing::{Ear, Listener, Names, PROTOCOL_VERSION, PairRooms};
 pub(crate) use registry::Rooms;

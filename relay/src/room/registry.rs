@@ -12,6 +12,7 @@ use tombolo_core::time::Millis;
 use super::driver::{Port, RoomDriver, Seated};
 use super::framing::Seat;
 use super::guest::Verdict;
+use super::limits::{Full, RoomLimits};
 use crate::member::Archive;
 use crate::metrics::Metrics;
 
@@ -22,6 +23,7 @@ pub(crate) struct Rooms {
     acknowledgement: Acknowledgement,
     archive: Option<Arc<dyn Archive>>,
     pub(super) metrics: Arc<Metrics>,
+    limits: RoomLimits,
     rooms: Mutex<HashMap<DocumentId, Arc<RoomDriver>>>,
 }
 
@@ -30,6 +32,7 @@ impl Rooms {
         acknowledgement: Acknowledgement,
         archive: Option<Arc<dyn Archive>>,
         metrics: Arc<Metrics>,
+        limits: RoomLimits,
     ) -> Arc<Self> {
         Arc::new(Self {
             start: Instant::now(),
@@ -37,17 +40,26 @@ impl Rooms {
             acknowledgement,
             archive,
             metrics,
+            limits,
             rooms: Mutex::default(),
         })
     }
 
     /// Takes a seat in the room of `document`; `counts` if the dialect counts acknowledgements.
-    pub(crate) fn join(self: &Arc<Self>, document: &DocumentId, seat: &Seat, counts: bool) -> Seated {
+    ///
+    /// # Errors
+    /// [`Full`] if there is none left.
+    pub(crate) fn join(
+        self: &Arc<Self>,
+        document: &DocumentId,
+        seat: &Seat,
+        counts: bool,
+    ) -> Result<Seated, Full> {
         let id = self.next_id();
         loop {
             let room = self.room(document);
-            if let Some(seated) = room.sit_down(id, seat.clone(), counts) {
-                return seated;
+            if let Some(seated) = room.sit_down(id, seat.clone(), counts)? {
+                return Ok(seated);
             }
         }
     }
@@ -85,9 +97,10 @@ impl Rooms {
         if let Some(room) = rooms.get(document) {
             return Arc::clone(room);
         }
-        let machine = Room::new(self.acknowledgement);
+        let machine = Room::with_presence(self.acknowledgement, self.limits.presence);
         let MemberId(number) = self.next_id();
-        let room = Arc::new(RoomDriver::new(number, document.clone(), Arc::downgrade(self), machine));
+        let room = Arc::downgrade(self);
+        let room = Arc::new(RoomDriver::new(number, document.clone(), room, machine, self.limits));
         if let Some(archive) = &self.archive {
             let port = Arc::new(Port(Arc::downgrade(&room)));
             room.attach(archive.open(document, port));

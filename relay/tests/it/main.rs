@@ -9,6 +9,8 @@ mod crowd; // rooms with many members
 #[cfg(test)]
 mod drop_in; // in the place of other servers
 #[cfg(test)]
+mod flood; // floods of connections, handshakes, identities and stuck readers
+#[cfg(test)]
 mod frames; // what clients send, as bytes
 #[cfg(test)]
 mod guest; // updates from inside the process
@@ -22,6 +24,8 @@ mod http; // what is served beside WebSocket, and handshakes
 mod onlooker; // rooms, seen from outside
 #[cfg(test)]
 mod pairs; // automerge-repo without an archive
+#[cfg(test)]
+mod rates; // who sends too fast, and who does not
 #[cfg(test)]
 mod signaling; // y-webrtc: topics
 #[cfg(test)]

@@ -54,6 +54,7 @@ async fn who_is_behind_misses_no_edit_and_is_shown_the_newest_presence_once() {
     let mut author = server.connect("/yjs/room").await;
     let mut leaver = server.connect("/yjs/room").await;
     let mut slow = server.connect("/yjs/room").await;
+    assert!(slow.heard(93).await.is_empty());
     author.send(presence(1, 1, Some("{}"))).await;
     leaver.send(presence(2, 1, Some("{}"))).await;
     let mut met = 0;

@@ -2,9 +2,10 @@
 //! grows memory or goes on for ever.
 
 use tombolo_core::dialect::y_protocols::update;
+use tombolo_relay::Rate;
 
 use super::frames::{edit, nothing, step1};
-use super::world::{CUT, Raw, Server, claim, masked, soon};
+use super::world::{CUT, Raw, Server, claim, masked, resident_bytes, soon};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn malformed_frames_end_their_connection_only() {
@@ -186,19 +187,13 @@ async fn what_is_claimed_is_not_held() {
     assert!(grown < 32 * 1024 * 1024, "{grown} bytes are held for 2 GiB that never came");
 }
 
-/// Memory of this process that is really there; 0 where the system does not say.
-fn resident_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.trim().strip_suffix(" kB")).map_or(0, |kib| kib.parse::<u64>().unwrap() * 1024)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_pings_fills_the_flooders_queue_only() {
     let server = Server::with(
         |config| {
             config.queue_bytes_max = 64 * 1024;
             config.write_ms = 100;
+            config.connection_control = Rate::FREE;
         },
         None,
     )

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tombolo_relay::admission::{Admission, Everybody};
@@ -23,6 +24,20 @@ pub const CUT: u16 = 1006;
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     let waited = tokio::time::timeout(Duration::from_secs(20), future).await;
     waited.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+}
+
+/// How large a flood is: as large as this environment variable says, or small enough to be quick.
+pub fn flood(variable: &str, quick: usize) -> usize {
+    let many_files = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: many_files.maximum, ..many_files }).unwrap();
+    std::env::var(variable).map_or(quick, |many| many.parse().unwrap())
+}
+
+/// Memory of this process that is really there; 0 where the system does not say.
+pub fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().strip_suffix(" kB")).map_or(0, |kib| kib.parse::<u64>().unwrap() * 1024)
 }
 
 /// A running relay.
@@ -67,6 +82,21 @@ impl Server {
         raw.send(&handshake(path)).await;
         assert!(raw.head().await.starts_with("HTTP/1.1 101 "));
         raw
+    }
+
+    /// The same from another address of loopback, with little room for what comes and is not read.
+    pub async fn raw_from(&self, from: [u8; 4], path: &str) -> Raw {
+        let mut raw = Raw { socket: self.tcp_from(from).await };
+        raw.send(&handshake(path)).await;
+        assert!(raw.head().await.starts_with("HTTP/1.1 101 "));
+        raw
+    }
+
+    pub async fn tcp_from(&self, from: [u8; 4]) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket.bind(SocketAddr::from((from, 0))).unwrap();
+        socket.connect(self.address).await.unwrap()
     }
 
     /// The whole response to a request for `path`.

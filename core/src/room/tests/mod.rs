@@ -293,18 +293,39 @@ fn presence_is_bounded_in_bytes_and_forgets_who_is_gone_first() {
 #[test]
 fn a_room_shows_so_many_clients_and_no_more() {
     let mut room = Room::new(Acknowledgement::Never);
-    for member in 1..=9 {
+    for member in 1..=5 {
         room.join(MemberId(member), false);
     }
-    for client in 0..9000 {
+    for client in 0..5000 {
         let id = MemberId(1 + client / 1000);
         room.handle(Millis(0), id, entry(client, 1, Some("{}"))).unwrap();
     }
     let shown = |room: &Room| room.presence_since(0).map_or(0, |update| update.entries.len());
     assert_eq!(shown(&room), crate::limits::AWARENESS_ROOM_MAX);
     room.leave(Millis(0), A);
-    room.handle(Millis(0), MemberId(9), entry(9001, 1, Some("{}"))).unwrap();
+    room.handle(Millis(0), MemberId(5), entry(5001, 1, Some("{}"))).unwrap();
     assert_eq!(shown(&room), crate::limits::AWARENESS_ROOM_MAX - 1000 + 1, "who is gone makes room");
+}
+
+#[test]
+fn a_room_shows_so_many_bytes_and_no_more() {
+    let mut room = Room::new(Acknowledgement::Never);
+    let large: &'static str = Box::leak(format!("\"{}\"", "x".repeat(60_000)).into_boxed_str());
+    for client in 0..400 {
+        let id = MemberId(1 + client / 4);
+        if client % 4 == 0 {
+            room.join(id, false);
+        }
+        room.handle(Millis(0), id, entry(client, 1, Some(large))).unwrap();
+        effects(&mut room);
+    }
+    let shown = |room: &Room| room.presence_since(0).map_or(0, |update| update.encode().len());
+    let most = shown(&room);
+    assert!((15 << 20..17 << 20).contains(&most), "{most} bytes are shown");
+    room.leave(Millis(0), A);
+    room.handle(Millis(0), MemberId(100), entry(399, 2, Some(large))).unwrap();
+    assert!(shown(&room) < most, "goodbyes are said");
+    assert!(room.presence_since(0).unwrap().entries.iter().any(|entry| entry.client == 399));
 }
 
 #[test]
