@@ -212,7 +212,7 @@ async fn a_flood_of_100_000_identities_shows_a_bounded_crowd() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_stuck_readers_cost_little_and_an_honest_member_hears_everything() {
     let many = flood("TOMBOLO_TEST_STUCK", 1000);
-    let server = Server::start().await;
+    let server = Server::with(|config| config.members_per_room_max = many + 2, None).await;
     let mut reader = server.connect("/yjs/room").await;
     assert!(reader.heard(91).await.is_empty());
     let mut stuck = Vec::new();
