@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
+use tombolo_core::limits::{AWARENESS_OWNED_BYTES_MAX, AWARENESS_OWNED_MAX, PAIRED_MEMBERS_MAX};
+
 use crate::door::AllowedOrigins;
 use crate::drop_in::DropIn;
-use tombolo_core::limits::{AWARENESS_OWNED_BYTES_MAX, AWARENESS_OWNED_MAX, PAIRED_MEMBERS_MAX};
 
 /// Whether a relay without an archive acknowledges what it merely forwarded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,8 +75,8 @@ pub struct RelayConfig {
     pub connection_kib: Rate,
     /// Control frames of one connection: clients ping every few seconds at most.
     pub connection_control: Rate,
-    /// News of presence (awareness, ephemeral) of one connection: a cursor moves 60 times a second, and hundreds of
-    /// documents are opened at once.
+    /// News of presence (awareness, ephemeral) of one connection: a cursor moves 60 times a second, automerge-repo says
+    /// so to each of up to 31 others by itself, and hundreds of documents are opened at once.
     pub connection_presence: Rate,
     /// Frames of all connections of one address (IPv6: of one /64): an office types behind one, and each stock client
     /// sends all presence that it hears back.
@@ -128,7 +129,7 @@ impl RelayConfig {
             connection_messages: Rate { per_s: 5_000, burst: 200_000 },
             connection_kib: Rate { per_s: 16 * 1024, burst: 256 * 1024 },
             connection_control: Rate { per_s: 20, burst: 200 },
-            connection_presence: Rate { per_s: 200, burst: 4_000 },
+            connection_presence: Rate { per_s: 2_000, burst: 10_000 },
             address_messages: Rate { per_s: 300_000, burst: 3_000_000 },
             address_kib: Rate { per_s: 64 * 1024, burst: 1024 * 1024 },
             address_connects: Rate { per_s: 200, burst: 4_000 },

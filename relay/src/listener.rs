@@ -14,8 +14,8 @@ use crate::config::{AcknowledgeWithoutArchive, RelayConfig};
 use crate::door::Door;
 use crate::drop_in::DropIn;
 use crate::error::StartError;
-use crate::http::{self, Routes};
-use crate::limits::{Neighbour, Neighbours, Visit};
+use crate::http::{self, Routes, Visit};
+use crate::limits::{Neighbour, Neighbours, Stay};
 use crate::member::Archive;
 use crate::metrics::Metrics;
 use crate::open::Open;
@@ -187,23 +187,22 @@ async fn accept(shared: Arc<Shared>, listener: std::net::TcpListener, entrance: 
 const SPARE: usize = 8;
 
 fn open(shared: &Arc<Shared>, entrance: &Arc<Entrance>, socket: TcpStream, address: SocketAddr) {
-    let spare = if entrance.stands_in_for.is_some() { 0 } else { SPARE };
-    let counted = match Counted::new(shared, address, spare) {
-        Ok(counted) => counted,
-        Err(reason) => {
-            shared.metrics.refuse(reason);
-            return tracing::debug!(%address, reason, "refused at the door");
-        }
+    let refuse = |reason| {
+        shared.metrics.refuse(reason);
+        tracing::debug!(%address, reason, "refused at the door");
     };
-    let is_spare = shared.connections.load(Ordering::Relaxed) > shared.config.connections_max;
+    let counted = match shared.neighbours.enter(address.ip(), &shared.config) {
+        Ok(stay) => Counted::new(shared, stay),
+        Err(reason) => return refuse(reason),
+    };
+    let beyond = shared.connections.load(Ordering::Relaxed).saturating_sub(shared.config.connections_max);
+    let is_spare = beyond > 0;
+    if beyond > SPARE || (is_spare && entrance.stands_in_for.is_some()) {
+        return refuse("connections");
+    }
     let _ = socket.set_nodelay(true);
-    let visit = http::Visit {
-        shared: Arc::clone(shared),
-        entrance: Arc::clone(entrance),
-        address,
-        counted,
-        is_spare,
-    };
+    let visit =
+        Visit { shared: Arc::clone(shared), entrance: Arc::clone(entrance), address, counted, is_spare };
     shared.shards.give(socket, move |socket| http::serve(visit, socket));
 }
 
@@ -213,29 +212,23 @@ pub(crate) struct Counted(Arc<CountedSocket>);
 
 struct CountedSocket {
     shared: Arc<Shared>,
-    visit: Visit,
+    stay: Stay,
 }
 
 impl Counted {
-    /// # Errors
-    /// The label of the refusal, if it is one too many.
-    fn new(shared: &Arc<Shared>, address: SocketAddr, spare: usize) -> Result<Self, &'static str> {
-        if shared.connections.load(Ordering::Relaxed) >= shared.config.connections_max + spare {
-            return Err("connections");
-        }
-        let visit = shared.neighbours.enter(address.ip(), &shared.config)?;
+    fn new(shared: &Arc<Shared>, stay: Stay) -> Self {
         shared.connections.fetch_add(1, Ordering::AcqRel);
-        Ok(Self(Arc::new(CountedSocket { shared: Arc::clone(shared), visit })))
+        Self(Arc::new(CountedSocket { shared: Arc::clone(shared), stay }))
     }
 
     /// Where it comes from, if that has limits.
     pub(crate) fn neighbour(&self) -> Option<Arc<Neighbour>> {
-        self.0.visit.neighbour()
+        self.0.stay.neighbour()
     }
 
     /// Whether where it comes from had as many connections as it may have.
     pub(crate) fn is_one_too_many(&self) -> bool {
-        self.0.visit.is_one_too_many()
+        self.0.stay.is_one_too_many()
     }
 }
 

@@ -101,6 +101,9 @@ impl Automerge {
         {
             return Err(self.refuse("too many documents on one connection", "documents_per_connection"));
         }
+        if matches!(message, Message::Ephemeral { .. }) {
+            self.presence.spend(&self.shared, &self.queue);
+        }
         if joined.deliver(message) {
             Ok(())
         } else {
@@ -180,9 +183,6 @@ impl Dialect for Automerge {
         };
         if *sender != joined.client {
             return Err(self.refuse("the sender is not who joined on this connection", "foreign_sender"));
-        }
-        if matches!(message, Message::Ephemeral { .. }) {
-            self.presence.spend(&self.shared, &self.queue);
         }
         self.receive(message)
     }

@@ -10,4 +10,4 @@ mod neighbours;
 
 pub(crate) use allowance::Allowance;
 pub(crate) use dues::{Dues, Meter, Tab, TooFast};
-pub(crate) use neighbours::{Neighbour, Neighbours, Visit};
+pub(crate) use neighbours::{Neighbour, Neighbours, Stay};

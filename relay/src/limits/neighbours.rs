@@ -62,13 +62,13 @@ pub(crate) struct Neighbours {
 
 /// An open connection from somewhere; dropping it says that it is gone.
 #[derive(Debug)]
-pub(crate) struct Visit {
+pub(crate) struct Stay {
     neighbours: Arc<Neighbours>,
     neighbour: Option<Arc<Neighbour>>,
     is_one_too_many: bool,
 }
 
-impl Visit {
+impl Stay {
     /// Whom to pay with, if the address has limits at all.
     pub(crate) fn neighbour(&self) -> Option<Arc<Neighbour>> {
         self.neighbour.clone()
@@ -80,7 +80,7 @@ impl Visit {
     }
 }
 
-impl Drop for Visit {
+impl Drop for Stay {
     fn drop(&mut self) {
         if let Some(neighbour) = &self.neighbour {
             neighbour.left.store(self.neighbours.now_ms(), Ordering::Relaxed);
@@ -103,10 +103,10 @@ impl Neighbours {
         self: &Arc<Self>,
         address: IpAddr,
         config: &RelayConfig,
-    ) -> Result<Visit, &'static str> {
+    ) -> Result<Stay, &'static str> {
         let address = network(address);
         if address.is_loopback() && !config.limits_loopback {
-            return Ok(Visit { neighbours: Arc::clone(self), neighbour: None, is_one_too_many: false });
+            return Ok(Stay { neighbours: Arc::clone(self), neighbour: None, is_one_too_many: false });
         }
         let neighbour = {
             let mut book = self.lock();
@@ -119,11 +119,11 @@ impl Neighbours {
         let open = neighbour.open() as usize;
         let comes_too_fast = !neighbour.comes.admits();
         let is_one_too_many = open > config.address_connections_max;
-        let visit = Visit { neighbours: Arc::clone(self), neighbour: Some(neighbour), is_one_too_many };
+        let stay = Stay { neighbours: Arc::clone(self), neighbour: Some(neighbour), is_one_too_many };
         match () {
             () if comes_too_fast => Err("address_connects"),
             () if open > config.address_connections_max.saturating_mul(2) => Err("address_connections"),
-            () => Ok(visit),
+            () => Ok(stay),
         }
     }
 
@@ -180,12 +180,12 @@ mod tests {
     #[test]
     fn an_address_is_told_first_and_cut_then() {
         let (neighbours, config) = (Neighbours::new(), config());
-        let mut visits: Vec<_> = (0..4).map(|_| neighbours.enter(address(1), &config).unwrap()).collect();
-        let told: Vec<_> = visits.iter().map(Visit::is_one_too_many).collect();
+        let mut stays: Vec<_> = (0..4).map(|_| neighbours.enter(address(1), &config).unwrap()).collect();
+        let told: Vec<_> = stays.iter().map(Stay::is_one_too_many).collect();
         assert_eq!(told, [false, false, true, true]);
         assert_eq!(neighbours.enter(address(1), &config).unwrap_err(), "address_connections");
         assert!(!neighbours.enter(address(2), &config).unwrap().is_one_too_many());
-        visits.truncate(1);
+        stays.truncate(1);
         assert!(!neighbours.enter(address(1), &config).unwrap().is_one_too_many(), "they have gone");
     }
 

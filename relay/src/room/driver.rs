@@ -19,7 +19,7 @@ use super::farewell::{self, Ends};
 use super::framing::{Framing, PerFraming, Seat};
 use super::gather::Gathered;
 use super::guest::Verdict;
-use super::limits::{Full, RoomDues, RoomLimits, Said};
+use super::limits::{Full, RoomLimits, Said, Toll};
 use super::onlooker::{RoomStatus, Traffic};
 use super::registry::Rooms;
 use super::turn;
@@ -38,13 +38,12 @@ struct Inner {
     archive: Option<Box<dyn ArchiveSeat>>,
     /// What this turn spreads.
     gathered: Gathered,
+    traffic: Traffic,
     /// Members that are behind, and after which change of presence they were left out.
     owing: BTreeMap<MemberId, u64>,
     /// What was handed on of the message that is being handled.
     said: Said,
-    /// What it gets of what it may get.
-    dues: RoomDues,
-    traffic: Traffic,
+    toll: Toll,
     timer: Option<Millis>,
     gone: bool,
 }
@@ -85,7 +84,7 @@ impl Seated {
         handled?;
         let said = std::mem::take(&mut inner.said);
         if said.bytes > 0
-            && let Some(wait) = inner.dues.count(said.bytes, &self.room.limits)
+            && let Some(wait) = inner.toll.count(said.bytes, &self.room.limits)
         {
             self.room.hold(&inner, self.id, wait);
         }
@@ -130,10 +129,10 @@ impl RoomDriver {
             reads,
             archive: None,
             gathered: Gathered::default(),
+            traffic: Traffic::default(),
             owing: BTreeMap::new(),
             said: Said::default(),
-            dues: RoomDues::default(),
-            traffic: Traffic::default(),
+            toll: Toll::default(),
             timer: None,
             gone: false,
         };
@@ -351,13 +350,6 @@ impl RoomDriver {
         self.spread_to(inner, messages, bytes, behind);
     }
 
-    fn spread_to(&self, inner: &mut Inner, messages: usize, bytes: usize, behind: u64) {
-        inner.traffic.refusals += behind;
-        if let Some(rooms) = self.rooms.upgrade() {
-            count(&rooms.metrics, &mut inner.traffic, messages, bytes);
-        }
-    }
-
     /// Whether a member is behind: then it is owed all presence after this many changes.
     fn owes(
         self: &Arc<Self>,
@@ -392,8 +384,16 @@ impl RoomDriver {
         let Some(before) = inner.owing.remove(&id) else { return };
         if let (Some(seat), Some(newest)) = (inner.seats.get(&id), inner.machine.presence_since(before)) {
             let frame = seat.framing.frame(&y_protocols::awareness(&newest.encode()));
-            let (bytes, behind) = (frame.len(), u64::from(!self.forward(id, seat, [frame], Way::Writer)));
+            let bytes = frame.len();
+            let behind = u64::from(!self.forward(id, seat, [frame], Way::Writer));
             self.spread_to(&mut inner, 1, bytes, behind);
+        }
+    }
+
+    fn spread_to(&self, inner: &mut Inner, messages: usize, bytes: usize, behind: u64) {
+        inner.traffic.refusals += behind;
+        if let Some(rooms) = self.rooms.upgrade() {
+            count(&rooms.metrics, &mut inner.traffic, messages, bytes);
         }
     }
 

@@ -52,13 +52,13 @@ pub(crate) struct Said {
 
 /// What a room hands on.
 #[derive(Debug, Default)]
-pub(super) struct RoomDues {
+pub(super) struct Toll {
     tab: Tab,
     /// Made when it is first needed: most rooms never do.
     meter: Option<Box<Meter>>,
 }
 
-impl RoomDues {
+impl Toll {
     /// One more message of a member. Returns how long its sender has to wait, so that all that the room owes is paid by then.
     pub(super) fn count(&mut self, bytes: usize, limits: &RoomLimits) -> Option<std::time::Duration> {
         if !self.tab.add(bytes as u64) {

@@ -99,8 +99,8 @@ impl Rooms {
         }
         let machine = Room::with_presence(self.acknowledgement, self.limits.presence);
         let MemberId(number) = self.next_id();
-        let driver = RoomDriver::new(number, document.clone(), Arc::downgrade(self), machine, self.limits);
-        let room = Arc::new(driver);
+        let room = Arc::downgrade(self);
+        let room = Arc::new(RoomDriver::new(number, document.clone(), room, machine, self.limits));
         if let Some(archive) = &self.archive {
             let port = Arc::new(Port(Arc::downgrade(&room)));
             room.attach(archive.open(document, port));
