@@ -1,7 +1,7 @@
 //! Settings: flag over environment over file over default, checked once.
 
 use std::ffi::OsStr;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -38,6 +38,8 @@ pub struct File {
     pub allow_origin: Vec<String>,
     /// `drop-in = ["yjs", "automerge:3031"]`
     pub drop_in: Vec<String>,
+    /// `proxy = ["10.0.0.5"]`
+    pub proxy: Vec<String>,
 }
 
 /// Settings that came by flag or environment.
@@ -59,6 +61,8 @@ pub struct Given {
     pub allow_origin: Vec<String>,
     /// `--drop-in`
     pub drop_in: Vec<String>,
+    /// `--proxy`
+    pub proxy: Vec<String>,
     /// `--config`
     pub config: Option<PathBuf>,
 }
@@ -84,6 +88,8 @@ pub struct Settings {
     pub origins: AllowedOrigins,
     /// Which other servers to stand in for, and on which port.
     pub drop_ins: Vec<(DropIn, u16)>,
+    /// Addresses from which a proxy of ours passes many clients on.
+    pub proxies: Vec<IpAddr>,
 }
 
 impl Settings {
@@ -98,6 +104,7 @@ impl Settings {
         // A list weighs as a whole: what was given is all of it.
         let origins = if given.allow_origin.is_empty() { file.allow_origin } else { given.allow_origin };
         let drop_ins = if given.drop_in.is_empty() { file.drop_in } else { given.drop_in };
+        let proxies = if given.proxy.is_empty() { file.proxy } else { given.proxy };
         let (engine, data) = data(given.data.or(file.data).unwrap_or_else(|| DATA.into()))?;
         Ok(Self {
             listen: listen.parse().map_err(|_| Error::Setting {
@@ -121,6 +128,7 @@ impl Settings {
             },
             admin: given.admin.or(file.admin),
             drop_ins: drop_ins.iter().map(|drop_in| self::drop_in(drop_in)).collect::<Result<_, _>>()?,
+            proxies: proxies.into_iter().map(proxy).collect::<Result<_, _>>()?,
             open: given.open || file.open.unwrap_or_default(),
             origins: AllowedOrigins::of(&origins)
                 .map_err(|error| Error::Origin { value: origins.join(", "), error })?,
@@ -138,6 +146,7 @@ impl Settings {
         }
         let mut config = RelayConfig::new(self.listen);
         config.origins = self.origins.clone();
+        config.proxies = self.proxies.clone();
         let mut taken = vec![("--listen".to_owned(), self.listen.port())];
         for &(drop_in, port) in &self.drop_ins {
             let name = format!("--drop-in {drop_in}");
@@ -149,6 +158,15 @@ impl Settings {
         }
         Ok(config)
     }
+}
+
+fn proxy(value: String) -> Result<IpAddr, Error> {
+    let address = value.trim().parse::<IpAddr>().map(|address| address.to_canonical());
+    address.map_err(|_| Error::Setting {
+        name: "proxy",
+        value,
+        expected: "give an IP address, such as 10.0.0.5",
+    })
 }
 
 /// An engine and a folder, of `sled:DIR`, `redb:DIR` or `DIR`. A folder that has such a name is still named by `./sled:x`.

@@ -1,6 +1,6 @@
 //! The relay's settings: plain values, each with its unit and the reason for its default.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use tombolo_core::limits::{AWARENESS_OWNED_BYTES_MAX, AWARENESS_OWNED_MAX, PAIRED_MEMBERS_MAX};
 
@@ -88,6 +88,8 @@ pub struct RelayConfig {
     /// Most open connections of one address; one more is told to come back later, at twice as many at the door.
     /// y-websocket has a connection for each document.
     pub address_connections_max: usize,
+    /// Proxies of ours: they have no limits of an address, for all their clients come from there.
+    pub proxies: Vec<IpAddr>,
     /// Whether loopback has the limits of an address, too. Who comes from there is a proxy, and all its clients.
     pub limits_loopback: bool,
     /// Messages that one room of Yjs hands on: about what a core can for a hundred members.
@@ -134,6 +136,7 @@ impl RelayConfig {
             address_kib: Rate { per_s: 64 * 1024, burst: 1024 * 1024 },
             address_connects: Rate { per_s: 200, burst: 4_000 },
             address_connections_max: 4_000,
+            proxies: Vec::new(),
             limits_loopback: false,
             room_messages: Rate { per_s: 100_000, burst: 1_000_000 },
             room_kib: Rate { per_s: 64 * 1024, burst: 1024 * 1024 },

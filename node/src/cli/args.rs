@@ -69,7 +69,11 @@ pub(super) struct Common {
         value_delimiter = ','
     )]
     drop_in: Vec<String>,
-    /// A TOML file with any of: listen, open, allow-origin, drop-in, data, log, ack, admin
+    /// The address of a proxy in front, whose clients would otherwise share the limits of one address; one on this
+    /// machine needs no word; repeatable
+    #[arg(long, env = "TOMBOLO_PROXY", value_name = "ADDRESS", value_delimiter = ',')]
+    proxy: Vec<String>,
+    /// A TOML file with any of: listen, open, allow-origin, drop-in, proxy, data, log, ack, admin
     #[arg(long, env = "TOMBOLO_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -127,6 +131,7 @@ impl Args {
             open: common.open,
             allow_origin: common.allow_origin.clone(),
             drop_in: common.drop_in.clone(),
+            proxy: common.proxy.clone(),
             config: common.config.clone(),
         }
     }

@@ -141,6 +141,7 @@ fn what_cannot_be_is_said_in_one_sentence() {
         &["serve", "--log", "=,="],
         &["relay", "--ack", "maybe"],
         &["relay", "--allow-origin", "app.example"],
+        &["relay", "--proxy", "proxy.example"],
         &["relay", "--drop-in", "y-sweet"],
         &["relay", "--drop-in", "yjs:"],
         &["relay", "--drop-in", "yjs:99999"],

@@ -104,8 +104,9 @@ impl Neighbours {
         address: IpAddr,
         config: &RelayConfig,
     ) -> Result<Stay, &'static str> {
+        let is_ours = config.proxies.contains(&address.to_canonical());
         let address = network(address);
-        if address.is_loopback() && !config.limits_loopback {
+        if is_ours || (address.is_loopback() && !config.limits_loopback) {
             return Ok(Stay { neighbours: Arc::clone(self), neighbour: None, is_one_too_many: false });
         }
         let neighbour = {
@@ -175,6 +176,15 @@ mod tests {
 
     fn address(last: u8) -> IpAddr {
         [192, 0, 2, last].into()
+    }
+
+    #[test]
+    fn a_proxy_of_ours_has_no_limits() {
+        let (neighbours, config) = (Neighbours::new(), config());
+        let config = RelayConfig { proxies: vec![address(1)], ..config };
+        let mapped = "::ffff:192.0.2.1".parse().unwrap();
+        let stays: Vec<_> = (0..100).map(|_| neighbours.enter(mapped, &config).unwrap()).collect();
+        assert!(stays.iter().all(|stay| stay.neighbour().is_none() && !stay.is_one_too_many()));
     }
 
     #[test]
