@@ -8,6 +8,7 @@
 //! Start at [`Relay::start`]; the way of a frame is [`connection`] → room → the members' queues.
 
 pub mod admission;
+pub mod backplane;
 pub mod config;
 mod connection;
 mod door; // which web pages may speak to a listener

@@ -2,8 +2,10 @@
 
 mod document;
 mod incarnation;
+mod peer;
 mod replica;
 
 pub use document::{DocumentId, Format, InvalidName};
 pub use incarnation::{Continuity, FORMER_MAX, Identity, Incarnation, Seen, compare};
+pub use peer::PeerId;
 pub use replica::{OperationId, ReplicaId, Seq};

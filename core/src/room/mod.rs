@@ -12,10 +12,12 @@
 mod answer;
 mod effect;
 mod machine;
+mod peer;
 mod presence;
 #[cfg(test)]
 mod tests;
 
 pub use effect::{Acknowledgement, Answer, Arrival, Effect, MemberId, StoreRefused, Ticket, Violation};
 pub use machine::Room;
+pub use peer::{AskId, PeerAnswer, PeerMessage, Roll};
 pub use presence::PresenceLimits;

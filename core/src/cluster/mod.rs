@@ -1,0 +1,14 @@
+//! Relays that a backplane joins: who of them lives, who has which document open, and what they say to each other.
+
+use crate::id::{DocumentId, PeerId};
+
+/// To whom something is said on a backplane.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum To {
+    /// All that are on the backplane.
+    Everybody,
+    /// Those that listen to the room of a document.
+    Room(DocumentId),
+    /// One.
+    Peer(PeerId),
+}
