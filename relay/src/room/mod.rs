@@ -1,5 +1,6 @@
 //! Rooms: from a document's name to the connections around it.
 
+mod carry; // what the machine says, done
 mod driver;
 mod farewell;
 mod framing;
@@ -8,15 +9,17 @@ mod guest;
 mod limits;
 mod onlooker; // what each room does, for who looks
 mod pairing;
+mod port;
 mod registry;
+mod seated;
 mod topics;
 pub(crate) mod turn;
 
-pub(crate) use driver::Seated;
 pub(crate) use framing::{Framing, Seat};
 pub use guest::Guests;
 pub(crate) use limits::RoomLimits;
 pub use onlooker::{Onlooker, RoomStatus, Traffic};
 pub(crate) use pairing::{Ear, Listener, Names, PROTOCOL_VERSION, PairRooms};
 pub(crate) use registry::Rooms;
+pub(crate) use seated::Seated;
 pub(crate) use topics::{Subscriber, Topics};

@@ -9,10 +9,12 @@ use tombolo_core::id::DocumentId;
 use tombolo_core::room::{Acknowledgement, MemberId, Room};
 use tombolo_core::time::Millis;
 
-use super::driver::{Port, RoomDriver, Seated};
+use super::driver::RoomDriver;
 use super::framing::Seat;
 use super::guest::Verdict;
 use super::limits::{Full, RoomLimits};
+use super::port::Port;
+use super::seated::Seated;
 use crate::member::Archive;
 use crate::metrics::Metrics;
 

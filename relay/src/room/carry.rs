@@ -1,0 +1,209 @@
+//! Carries the effects of a room's machine out: who is sent what, and when.
+//!
+//! What is said to many waits for the end of the turn and is framed once; the order in which a member gets what the
+//! machine said is kept throughout.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tombolo_core::dialect::{hocuspocus, y_protocols};
+use tombolo_core::room::{Effect, MemberId};
+
+use super::driver::{Inner, RoomDriver};
+use super::farewell::{self, Ends};
+use super::framing::{Framing, PerFraming, Seat};
+use super::gather::Gathered;
+use super::onlooker::Traffic;
+use super::turn;
+use crate::connection::frame;
+use crate::connection::queue::Way;
+use crate::metrics::Metrics;
+
+impl RoomDriver {
+    pub(super) fn carry_out(self: &Arc<Self>, inner: &mut Inner) {
+        let Some(rooms) = self.rooms.upgrade() else { return };
+        let metrics = &rooms.metrics;
+        while let Some(effect) = inner.machine.poll_effect() {
+            match effect {
+                Effect::Send { to, body, asked_for } => {
+                    self.hand_out(inner);
+                    if let Some(seat) = inner.seats.get(&to) {
+                        let frame = seat.framing.frame(&body);
+                        count(metrics, &mut inner.traffic, 1, frame.len());
+                        if asked_for {
+                            seat.queue.answer(frame);
+                        } else if !self.forward(to, seat, [frame], Way::Writer) {
+                            inner.traffic.refusals += 1;
+                        }
+                    }
+                }
+                Effect::Serve { to, update } => {
+                    // Who is told that it has everything was handed what came before.
+                    self.hand_out(inner);
+                    if let Some(seat) = inner.seats.get(&to) {
+                        let head = y_protocols::sync_step2_head(update.len());
+                        let head = seat.framing.frame_head(&head, update.len());
+                        count(metrics, &mut inner.traffic, 1, head.len() + update.len());
+                        seat.queue.answer_in_parts([head, update]);
+                    }
+                }
+                Effect::Spread { except, body, presence } => self.spread(inner, except, presence, &body),
+                Effect::Acknowledge { to, applied: true } if inner.guests.contains_key(&to) => {
+                    inner.hear(to, Ok(()));
+                }
+                Effect::Acknowledge { to, applied } => {
+                    if let Some(Seat { queue, framing: Framing::Addressed(address) }) = inner.seats.get(&to) {
+                        metrics.acknowledgements.inc_by(u64::from(applied));
+                        queue.answer(frame::binary(&[&hocuspocus::sync_status(address, applied)]));
+                    }
+                }
+                Effect::Store { ticket, update, arrival } => {
+                    if let Some(archive) = &inner.archive {
+                        archive.store(ticket, update, arrival);
+                    }
+                }
+                Effect::Read { asker, state_vector } => {
+                    if let (Some(archive), Some(seat)) = (&inner.archive, inner.seats.get(&asker)) {
+                        inner.reads.entry(asker).or_default().push(seat.queue.await_answer());
+                        archive.read(asker, state_vector);
+                    }
+                }
+                Effect::Close { member, reason } => {
+                    self.hand_out(inner);
+                    inner.hear(member, Err(reason));
+                    if let Some(seat) = inner.seats.get(&member) {
+                        metrics.refuse(reason.reason());
+                        inner.traffic.refusals += 1;
+                        if farewell::tell(seat, reason) == Ends::Seat {
+                            // First the seat: its goodbyes are for the others.
+                            inner.seats.remove(&member);
+                            inner.machine.leave(rooms.now(), member);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Small messages wait for the end of the turn; what is large goes at once.
+    fn spread(
+        self: &Arc<Self>,
+        inner: &mut Inner,
+        except: Option<MemberId>,
+        presence: Option<u64>,
+        body: &[u8],
+    ) {
+        inner.said.bytes += body.len();
+        inner.said.is_presence |= presence.is_some();
+        if Gathered::takes(body.len()) {
+            let is_first = inner.gathered.is_empty();
+            inner.gathered.push(except, presence, body);
+            if inner.gathered.is_full() || (is_first && !turn::end_with(self)) {
+                self.hand_out(inner);
+            }
+            return;
+        }
+        self.hand_out(inner);
+        let mut frames = PerFraming::new();
+        let (mut messages, mut bytes, mut behind) = (0, 0, 0);
+        for (id, seat) in inner.seats.iter().filter(|(id, _)| Some(**id) != except) {
+            if presence.is_some_and(|before| self.owes(&mut inner.owing, *id, seat, before)) {
+                continue;
+            }
+            let frame: Bytes = frames.of(&seat.framing, || seat.framing.frame(body));
+            messages += 1;
+            bytes += frame.len();
+            behind += u64::from(!self.forward(*id, seat, [frame], Way::Writer));
+        }
+        self.spread_to(inner, messages, bytes, behind);
+    }
+
+    /// Hands out what is left of this turn.
+    pub(super) fn end_turn(self: &Arc<Self>) {
+        self.hand_out(&mut self.lock());
+    }
+
+    pub(super) fn hand_out(self: &Arc<Self>, inner: &mut Inner) {
+        let Inner { gathered, seats, owing, .. } = inner;
+        if gathered.is_empty() {
+            return;
+        }
+        let (mut messages, mut bytes, mut behind) = (0, 0, 0);
+        let before = gathered.presence().unwrap_or_default();
+        gathered.deliver(
+            seats,
+            |id, seat| self.owes(owing, id, seat, before),
+            |id, seat, portion| {
+                messages += portion.messages;
+                bytes += portion.pieces.iter().map(Bytes::len).sum::<usize>();
+                behind += u64::from(!self.forward(id, seat, portion.pieces.drain(..), Way::Direct));
+            },
+        );
+        gathered.clear();
+        self.spread_to(inner, messages, bytes, behind);
+    }
+
+    /// Whether a member is behind: then it is owed all presence after this many changes.
+    fn owes(
+        self: &Arc<Self>,
+        owing: &mut BTreeMap<MemberId, u64>,
+        id: MemberId,
+        seat: &Seat,
+        before: u64,
+    ) -> bool {
+        if owing.contains_key(&id) {
+            return true;
+        }
+        if !seat.queue.is_behind() {
+            return false;
+        }
+        owing.insert(id, before);
+        let room = Arc::downgrade(self);
+        seat.queue.owe(move || {
+            if let Some(room) = room.upgrade() {
+                room.settle(id);
+            }
+        });
+        if let Some(rooms) = self.rooms.upgrade() {
+            rooms.metrics.behind.inc();
+        }
+        true
+    }
+
+    /// A member that was behind has caught up: it is shown the newest presence of each client that changed.
+    fn settle(self: &Arc<Self>, id: MemberId) {
+        let mut inner = self.lock();
+        self.hand_out(&mut inner);
+        let Some(before) = inner.owing.remove(&id) else { return };
+        if let (Some(seat), Some(newest)) = (inner.seats.get(&id), inner.machine.presence_since(before)) {
+            let frame = seat.framing.frame(&y_protocols::awareness(&newest.encode()));
+            let bytes = frame.len();
+            let behind = u64::from(!self.forward(id, seat, [frame], Way::Writer));
+            self.spread_to(&mut inner, 1, bytes, behind);
+        }
+    }
+
+    fn spread_to(&self, inner: &mut Inner, messages: usize, bytes: usize, behind: u64) {
+        inner.traffic.refusals += behind;
+        if let Some(rooms) = self.rooms.upgrade() {
+            count(&rooms.metrics, &mut inner.traffic, messages, bytes);
+        }
+    }
+
+    /// False if the reader has just fallen behind.
+    fn forward(&self, to: MemberId, seat: &Seat, pieces: impl IntoIterator<Item = Bytes>, way: Way) -> bool {
+        let keeps_up = seat.queue.forward_all(pieces, way);
+        if !keeps_up {
+            tracing::debug!(document = %self.document, member = to.0, "reader fell behind");
+        }
+        keeps_up
+    }
+}
+
+/// Counts what went to members, for all and for the room.
+fn count(metrics: &Metrics, traffic: &mut Traffic, messages: usize, bytes: usize) {
+    metrics.messages_sent.inc_by(messages as u64);
+    metrics.bytes_sent.inc_by(bytes as u64);
+    traffic.went(messages, bytes);
+}
