@@ -4,11 +4,26 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use crate::id::PeerId;
 use crate::update::{StateVector, Update};
 
-/// One connection's seat in one room; unique within the process, given by the driver.
+use super::peer::PeerMessage;
+
+/// One connection's seat in one room; unique within the process, given by the driver, who leaves those with the
+/// highest bit to the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemberId(pub u64);
+
+impl MemberId {
+    /// The first of those that the machine gives: askers of [`Effect::Read`] who are peers, and have no seat.
+    pub(super) const PEERS: u64 = 1 << 63;
+
+    /// Whether a peer asks in this name, so that no seat has it.
+    #[must_use]
+    pub fn is_of_peer(self) -> bool {
+        self.0 >= Self::PEERS
+    }
+}
 
 /// Names one update on its way to the archive; unique within the room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -147,9 +162,9 @@ pub enum Effect {
         /// How it came.
         arrival: Arrival,
     },
-    /// Read what a member lacks; answer with [`super::Room::answered`].
+    /// Read what a member or a peer lacks; answer with [`super::Room::answered`].
     Read {
-        /// Who asked.
+        /// Who asked. A peer has no seat: its name is one of the machine's own ([`MemberId::is_of_peer`]).
         asker: MemberId,
         /// What it has.
         state_vector: StateVector,
@@ -161,6 +176,15 @@ pub enum Effect {
         member: MemberId,
         /// Why.
         reason: StoreRefused,
+    },
+    /// Say this to all peers of the room. Only while it is on a backplane.
+    Publish(PeerMessage),
+    /// Say this to one peer of the room. Only while it is on a backplane.
+    Tell {
+        /// The peer.
+        peer: PeerId,
+        /// The message.
+        message: PeerMessage,
     },
 }
 

@@ -13,6 +13,7 @@ mod answer;
 mod effect;
 mod machine;
 mod peer;
+mod peers;
 mod presence;
 #[cfg(test)]
 mod tests;

@@ -69,6 +69,8 @@ impl RoomDriver {
                         archive.read(asker, state_vector);
                     }
                 }
+                // Only of a room on a backplane, and none is on one yet.
+                Effect::Publish(_) | Effect::Tell { .. } => {}
                 Effect::Close { member, reason } => {
                     self.hand_out(inner);
                     inner.hear(member, Err(reason));
