@@ -19,6 +19,13 @@ pub const VERSION: u64 = 1;
 /// Longest frame in bytes: a payload, to whom it goes, and what is before it.
 pub const FRAME_BYTES_MAX: usize = PEER_PAYLOAD_BYTES_MAX + 1024 + DOCUMENT_NAME_BYTES_MAX;
 
+/// The peer may not join, nor would it if it came again.
+pub const CLOSE_REFUSED: u16 = 4403;
+/// A frame that no peer sends.
+pub const CLOSE_BAD_FRAME: u16 = 4500;
+/// Messages were lost, or would have been: the peer begins anew with another connection.
+pub const CLOSE_ANEW: u16 = 1013;
+
 const HELLO: u64 = 0;
 const WELCOME: u64 = 1;
 const REFUSED: u64 = 2;

@@ -91,6 +91,16 @@ impl Hub {
         Ok(Participant { hub: self.clone(), name })
     }
 
+    /// Takes the backplane away from one for good, so that it leaves.
+    pub(crate) fn expel(&self, name: PeerId, reason: &str) {
+        let mut state = self.lock();
+        state.forget_listens(name);
+        if let Some(seat) = state.seats.get_mut(&name) {
+            seat.time = None;
+            seat.inbox.restart(reason, None);
+        }
+    }
+
     /// There is a link to other machines from now on. Returns what is to be carried over it.
     pub(super) fn link_up(&self) -> Arc<Outbox> {
         let outbox = Outbox::new(self.0.bytes_max);
