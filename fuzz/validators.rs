@@ -1,7 +1,7 @@
 //! What a client sends, judged before anything decodes it.
 
 use bytes::Bytes;
-use tombolo_core::dialect::{automerge_repo, hocuspocus, y_protocols, y_webrtc};
+use tombolo_core::dialect::{automerge_repo, hocuspocus, native, y_protocols, y_webrtc};
 use tombolo_core::update::{Coverage, InvalidUpdate, StateVector, Update, diff, merge};
 use tombolo_core::validate::{AwarenessUpdate, SyncOutline, validate_chunks, validate_sync_message};
 
@@ -34,7 +34,7 @@ pub fn automerge(data: &[u8]) {
     }
 }
 
-/// No parser panics; an automerge-repo message that parses is written so that it parses to the same again.
+/// No parser panics; an automerge-repo or native message that parses is written so that it parses to the same again.
 pub fn dialects(data: &[u8]) {
     let frame = Bytes::copy_from_slice(data);
     let _ = y_protocols::parse(&frame);
@@ -51,5 +51,8 @@ pub fn dialects(data: &[u8]) {
     }
     if let Ok(Some(message)) = automerge_repo::parse(&frame) {
         assert_eq!(automerge_repo::parse(&message.encode()).ok(), Some(Some(message)));
+    }
+    if let Ok(message) = native::parse(&frame) {
+        assert_eq!(native::parse(&message.encode().into()).ok(), Some(message));
     }
 }

@@ -72,3 +72,9 @@ pub const LIST_ENTRIES_MAX: usize = 4096;
 pub const SHARED_BYTES_MIN: usize = 4 * 1024;
 /// Largest encoded state vector in bytes: some 500,000 clients of one document.
 pub const STATE_VECTOR_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Largest payload that peers say to each other through a relay in bytes: half of what a NATS server takes by default.
+pub const PEER_PAYLOAD_BYTES_MAX: usize = 512 * 1024;
+/// Longest token or reason of the native dialect in bytes.
+pub const PEER_TEXT_BYTES_MAX: usize = 1024;
+/// Most versions that a peer offers.
+pub const PEER_VERSIONS_MAX: usize = 16;

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use tombolo_core::limits::{AWARENESS_OWNED_BYTES_MAX, AWARENESS_OWNED_MAX, PAIRED_MEMBERS_MAX};
 
+use crate::backplane::{Link, Token};
 use crate::door::AllowedOrigins;
 use crate::drop_in::DropIn;
 
@@ -104,6 +105,19 @@ pub struct RelayConfig {
     pub awareness_bytes_max: usize,
     /// Most bytes on their way to the disk before readers are held back.
     pub archive_bytes_max: usize,
+    /// Frames of one peer that joined at `/native`: what all its members say.
+    pub peer_messages: Rate,
+    /// KiB of one such peer.
+    pub peer_kib: Rate,
+    /// Most bytes that wait for one such peer before it must begin anew.
+    pub peer_queue_bytes_max: usize,
+    /// Most documents that one such peer has open.
+    pub documents_per_peer_max: usize,
+    /// What joins it with other relays.
+    pub link: Link,
+    /// What peers must know to join at `/native`; without it they may from this machine only, if nobody else can reach
+    /// the listener.
+    pub peer_token: Option<Token>,
 }
 
 impl RelayConfig {
@@ -144,6 +158,12 @@ impl RelayConfig {
             awareness_clients_max: AWARENESS_OWNED_MAX,
             awareness_bytes_max: AWARENESS_OWNED_BYTES_MAX,
             archive_bytes_max: 256 * 1024 * 1024,
+            peer_messages: Rate { per_s: 500_000, burst: 5_000_000 },
+            peer_kib: Rate { per_s: 512 * 1024, burst: 4 * 1024 * 1024 },
+            peer_queue_bytes_max: 64 * 1024 * 1024,
+            documents_per_peer_max: 1_000_000,
+            link: Link::None,
+            peer_token: None,
         }
     }
 }

@@ -199,6 +199,21 @@ impl Door {
     }
 }
 
+/// What proxies say about whom they ask for.
+const OF_PROXIES: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
+
+impl Door {
+    /// Whether a peer may ask here, which no web page may; returns whether it must be a program of this machine.
+    pub(crate) fn admits_peer(&self, from: IpAddr, headers: &HeaderMap) -> Result<bool, Turned> {
+        if headers.contains_key(ORIGIN) {
+            let words = "web pages are no peers, and may not speak here\n".to_owned();
+            return Err(Turned { status: StatusCode::FORBIDDEN, refusal: "peer_origin", words });
+        }
+        let is_passed_on = OF_PROXIES.iter().any(|name| headers.contains_key(*name));
+        Ok(self.is_loopback && from.to_canonical().is_loopback() && !is_passed_on)
+    }
+}
+
 /// Whether a page came from where it asks. A proxy may have taken TLS off, so the scheme says nothing.
 fn is_own(origin: &Origin, headers: &HeaderMap) -> bool {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
@@ -219,6 +234,20 @@ mod tests {
 
     fn door(listening: &str, allowed: &[&str]) -> Door {
         Door::new(listening.parse().unwrap(), AllowedOrigins::of(allowed).unwrap())
+    }
+
+    #[test]
+    fn peers_of_this_machine_and_no_pages() {
+        let here = IpAddr::from([127, 0, 0, 1]);
+        let (loopback, open, none) = (door("::1", &["*"]), door("0.0.0.0", &["*"]), HeaderMap::new());
+        assert_eq!(loopback.admits_peer(here, &none), Ok(true));
+        assert_eq!(open.admits_peer(here, &none), Ok(false));
+        assert_eq!(loopback.admits_peer([192, 0, 2, 1].into(), &none), Ok(false));
+        for name in OF_PROXIES {
+            let passed_on = HeaderMap::from_iter([(name.parse().unwrap(), HeaderValue::from_static("x"))]);
+            assert_eq!(loopback.admits_peer(here, &passed_on), Ok(false), "{name}");
+        }
+        assert!(loopback.admits_peer(here, &headers("localhost", "http://localhost")).is_err());
     }
 
     #[test]

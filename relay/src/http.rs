@@ -62,6 +62,8 @@ pub(crate) enum Endpoint {
     Automerge { host: String },
     /// `/signaling`
     Signaling,
+    /// `/native`, and whether nobody but this machine can have asked for it.
+    Native { is_local: bool },
 }
 
 impl Endpoint {
@@ -71,6 +73,7 @@ impl Endpoint {
             "/hocuspocus" => Some(Self::Hocuspocus),
             "/automerge" => Some(Self::Automerge { host: host.to_owned() }),
             "/signaling" => Some(Self::Signaling),
+            "/native" => Some(Self::Native { is_local: false }),
             "/yjs" => Some(Self::YWebsocket { room: String::new() }),
             _ => path.strip_prefix("/yjs/").map(|room| Self::room_at(room, query)),
         }
@@ -86,7 +89,7 @@ impl Endpoint {
         match self {
             // The query holds a token at most.
             Self::YWebsocket { room } => Some(room.split_once('?').map_or(room, |(room, _)| room)),
-            Self::Hocuspocus | Self::Automerge { .. } | Self::Signaling => None,
+            Self::Hocuspocus | Self::Automerge { .. } | Self::Signaling | Self::Native { .. } => None,
         }
     }
 
@@ -96,6 +99,7 @@ impl Endpoint {
             Self::Hocuspocus => "hocuspocus",
             Self::Automerge { .. } => "automerge",
             Self::Signaling => "webrtc",
+            Self::Native { .. } => "native",
         }
     }
 }
@@ -232,9 +236,15 @@ fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
         .any(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(token)))
 }
 
-fn upgrade(visit: Visit, endpoint: Endpoint, mut request: Request<Incoming>) -> Response<Body> {
+fn upgrade(visit: Visit, mut endpoint: Endpoint, mut request: Request<Incoming>) -> Response<Body> {
     if let Err(turned) = visit.entrance.door.admits(request.headers()) {
         return turn_away(&visit, turned);
+    }
+    if let Endpoint::Native { is_local } = &mut endpoint {
+        match visit.entrance.door.admits_peer(visit.address.ip(), request.headers()) {
+            Ok(admitted) => *is_local = admitted,
+            Err(turned) => return turn_away(&visit, turned),
+        }
     }
     let Visit { shared, address, counted, .. } = visit;
     let headers = request.headers();
@@ -296,6 +306,7 @@ mod tests {
         assert_eq!(Endpoint::of("/hocuspocus/", None, "h"), Some(Endpoint::Hocuspocus));
         assert_eq!(Endpoint::of("/automerge", None, "h"), Some(Endpoint::Automerge { host: "h".into() }));
         assert_eq!(Endpoint::of("/signaling/", None, "h"), Some(Endpoint::Signaling));
+        assert_eq!(Endpoint::of("/native", None, "h"), Some(Endpoint::Native { is_local: false }));
         assert_eq!(Endpoint::of("/", None, "h"), None);
     }
 }

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tombolo_core::room::Acknowledgement;
 
 use crate::admission::Admission;
+use crate::backplane::{self, Plane};
 use crate::config::{AcknowledgeWithoutArchive, RelayConfig};
 use crate::door::Door;
 use crate::drop_in::DropIn;
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
     pub(crate) stop: Stop,
     pub(crate) open: Open,
     pub(crate) shards: Shards,
+    pub(crate) plane: Plane,
     neighbours: Arc<Neighbours>,
     connections: AtomicUsize,
 }
@@ -88,8 +90,10 @@ impl Relay {
         let rooms = Rooms::new(acknowledgement, parts.archive.clone(), Arc::clone(&metrics), limits);
         let home = parts.archive.as_ref().map(|archive| archive.pairwise().storage_id().to_owned());
         let pair_rooms = PairRooms::new(home, config.paired_members_max);
+        let plane = backplane::start(config.link.clone(), backplane::fresh_name());
         let shared = Arc::new(Shared {
             config,
+            plane,
             admission: parts.admission,
             archive: parts.archive,
             routes: parts.routes,
@@ -132,6 +136,12 @@ impl Relay {
         Guests::of(&self.shared.rooms)
     }
 
+    /// What joins it with others.
+    #[must_use]
+    pub fn plane(&self) -> &Plane {
+        &self.shared.plane
+    }
+
     /// Stops accepting, closes every connection with 1012, 2,000 a second so that they do not all come back at once,
     /// and waits until the last are gone, at most `wait`.
     pub async fn stop(self, wait: Duration) {
@@ -144,6 +154,7 @@ impl Relay {
         while self.shared.connections.load(Ordering::Acquire) > 0 && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        self.shared.plane.stop().await;
         self.shared.shards.end();
     }
 }

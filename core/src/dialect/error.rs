@@ -16,6 +16,9 @@ pub enum FrameError {
     /// A message type that does not exist.
     #[error("message type {0} does not exist")]
     UnknownType(u64),
+    /// A message between replicas.
+    #[error("message type {0} is for replicas of a later version; this server joins peers only")]
+    Reserved(u64),
     /// A sync or auth subtype that does not exist.
     #[error("message subtype {0} does not exist")]
     UnknownSubtype(u64),
@@ -71,6 +74,7 @@ impl FrameError {
         match self {
             Self::Malformed(_) => "malformed_frame",
             Self::UnknownType(_) | Self::UnknownSubtype(_) => "unknown_message",
+            Self::Reserved(_) => "reserved",
             Self::ServerOnly(_) => "server_only",
             Self::InvalidUpdate(_) => "invalid_update",
             Self::InvalidAwareness(_) => "invalid_awareness",

@@ -6,11 +6,12 @@
 //! inside are validated here, once, so that nothing behind the edge checks again. Every refusal is a
 //! [`FrameError`]; no bytes reach a panic, a recursion or an unbounded loop.
 //!
-//! Golden frames of stock clients lie in `fixtures/frames`.
+//! Golden frames of stock clients lie in `fixtures/frames`, those of our own dialect in `fixtures/native`.
 
 pub mod automerge_repo;
 mod error;
 pub mod hocuspocus;
+pub mod native;
 mod payload;
 pub mod y_protocols;
 pub mod y_webrtc;

@@ -2,15 +2,31 @@
 //!
 //! What it guarantees: messages of one sender to the same addressee arrive in their order, once or not at all; nobody
 //! hears what it said itself. What it does not: that anything arrives. Who needs that counts, and asks again.
+//!
+//! All that a process says goes through its hub ([`Hub`]), which knows who is joined in the process: the relay itself,
+//! and who came through the door `/native`. Behind the hub may be one link to other machines: NATS, or the door of
+//! another relay.
 
-use std::sync::Arc;
+mod address; // where others are
+mod inbox; // what waits to be heard
+mod local; // the hub
+mod outbox; // what waits to be said elsewhere
+
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::BuildHasher;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tombolo_core::cluster::To;
-use tombolo_core::id::DocumentId;
+use tombolo_core::id::{DocumentId, PeerId};
+use tombolo_core::limits::PEER_PAYLOAD_BYTES_MAX;
+
+pub use address::{InvalidAddress, NatsAddress, RelayAddress, Token};
+pub use local::{Hub, NameTaken, Participant};
 
 /// Largest message in bytes: half of what a NATS server takes by default.
-pub const MESSAGE_BYTES_MAX: usize = 512 * 1024;
+pub const MESSAGE_BYTES_MAX: usize = PEER_PAYLOAD_BYTES_MAX;
 
 /// What joins relays. Calls never block.
 pub trait Backplane: Send + Sync + 'static {
@@ -22,13 +38,108 @@ pub trait Backplane: Send + Sync + 'static {
     fn unlisten(&self, document: &DocumentId);
 }
 
-/// Who hears. Calls come one at a time, in order, and never block for long.
+/// Who hears. Calls come one at a time, in order, and must not block for long.
 pub trait Hearer: Send + Sync + 'static {
     /// The backplane is there, for the first time or again; nothing is listened to yet but [`To::Everybody`] and
-    /// [`To::Peer`] with the own name.
+    /// [`To::Peer`] with the own name. The one that was given before is deaf and dumb.
     fn up(&self, backplane: Arc<dyn Backplane>);
     /// Something was said by another.
     fn hear(&self, to: &To, message: Bytes);
-    /// The backplane is away, or lost messages: nothing is known of the others any more until it is up again.
+    /// The backplane is away, or lost messages: nothing is known of the others any more until it is up again. It may
+    /// be up again at once, and others may be there: those in the same process, for instance.
     fn down(&self, reason: &str);
+    /// Another that was joined in this process is gone, for whom nobody else says goodbye. Comes also while the
+    /// backplane is away.
+    fn went(&self, _peer: PeerId) {}
+}
+
+/// What joins a process with others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Link {
+    /// Nothing. Others may come through the door.
+    #[default]
+    None,
+    /// One of these NATS servers.
+    Nats(Vec<NatsAddress>),
+    /// The door of one of these relays, and the token that opens it.
+    Relays(Vec<RelayAddress>, Option<Token>),
+}
+
+/// How it stands with the link to others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// There is to be none.
+    None,
+    /// It is there.
+    Up {
+        /// Where to.
+        to: String,
+    },
+    /// It is not.
+    Away {
+        /// Why not, and what to do.
+        why: String,
+    },
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("joined with no other relay"),
+            Self::Up { to } => write!(f, "joined through {to}"),
+            Self::Away { why } => f.write_str(why),
+        }
+    }
+}
+
+/// The backplane of this process. Cheap to clone.
+#[derive(Clone)]
+pub struct Plane {
+    name: PeerId,
+    hub: Hub,
+    status: Arc<Mutex<Status>>,
+}
+
+/// Starts the backplane of a process of this name, and its link, which is tried for ever if it is not there. Must be
+/// called in a tokio runtime.
+#[must_use]
+pub fn start(link: Link, name: PeerId) -> Plane {
+    let status = match &link {
+        Link::None => Status::None,
+        Link::Nats(_) | Link::Relays(..) => {
+            Status::Away { why: "not yet joined with other relays".to_owned() }
+        }
+    };
+    Plane { name, hub: Hub::new(local::WAITING_BYTES_MAX), status: Arc::new(Mutex::new(status)) }
+}
+
+/// A name that no other process has: 8 bytes that the system chose at random.
+#[must_use]
+pub fn fresh_name() -> PeerId {
+    PeerId(RandomState::new().hash_one(()))
+}
+
+impl Plane {
+    /// The name of this process.
+    #[must_use]
+    pub fn name(&self) -> PeerId {
+        self.name
+    }
+
+    /// Where to join: this process under its name, guests under theirs.
+    #[must_use]
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// How it stands with the link.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ends the link, after all that was said, at most after a second.
+    pub async fn stop(&self) {
+        self.hub.end_link();
+    }
 }

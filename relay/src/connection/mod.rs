@@ -3,6 +3,7 @@
 mod automerge;
 pub(crate) mod frame;
 mod hocuspocus;
+mod native;
 pub(crate) mod queue;
 mod read;
 mod task;

@@ -14,17 +14,18 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tombolo_core::dialect::{hocuspocus, y_protocols, y_websocket};
+use tombolo_core::dialect::{hocuspocus, native, y_protocols, y_websocket};
 
 use super::automerge::Automerge;
 use super::hocuspocus::Hocuspocus;
+use super::native::Native;
 use super::queue::Queue;
 use super::read::ReadSide;
 use super::write::{self, Pace};
 use super::y_webrtc::YWebrtc;
 use super::y_websocket::YWebsocket;
 use super::{Closing, Dialect, frame};
-use crate::config::RelayConfig;
+use crate::config::{Rate, RelayConfig};
 use crate::http::Endpoint;
 use crate::limits::{Allowance, Dues, TooFast};
 use crate::listener::{self, Shared};
@@ -45,9 +46,10 @@ pub(crate) struct Accepted {
 /// The beginning is done here and now: what only it needs would take its room in the task for as long as that lives.
 pub(crate) fn run(shared: Arc<Shared>, accepted: Accepted) -> impl Future<Output = ()> + Send {
     let Accepted { socket, early, address, endpoint, counted } = accepted;
-    let dues = Dues::new(counted.neighbour());
     let config = &shared.config;
-    let queue = Arc::new(Queue::new(config.queue_bytes_max, shared.metrics.refusals_for("behind")));
+    let bounds = Bounds::of(config, &endpoint);
+    let dues = Dues::new(bounds.rates, counted.neighbour().filter(|_| bounds.is_client));
+    let queue = Arc::new(Queue::new(bounds.queue_bytes, shared.metrics.refusals_for("behind")));
     if counted.is_one_too_many() {
         // Before there is a seat to give up again. The dialect finds its queue closed.
         shared.metrics.refuse("address_connections");
@@ -63,8 +65,8 @@ pub(crate) fn run(shared: Arc<Shared>, accepted: Accepted) -> impl Future<Output
         write: Duration::from_millis(config.write_ms),
         harmless,
     };
-    let side = ReadSide::new(early, read, Arc::clone(&queue), raw_bytes_max(config));
-    serve(shared, counted, queue, (dialect, dues), pace, side, address)
+    let side = ReadSide::new(early, read, Arc::clone(&queue), raw_bytes_max(bounds.message_bytes));
+    serve(shared, counted, queue, (dialect, dues), pace, (side, bounds.message_bytes), address)
 }
 
 async fn serve(
@@ -73,7 +75,7 @@ async fn serve(
     queue: Arc<Queue>,
     (dialect, mut dues): (Box<dyn Dialect>, Dues),
     pace: Pace,
-    side: ReadSide,
+    (side, message_bytes): (ReadSide, usize),
     address: SocketAddr,
 ) {
     let _counted = counted;
@@ -82,7 +84,7 @@ async fn serve(
     // Pinned where they are made: whatever is moved takes its room in the task twice.
     let mut reading = pin!(async {
         let mut socket =
-            WebSocketStream::from_raw_socket(side, Role::Server, Some(limits(&shared.config))).await;
+            WebSocketStream::from_raw_socket(side, Role::Server, Some(limits(message_bytes))).await;
         let end = tokio::select! {
             biased;
             () = queue.closing() => End::Closing,
@@ -138,6 +140,34 @@ impl Drop for Counted {
     }
 }
 
+/// What one connection may send, and what may wait for it.
+struct Bounds {
+    is_client: bool,
+    rates: (Rate, Rate),
+    queue_bytes: usize,
+    message_bytes: usize,
+}
+
+impl Bounds {
+    fn of(config: &RelayConfig, endpoint: &Endpoint) -> Self {
+        match endpoint {
+            // It speaks for all members of another process.
+            Endpoint::Native { .. } => Self {
+                is_client: false,
+                rates: (config.peer_messages, config.peer_kib),
+                queue_bytes: config.peer_queue_bytes_max,
+                message_bytes: native::FRAME_BYTES_MAX,
+            },
+            _ => Self {
+                is_client: true,
+                rates: (config.connection_messages, config.connection_kib),
+                queue_bytes: config.queue_bytes_max,
+                message_bytes: config.message_bytes_max,
+            },
+        }
+    }
+}
+
 /// The dialect, and a harmless message of it.
 fn dialect_of(
     shared: &Arc<Shared>,
@@ -155,6 +185,7 @@ fn dialect_of(
         }
         Endpoint::Automerge { host } => (Box::new(Automerge::new(shared, queue, address, host)), None),
         Endpoint::Signaling => (Box::new(YWebrtc::new(shared, queue, address)), None),
+        Endpoint::Native { is_local } => (Box::new(Native::new(shared, queue, address, *is_local)), None),
     }
 }
 
@@ -186,18 +217,18 @@ fn finish(shared: &Shared, queue: &Queue, address: SocketAddr, end: End) {
 /// thread's connections share a large one ([`ReadSide`]).
 const READ_BUFFER_BYTES: usize = 512;
 
-fn limits(config: &RelayConfig) -> WebSocketConfig {
+fn limits(message_bytes: usize) -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)
-        .max_message_size(Some(config.message_bytes_max))
-        .max_frame_size(Some(config.message_bytes_max))
+        .max_message_size(Some(message_bytes))
+        .max_frame_size(Some(message_bytes))
 }
 
 /// Bytes of one message with all heads of its fragments and the control frames between them; who cuts it into
 /// ordinary pieces needs a small part of this.
-fn raw_bytes_max(config: &RelayConfig) -> usize {
-    config.message_bytes_max.saturating_mul(2).saturating_add(64 * 1024)
+fn raw_bytes_max(message_bytes: usize) -> usize {
+    message_bytes.saturating_mul(2).saturating_add(64 * 1024)
 }
 
 /// A message for the dialect. Judging a large one takes its time: other connections must not wait for it on this
@@ -305,7 +336,7 @@ const NAP: Duration = Duration::from_secs(1);
 /// Waits until all is paid for. Meanwhile the socket fills up, and whoever sends has to wait.
 async fn slow_down(shared: &Shared, dues: &mut Dues) {
     let mut is_slowed = false;
-    while let Some(TooFast { wait, reason }) = dues.pay(&shared.config) {
+    while let Some(TooFast { wait, reason }) = dues.pay() {
         if !std::mem::replace(&mut is_slowed, true) {
             shared.metrics.slow(reason);
         }

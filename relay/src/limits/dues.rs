@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::gate::Gate;
 use super::neighbours::Neighbour;
-use crate::config::{Rate, RelayConfig};
+use crate::config::Rate;
 
 /// Messages after which is paid.
 const LOT_MESSAGES: u32 = 64;
@@ -65,6 +65,7 @@ pub(crate) struct Dues {
     fresh: Tab,
     heard: u64,
     own: Tab,
+    rates: (Rate, Rate),
     /// Made when it is first needed.
     meter: Option<Box<Meter>>,
     shared: Tab,
@@ -80,9 +81,10 @@ pub(crate) struct TooFast {
 }
 
 impl Dues {
-    pub(crate) fn new(neighbour: Option<Arc<Neighbour>>) -> Self {
+    /// `rates` are of messages and of KiB.
+    pub(crate) fn new(rates: (Rate, Rate), neighbour: Option<Arc<Neighbour>>) -> Self {
         let (fresh, own, shared) = (Tab::default(), Tab::default(), Tab::default());
-        Self { fresh, heard: 0, own, meter: None, shared, neighbour }
+        Self { fresh, heard: 0, own, rates, meter: None, shared, neighbour }
     }
 
     /// A message, or what else comes as a frame; `heard` bytes came in all. Returns whether it is time to
@@ -95,10 +97,11 @@ impl Dues {
     }
 
     /// Pays. If something is left, nothing more may be read until all is paid.
-    pub(crate) fn pay(&mut self, config: &RelayConfig) -> Option<TooFast> {
+    pub(crate) fn pay(&mut self) -> Option<TooFast> {
         let fresh = std::mem::take(&mut self.fresh);
         self.own.take_over(fresh);
-        let new = || Box::new(Meter::new(config.connection_messages, config.connection_kib));
+        let (messages, kib) = self.rates;
+        let new = || Box::new(Meter::new(messages, kib));
         let own = self.own.pay(self.meter.get_or_insert_with(new));
         if let Some(neighbour) = &self.neighbour {
             self.shared.take_over(fresh);

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 mod automerge_repo;
 mod hocuspocus;
+mod native;
 mod y_protocols;
 
 type Frames = BTreeMap<&'static str, Bytes>;

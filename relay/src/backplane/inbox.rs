@@ -1,0 +1,125 @@
+//! What waits to be heard by one participant: calls in their order, bounded in bytes.
+//!
+//! Who does not keep up is told that messages are lost; never is one left out silently.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tombolo_core::cluster::To;
+use tombolo_core::id::PeerId;
+
+use super::{Backplane, Hearer};
+
+/// What a message costs besides its bytes.
+const MESSAGE_COST: usize = 64;
+
+/// One call of a [`Hearer`].
+enum Call {
+    Up(Arc<dyn Backplane>),
+    Hear(To, Bytes),
+    Went(PeerId),
+    Down(String),
+}
+
+#[derive(Default)]
+struct Waiting {
+    calls: VecDeque<Call>,
+    bytes: usize,
+    is_closed: bool,
+}
+
+/// The calls that one hearer has before it.
+pub(super) struct Inbox {
+    waiting: Mutex<Waiting>,
+    news: Notify,
+    bytes_max: usize,
+}
+
+impl Inbox {
+    pub(super) fn new(bytes_max: usize) -> Arc<Self> {
+        Arc::new(Self { waiting: Mutex::default(), news: Notify::new(), bytes_max })
+    }
+
+    /// Something was said. Returns false, and keeps nothing, if too much waits already.
+    pub(super) fn hear(&self, to: &To, message: &Bytes) -> bool {
+        let mut waiting = self.lock();
+        let bytes = waiting.bytes + message.len() + MESSAGE_COST;
+        if bytes > self.bytes_max {
+            return false;
+        }
+        waiting.bytes = bytes;
+        waiting.calls.push_back(Call::Hear(to.clone(), message.clone()));
+        self.tell(waiting);
+        true
+    }
+
+    /// Another participant of this process is gone.
+    pub(super) fn went(&self, peer: PeerId) {
+        let mut waiting = self.lock();
+        waiting.calls.push_back(Call::Went(peer));
+        self.tell(waiting);
+    }
+
+    /// What waits is of a time that ended; another begins if there is a backplane for it.
+    pub(super) fn restart(&self, reason: &str, backplane: Option<Arc<dyn Backplane>>) {
+        let mut waiting = self.lock();
+        waiting.calls.retain(|call| matches!(call, Call::Went(_)));
+        waiting.bytes = 0;
+        waiting.calls.push_back(Call::Down(reason.to_owned()));
+        waiting.calls.extend(backplane.map(Call::Up));
+        self.tell(waiting);
+    }
+
+    /// Nothing more is to be heard.
+    pub(super) fn close(&self) {
+        let mut waiting = self.lock();
+        *waiting = Waiting { is_closed: true, ..Waiting::default() };
+        self.tell(waiting);
+    }
+
+    fn tell(&self, waiting: MutexGuard<'_, Waiting>) {
+        drop(waiting);
+        self.news.notify_one();
+    }
+
+    /// Makes the calls, one at a time, until it is closed.
+    pub(super) async fn run(self: Arc<Self>, hearer: Arc<dyn Hearer>) {
+        let mut is_up = false;
+        loop {
+            let call = {
+                let mut waiting = self.lock();
+                if waiting.is_closed {
+                    return;
+                }
+                let call = waiting.calls.pop_front();
+                if let Some(Call::Hear(_, message)) = &call {
+                    waiting.bytes = waiting.bytes.saturating_sub(message.len() + MESSAGE_COST);
+                }
+                call
+            };
+            match call {
+                None => self.news.notified().await,
+                Some(Call::Up(backplane)) => {
+                    is_up = true;
+                    hearer.up(backplane);
+                }
+                Some(Call::Hear(to, message)) => hearer.hear(&to, message),
+                Some(Call::Went(peer)) => hearer.went(peer),
+                // It may have ended before anybody heard that it had begun.
+                Some(Call::Down(reason)) => {
+                    if std::mem::take(&mut is_up) {
+                        hearer.down(&reason);
+                    }
+                }
+            }
+            tokio::task::consume_budget().await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // Each change is whole before anything can panic.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

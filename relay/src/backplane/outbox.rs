@@ -1,0 +1,111 @@
+//! What waits for the link to other machines: in order, bounded in bytes. One that does not keep up is cut, and then
+//! nothing is missed silently.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tombolo_core::cluster::To;
+
+/// What an entry costs besides its message.
+const ENTRY_COST: usize = 64;
+
+/// Something for the link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outward {
+    /// Say this there.
+    Say(To, Bytes),
+    /// Somebody here hears this from now on.
+    Listen(To),
+    /// Nobody here does any more.
+    Unlisten(To),
+    /// These were the last words.
+    End,
+}
+
+/// More waited than may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Overflow;
+
+#[derive(Debug, Default)]
+struct Waiting {
+    entries: VecDeque<Outward>,
+    bytes: usize,
+    has_overflowed: bool,
+}
+
+/// What waits for one link.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    waiting: Mutex<Waiting>,
+    news: Notify,
+    bytes_max: usize,
+}
+
+impl Outbox {
+    pub(super) fn new(bytes_max: usize) -> Arc<Self> {
+        Arc::new(Self { waiting: Mutex::default(), news: Notify::new(), bytes_max })
+    }
+
+    pub(super) fn push(&self, entry: Outward) {
+        let mut waiting = self.lock();
+        if waiting.has_overflowed {
+            return;
+        }
+        waiting.bytes += ENTRY_COST + if let Outward::Say(_, message) = &entry { message.len() } else { 0 };
+        if waiting.bytes > self.bytes_max {
+            *waiting = Waiting { has_overflowed: true, ..Waiting::default() };
+        } else {
+            waiting.entries.push_back(entry);
+        }
+        drop(waiting);
+        self.news.notify_one();
+    }
+
+    /// Waits for something and takes all that waits. For the one who writes; nothing is lost if it stops waiting.
+    ///
+    /// # Errors
+    /// [`Overflow`] if something had to be left out.
+    pub(super) async fn take(&self) -> Result<VecDeque<Outward>, Overflow> {
+        loop {
+            {
+                let mut waiting = self.lock();
+                if waiting.has_overflowed {
+                    return Err(Overflow);
+                }
+                if !waiting.entries.is_empty() {
+                    waiting.bytes = 0;
+                    return Ok(std::mem::take(&mut waiting.entries));
+                }
+            }
+            self.news.notified().await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // Each change is whole before anything can panic.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_waits_is_taken_in_order_and_too_much_is_said() {
+        let outbox = Outbox::new(1000);
+        let say = |len: usize| Outward::Say(To::Everybody, vec![0; len].into());
+        outbox.push(say(1));
+        outbox.push(Outward::End);
+        assert_eq!(outbox.take().await.unwrap(), [say(1), Outward::End]);
+        outbox.push(say(900));
+        assert_eq!(outbox.take().await.unwrap(), [say(900)], "what was taken waits no more");
+        outbox.push(say(900));
+        outbox.push(say(900));
+        assert_eq!(outbox.take().await, Err(Overflow));
+        outbox.push(say(1));
+        assert_eq!(outbox.take().await, Err(Overflow), "for good");
+    }
+}

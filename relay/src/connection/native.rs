@@ -1,0 +1,185 @@
+//! The native dialect: the door through which a peer, such as an archive on another machine, joins the backplane.
+//!
+//! A peer is powerful: it may acknowledge. So it needs a token, unless nobody but this machine can reach the listener.
+//! One that does not keep up is closed and comes again; nothing is left out for it silently.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tombolo_core::cluster::To;
+use tombolo_core::dialect::native::{self, Hello, Message, Refusal, Role};
+use tombolo_core::id::{DocumentId, PeerId};
+
+use super::queue::Queue;
+use super::{Closing, Dialect, frame};
+use crate::backplane::{Backplane, Hearer, Link, NameTaken, Participant};
+use crate::listener::Shared;
+
+/// A peer, or somebody who wants to be one.
+pub(crate) struct Native {
+    shared: Arc<Shared>,
+    queue: Arc<Queue>,
+    address: SocketAddr,
+    /// Nobody but this machine can be there.
+    is_local: bool,
+    guest: Option<Guest>,
+}
+
+/// One that was let in. Its seat is given up with it.
+struct Guest {
+    _participant: Participant,
+    ear: Arc<Ear>,
+    listens: HashSet<DocumentId>,
+}
+
+/// Hears for a peer.
+struct Ear {
+    queue: Arc<Queue>,
+    relay: PeerId,
+    backplane: Mutex<Option<Arc<dyn Backplane>>>,
+}
+
+impl Hearer for Ear {
+    fn up(&self, backplane: Arc<dyn Backplane>) {
+        *self.backplane.lock().unwrap_or_else(PoisonError::into_inner) = Some(backplane);
+        // Only now may it say something.
+        let welcome = Message::Welcome { version: native::VERSION, relay: self.relay };
+        self.queue.answer(frame::binary(&[&welcome.encode()]));
+    }
+
+    fn hear(&self, to: &To, message: Bytes) {
+        self.queue.forward(frame::binary(&[&native::heard_head(to), &message]));
+    }
+
+    fn down(&self, reason: &str) {
+        // It begins anew with a connection of its own, and needs no frame for this.
+        self.queue.close(native::CLOSE_ANEW, reason);
+    }
+}
+
+impl Native {
+    pub(crate) fn new(shared: &Arc<Shared>, queue: &Arc<Queue>, address: SocketAddr, is_local: bool) -> Self {
+        Self { shared: Arc::clone(shared), queue: Arc::clone(queue), address, is_local, guest: None }
+    }
+
+    fn welcome(&mut self, hello: &Hello) -> Result<(), Closing> {
+        self.admit(hello)?;
+        let plane = &self.shared.plane;
+        let ear = Ear { queue: Arc::clone(&self.queue), relay: plane.name(), backplane: Mutex::default() };
+        let ear = Arc::new(ear);
+        let joined = plane.hub().join(hello.peer, Arc::clone(&ear) as Arc<dyn Hearer>);
+        let participant = joined.map_err(|NameTaken(name)| {
+            // Its network broke, and here nobody noticed yet.
+            plane.hub().expel(name, "another connection has come under the same name");
+            self.refuse(
+                Refusal::NAME,
+                "your last connection has not quite ended here; come again in a moment",
+            )
+        })?;
+        tracing::info!(address = %self.address, peer = %hello.peer, "a peer has joined");
+        self.guest = Some(Guest { _participant: participant, ear, listens: HashSet::new() });
+        Ok(())
+    }
+
+    fn admit(&self, hello: &Hello) -> Result<(), Closing> {
+        let config = &self.shared.config;
+        match &config.peer_token {
+            Some(token) if token.is(&hello.token) => {}
+            Some(_) if hello.token.is_empty() => {
+                return Err(
+                    self.refuse(Refusal::TOKEN, "this relay wants a token; give its own with --peer-token")
+                );
+            }
+            Some(_) => {
+                return Err(
+                    self.refuse(Refusal::TOKEN, "wrong token; give the one of this relay with --peer-token")
+                );
+            }
+            None if self.is_local => {}
+            None => {
+                let words = "without a token only peers on its own machine may join this relay, where nobody else \
+                             reaches it; start it with --peer-token, and give the same here";
+                return Err(self.refuse(Refusal::TOKEN, words));
+            }
+        }
+        if hello.role != Role::Peer {
+            return Err(self.refuse(Refusal::ROLE, "this version takes peers only, no replicas"));
+        }
+        if hello.peer == self.shared.plane.name() {
+            return Err(
+                self.refuse(Refusal::YOURSELF, "this is you yourself; give the address of another relay")
+            );
+        }
+        if matches!(config.link, Link::Relays(..)) {
+            let words = "this server is joined to a relay itself (--relay); give the address of that one";
+            return Err(self.refuse(Refusal::GUEST, words));
+        }
+        Ok(())
+    }
+
+    /// Tells why not; the connection ends behind that.
+    fn refuse(&self, refusal: Refusal, words: &str) -> Closing {
+        let refused = Message::Refused { refusal, reason: words.to_owned() };
+        self.queue.answer(frame::binary(&[&refused.encode()]));
+        tracing::info!(address = %self.address, "a peer was refused: {words}");
+        let code = if refusal.is_permanent() { native::CLOSE_REFUSED } else { native::CLOSE_ANEW };
+        Closing::refused(code, words, if refusal == Refusal::TOKEN { "peer_token" } else { "peer" })
+    }
+
+    fn said(&mut self, message: Message) -> Result<(), Closing> {
+        let bad = |words, reason| Err(Closing::refused(native::CLOSE_BAD_FRAME, words, reason));
+        let Some(guest) = &mut self.guest else { return bad("a peer says hello first", "no_hello") };
+        let backplane = guest.ear.backplane.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(backplane) = backplane else { return bad("a peer waits until it is welcome", "no_hello") };
+        match message {
+            Message::Say { to, payload } => backplane.say(&to, payload),
+            Message::Listen(document) => {
+                if guest.listens.len() >= self.shared.config.documents_per_peer_max {
+                    return bad("too many documents of one peer", "documents_per_connection");
+                }
+                backplane.listen(&document);
+                guest.listens.insert(document);
+            }
+            Message::Unlisten(document) => {
+                backplane.unlisten(&document);
+                guest.listens.remove(&document);
+            }
+            Message::Hello(_) | Message::HelloOfOthers => {
+                return bad("a peer says hello once", "hello_again");
+            }
+            Message::Welcome { .. } | Message::Refused { .. } | Message::Heard { .. } => {
+                return bad("this is for relays to say", "server_only");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Dialect for Native {
+    fn message(&mut self, payload: Bytes) -> Result<(), Closing> {
+        let message = native::parse(&payload)
+            .map_err(|error| Closing::refused(native::CLOSE_BAD_FRAME, &error, error.reason()))?;
+        match message {
+            Message::HelloOfOthers if self.guest.is_none() => {
+                let words = format!(
+                    "no version of the protocol is spoken on both sides; here it is {}: run the same version of \
+                     tombolo on both machines",
+                    native::VERSION
+                );
+                Err(self.refuse(Refusal::VERSION, &words))
+            }
+            Message::Hello(hello) if self.guest.is_none() => self.welcome(&hello),
+            message => self.said(message),
+        }
+    }
+
+    fn silent(&self) -> u16 {
+        native::CLOSE_ANEW
+    }
+
+    fn text(&mut self, _text: &str) -> Result<(), Closing> {
+        Err(Closing::refused(1003, "this dialect has binary messages only", "text_message"))
+    }
+}
