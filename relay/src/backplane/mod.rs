@@ -9,8 +9,7 @@ use bytes::Bytes;
 use tombolo_core::cluster::To;
 use tombolo_core::id::DocumentId;
 
-/// Largest message in bytes: half of what a NATS server takes by default.
-pub const MESSAGE_BYTES_MAX: usize = 512 * 1024;
+pub use tombolo_core::cluster::MESSAGE_BYTES_MAX;
 
 /// What joins relays. Calls never block.
 pub trait Backplane: Send + Sync + 'static {
