@@ -12,7 +12,7 @@ pub mod automerge_repo;
 mod error;
 pub mod hocuspocus;
 pub mod native;
-mod payload;
+pub(crate) mod payload;
 pub mod y_protocols;
 pub mod y_webrtc;
 pub mod y_websocket;

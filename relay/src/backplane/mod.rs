@@ -20,13 +20,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tombolo_core::cluster::To;
 use tombolo_core::id::{DocumentId, PeerId};
-use tombolo_core::limits::PEER_PAYLOAD_BYTES_MAX;
 
 pub use address::{InvalidAddress, NatsAddress, RelayAddress, Token};
 pub use local::{Hub, NameTaken, Participant};
-
-/// Largest message in bytes: half of what a NATS server takes by default.
-pub const MESSAGE_BYTES_MAX: usize = PEER_PAYLOAD_BYTES_MAX;
+pub use tombolo_core::cluster::MESSAGE_BYTES_MAX;
 
 /// What joins relays. Calls never block.
 pub trait Backplane: Send + Sync + 'static {
