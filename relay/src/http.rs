@@ -21,6 +21,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use crate::backplane::Status;
 use crate::connection::{self, Accepted};
 use crate::door::Turned;
 use crate::listener::{Counted, Entrance, Shared};
@@ -169,7 +170,7 @@ async fn answer(visit: Visit, request: Request<Incoming>) -> Response<Body> {
     let shared = &visit.shared;
     match (request.method(), path) {
         (&Method::GET, "/healthz") => text_response(StatusCode::OK, "ok\n"),
-        (&Method::GET, "/readyz") => match shared.routes.as_ref().map_or(Ok(()), |routes| routes.ready()) {
+        (&Method::GET, "/readyz") => match ready(shared) {
             Ok(()) => text_response(StatusCode::OK, "ready\n"),
             Err(reason) => text_response(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
         },
@@ -185,6 +186,15 @@ async fn answer(visit: Visit, request: Request<Incoming>) -> Response<Body> {
             let Some(routes) = &shared.routes else { return nothing() };
             routes.respond(method, path).await.map_or_else(nothing, |response| readable_by(page, response))
         }
+    }
+}
+
+/// Whether more clients should be sent here. Those who are here already are served either way.
+fn ready(shared: &Shared) -> Result<(), String> {
+    shared.routes.as_ref().map_or(Ok(()), |routes| routes.ready())?;
+    match shared.plane.status() {
+        Status::None | Status::Up { .. } => Ok(()),
+        Status::Away { why } => Err(format!("{why}; members that are here go on without those elsewhere")),
     }
 }
 

@@ -9,6 +9,7 @@
 
 pub mod admission;
 pub mod backplane;
+mod cluster; // the rooms of several relays as one
 pub mod config;
 mod connection;
 mod door; // which web pages may speak to a listener

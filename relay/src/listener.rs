@@ -10,7 +10,8 @@ use tokio::task::JoinHandle;
 use tombolo_core::room::Acknowledgement;
 
 use crate::admission::Admission;
-use crate::backplane::{self, Plane};
+use crate::backplane::{self, Hearer, Participant, Plane};
+use crate::cluster::{Joint, Tunnels};
 use crate::config::{AcknowledgeWithoutArchive, RelayConfig};
 use crate::door::Door;
 use crate::drop_in::DropIn;
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) open: Open,
     pub(crate) shards: Shards,
     pub(crate) plane: Plane,
+    pub(crate) joint: Arc<Joint>,
+    pub(crate) tunnels: Arc<Tunnels>,
     neighbours: Arc<Neighbours>,
     connections: AtomicUsize,
 }
@@ -58,6 +61,7 @@ pub struct Relay {
     address: SocketAddr,
     drop_ins: Vec<(DropIn, SocketAddr)>,
     accepting: Vec<JoinHandle<()>>,
+    _participant: Option<Participant>,
 }
 
 /// One address that is listened on.
@@ -87,13 +91,18 @@ impl Relay {
             (None, AcknowledgeWithoutArchive::Forwarded) => Acknowledgement::Forwarded,
         };
         let limits = RoomLimits::of(&config);
-        let rooms = Rooms::new(acknowledgement, parts.archive.clone(), Arc::clone(&metrics), limits);
+        let shards = Shards::start(shards).map_err(|source| StartError::Threads { source })?;
+        let name = backplane::fresh_name();
+        let rooms = Rooms::new(acknowledgement, parts.archive.clone(), Arc::clone(&metrics), limits, name);
         let home = parts.archive.as_ref().map(|archive| archive.pairwise().storage_id().to_owned());
         let pair_rooms = PairRooms::new(home, config.paired_members_max);
-        let plane = backplane::start(config.link.clone(), backplane::fresh_name());
+        // On a thread that has turns, so that what comes from there is gathered as well.
+        let plane = shards.enter(|| backplane::start(config.link.clone(), name));
         let shared = Arc::new(Shared {
             config,
             plane,
+            joint: Arc::clone(rooms.joint()),
+            tunnels: Arc::default(),
             admission: parts.admission,
             archive: parts.archive,
             routes: parts.routes,
@@ -103,10 +112,14 @@ impl Relay {
             topics: Arc::default(),
             stop: Stop::new(),
             open: Open::default(),
-            shards: Shards::start(shards).map_err(|source| StartError::Threads { source })?,
+            shards,
             neighbours: Neighbours::new(),
             connections: AtomicUsize::new(0),
         });
+        let hearer = Arc::clone(&shared.joint) as Arc<dyn Hearer>;
+        // Nobody else has the name: it is new.
+        let participant = shared.plane.hub().join(name, hearer).ok();
+        shared.shards.spawn(shared.joint.run(&shared));
         let drop_ins = listeners.iter().filter_map(|(_, address, drop_in)| Some(((*drop_in)?, *address)));
         let drop_ins = drop_ins.collect();
         let accepting = listeners.into_iter().filter_map(|(listener, address, stands_in_for)| {
@@ -115,7 +128,7 @@ impl Relay {
             shared.shards.spawn(accept(Arc::clone(&shared), listener, entrance))
         });
         let accepting = accepting.collect();
-        Ok(Self { shared, address, drop_ins, accepting })
+        Ok(Self { shared, address, drop_ins, accepting, _participant: participant })
     }
 
     /// Where it listens.
@@ -150,6 +163,7 @@ impl Relay {
             let _ = accepting.await;
         }
         self.shared.open.drain().await;
+        self.shared.joint.stop();
         let deadline = tokio::time::Instant::now() + wait;
         while self.shared.connections.load(Ordering::Acquire) > 0 && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(10)).await;

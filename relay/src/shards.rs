@@ -52,6 +52,12 @@ impl Shards {
         self.shards.first().map(|shard| shard.runtime.spawn(task))
     }
 
+    /// Does something that starts tasks, which then run on one of them.
+    pub(crate) fn enter<T>(&self, start: impl FnOnce() -> T) -> T {
+        let _entered = self.shards.first().map(|shard| shard.runtime.enter());
+        start()
+    }
+
     /// Goes on with a socket on the next shard in turn.
     pub(crate) fn give<F: Future<Output = ()> + Send + 'static>(
         &self,

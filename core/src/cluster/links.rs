@@ -73,6 +73,14 @@ impl Cluster {
         }
     }
 
+    /// A peer is gone that cannot say so itself: everybody is told.
+    pub fn bye_for(&mut self, now: Millis, peer: PeerId) {
+        let Some(starts) = self.peers.get(&peer).map(|known| known.starts) else { return };
+        let message = bye(Sender { peer, starts });
+        self.outputs.push_back(Output::Transmit { to: To::Everybody, message });
+        self.end(now, peer);
+    }
+
     /// Time has passed after coming up: whoever lives is known.
     pub(super) fn settle(&mut self, now: Millis) {
         let Some(link) = &mut self.link else { return };

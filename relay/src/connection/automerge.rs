@@ -12,6 +12,7 @@ use tombolo_core::pairs::Slot;
 use super::queue::Queue;
 use super::{Closing, Dialect, PresenceAllowance, frame};
 use crate::admission::Claim;
+use crate::cluster::Local;
 use crate::listener::Shared;
 use crate::member::{Archive, PairwisePeer, PairwisePort};
 use crate::room::{Ear, Listener, Names, PROTOCOL_VERSION, PairRooms};
@@ -45,13 +46,21 @@ pub(crate) struct Automerge {
     host: Box<str>,
     joined: Option<Joined>,
     presence: PresenceAllowance,
+    /// That it has its socket here, if it has.
+    local: Option<Local>,
 }
 
 impl Automerge {
     pub(crate) fn new(shared: &Arc<Shared>, queue: &Arc<Queue>, address: SocketAddr, host: &str) -> Self {
         let (shared, queue) = (Arc::clone(shared), Arc::clone(queue));
         let presence = PresenceAllowance::default();
-        Self { shared, queue, address, host: host.into(), joined: None, presence }
+        Self { shared, queue, address, host: host.into(), joined: None, presence, local: None }
+    }
+
+    /// With its socket at this relay: it has to leave when another serves it.
+    pub(crate) fn as_local(mut self) -> Self {
+        self.local = Some(self.shared.tunnels.local(&self.queue));
+        self
     }
 
     /// Clients in Node throw on a failed handshake, so every refusal comes after it: `error`, then close.

@@ -5,6 +5,10 @@
 
 use bytes::Bytes;
 
+/// The first byte of a binary message in one frame.
+pub(crate) const BINARY: u8 = FIN_BINARY;
+/// The first byte of a close frame.
+pub(crate) const CLOSE: u8 = FIN_CLOSE;
 const FIN_BINARY: u8 = 0x82;
 const FIN_TEXT: u8 = 0x81;
 const FIN_PING: u8 = 0x89;
@@ -57,6 +61,37 @@ pub(crate) fn close(code: u16, reason: &str) -> Bytes {
     }
     let reason = reason.as_bytes().get(..end).unwrap_or_default();
     frame(FIN_CLOSE, &[&code.to_be_bytes(), reason])
+}
+
+/// The head of a finished frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// [`BINARY`], [`CLOSE`] or another.
+    pub(crate) first: u8,
+    /// Its bytes.
+    pub(crate) len: usize,
+    /// Bytes that follow it.
+    pub(crate) payload: usize,
+}
+
+/// Reads the head of a finished frame; none if it is not all there yet.
+pub(crate) fn head_of(bytes: &[u8]) -> Option<Head> {
+    let (first, rest) = bytes.split_first()?;
+    let (short, rest) = rest.split_first()?;
+    let (len, payload) = match short {
+        126 => (4, u64::from(u16::from_be_bytes(*rest.first_chunk()?))),
+        127 => (10, u64::from_be_bytes(*rest.first_chunk()?)),
+        short => (2, u64::from(*short)),
+    };
+    Some(Head { first: *first, len, payload: usize::try_from(payload).ok()? })
+}
+
+/// Code and reason in the payload of a close frame.
+pub(crate) fn close_of(payload: &[u8]) -> (u16, String) {
+    match payload.split_first_chunk() {
+        Some((code, reason)) => (u16::from_be_bytes(*code), String::from_utf8_lossy(reason).into_owned()),
+        None => (NO_CODE, String::new()),
+    }
 }
 
 fn frame(first: u8, parts: &[&[u8]]) -> Bytes {

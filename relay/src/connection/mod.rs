@@ -11,7 +11,8 @@ mod write;
 mod y_webrtc;
 mod y_websocket;
 
-pub(crate) use task::{Accepted, run};
+pub(crate) use automerge::Automerge;
+pub(crate) use task::{Accepted, ease, judge, run};
 
 use std::sync::{Mutex, PoisonError};
 

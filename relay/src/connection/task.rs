@@ -25,6 +25,7 @@ use super::write::{self, Pace};
 use super::y_webrtc::YWebrtc;
 use super::y_websocket::YWebsocket;
 use super::{Closing, Dialect, frame};
+use crate::cluster::Away;
 use crate::config::{Rate, RelayConfig};
 use crate::http::Endpoint;
 use crate::limits::{Allowance, Dues, TooFast};
@@ -183,7 +184,10 @@ fn dialect_of(
         Endpoint::Hocuspocus => {
             (Box::new(Hocuspocus::new(shared, queue, address)), Some(frame::binary(&[&hocuspocus::PING])))
         }
-        Endpoint::Automerge { host } => (Box::new(Automerge::new(shared, queue, address, host)), None),
+        Endpoint::Automerge { host } => match shared.joint.home_elsewhere() {
+            Some(home) => (Box::new(Away::new(shared, queue, address, host, home)), None),
+            None => (Box::new(Automerge::new(shared, queue, address, host).as_local()), None),
+        },
         Endpoint::Signaling => (Box::new(YWebrtc::new(shared, queue, address)), None),
         Endpoint::Native { is_local } => (Box::new(Native::new(shared, queue, address, *is_local)), None),
     }
@@ -233,7 +237,7 @@ fn raw_bytes_max(message_bytes: usize) -> usize {
 
 /// A message for the dialect. Judging a large one takes its time: other connections must not wait for it on this
 /// thread. Without its dialect a connection is over.
-async fn judge(dialect: &mut Option<Box<dyn Dialect>>, payload: Bytes) -> Result<(), Closing> {
+pub(crate) async fn judge(dialect: &mut Option<Box<dyn Dialect>>, payload: Bytes) -> Result<(), Closing> {
     let mut judging = dialect.take().ok_or_else(lost)?;
     let (judged, result) = if payload.len() > LARGE_BYTES {
         let aside = tokio::task::spawn_blocking(move || {
@@ -321,12 +325,18 @@ async fn read_all(
         if dues.count(socket.get_ref().heard()) {
             slow_down(shared, dues).await;
         }
-        queue.drained(config.answer_bytes_max).await;
-        if let Some(pressure) = shared.archive.as_ref().map(|archive| archive.pressure())
-            && pressure.bytes() > config.archive_bytes_max
-        {
-            Box::pin(pressure.below(config.archive_bytes_max)).await;
-        }
+        ease(shared, queue).await;
+    }
+}
+
+/// Waits while too much is on its way, to this connection or to the disk.
+pub(crate) async fn ease(shared: &Shared, queue: &Queue) {
+    let config = &shared.config;
+    queue.drained(config.answer_bytes_max).await;
+    if let Some(pressure) = shared.archive.as_ref().map(|archive| archive.pressure())
+        && pressure.bytes() > config.archive_bytes_max
+    {
+        Box::pin(pressure.below(config.archive_bytes_max)).await;
     }
 }
 

@@ -64,13 +64,16 @@ impl RoomDriver {
                     }
                 }
                 Effect::Read { asker, state_vector } => {
-                    if let (Some(archive), Some(seat)) = (&inner.archive, inner.seats.get(&asker)) {
+                    let Some(archive) = &inner.archive else { continue };
+                    if let Some(seat) = inner.seats.get(&asker) {
                         inner.reads.entry(asker).or_default().push(seat.queue.await_answer());
-                        archive.read(asker, state_vector);
+                    } else if !asker.is_of_peer() {
+                        continue;
                     }
+                    archive.read(asker, state_vector);
                 }
-                // Only of a room on a backplane, and none is on one yet.
-                Effect::Publish(_) | Effect::Tell { .. } => {}
+                Effect::Publish(message) => self.publish(message),
+                Effect::Tell { peer, message } => self.tell_peer(peer, message),
                 Effect::Close { member, reason } => {
                     self.hand_out(inner);
                     inner.hear(member, Err(reason));

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tombolo_core::id::DocumentId;
-use tombolo_core::room::{MemberId, Room, StoreRefused};
+use tombolo_core::room::{MemberId, Roll, Room, StoreRefused};
 use tombolo_core::time::Millis;
 
 use super::framing::Seat;
@@ -37,6 +37,8 @@ pub(super) struct Inner {
     /// What was handed on of the message that is being handled.
     pub(super) said: Said,
     pub(super) toll: Toll,
+    /// What the others were told that there is to find here.
+    roll: Roll,
     pub(super) timer: Option<Millis>,
     pub(super) gone: bool,
 }
@@ -68,6 +70,7 @@ impl RoomDriver {
         machine: Room,
         limits: RoomLimits,
     ) -> Self {
+        let roll = machine.roll();
         let (seats, guests, reads) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let inner = Inner {
             machine,
@@ -80,6 +83,7 @@ impl RoomDriver {
             owing: BTreeMap::new(),
             said: Said::default(),
             toll: Toll::default(),
+            roll,
             timer: None,
             gone: false,
         };
@@ -169,6 +173,10 @@ impl RoomDriver {
         inner.said = Said::default();
         let result = event(&mut inner.machine);
         self.carry_out(inner);
+        let roll = inner.machine.roll();
+        if roll != std::mem::replace(&mut inner.roll, roll) {
+            self.call_roll(roll);
+        }
         if let Some(deadline) = inner.machine.poll_timeout()
             && inner.timer.is_none_or(|armed| deadline < armed)
         {
@@ -208,6 +216,7 @@ impl RoomDriver {
             && inner.guests.is_empty()
             && inner.reads.is_empty()
             && inner.machine.is_empty()
+            && !rooms.is_wanted(&self.document)
             && !inner.gone
         {
             inner.gone = true;

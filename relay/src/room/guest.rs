@@ -15,6 +15,7 @@ use tombolo_core::update::Update;
 use super::limits::RoomLimits;
 use super::onlooker::Onlooker;
 use super::registry::Rooms;
+use crate::backplane::fresh_name;
 use crate::config::RelayConfig;
 use crate::member::Archive;
 
@@ -34,7 +35,7 @@ impl Guests {
     #[must_use]
     pub fn alone(archive: Arc<dyn Archive>) -> Self {
         let limits = RoomLimits::of(&RelayConfig::new((Ipv4Addr::LOCALHOST, 0).into()));
-        Self(Rooms::new(Acknowledgement::Durable, Some(archive), Arc::default(), limits))
+        Self(Rooms::new(Acknowledgement::Durable, Some(archive), Arc::default(), limits, fresh_name()))
     }
 
     /// Who sees what goes on in them.

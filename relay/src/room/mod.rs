@@ -9,6 +9,7 @@ mod guest;
 mod limits;
 mod onlooker; // what each room does, for who looks
 mod pairing;
+mod peers; // among other relays
 mod port;
 mod registry;
 mod seated;
@@ -20,6 +21,7 @@ pub use guest::Guests;
 pub(crate) use limits::RoomLimits;
 pub use onlooker::{Onlooker, RoomStatus, Traffic};
 pub(crate) use pairing::{Ear, Listener, Names, PROTOCOL_VERSION, PairRooms};
+pub(crate) use peers::PeerEvent;
 pub(crate) use registry::Rooms;
 pub(crate) use seated::Seated;
 pub(crate) use topics::{Subscriber, Topics};

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
-use tombolo_core::id::DocumentId;
+use tombolo_core::id::{DocumentId, PeerId};
 use tombolo_core::room::{Acknowledgement, MemberId, Room};
 use tombolo_core::time::Millis;
 
@@ -15,6 +15,7 @@ use super::guest::Verdict;
 use super::limits::{Full, RoomLimits};
 use super::port::Port;
 use super::seated::Seated;
+use crate::cluster::Joint;
 use crate::member::Archive;
 use crate::metrics::Metrics;
 
@@ -26,6 +27,7 @@ pub(crate) struct Rooms {
     archive: Option<Arc<dyn Archive>>,
     pub(super) metrics: Arc<Metrics>,
     limits: RoomLimits,
+    pub(super) joint: Arc<Joint>,
     rooms: Mutex<HashMap<DocumentId, Arc<RoomDriver>>>,
 }
 
@@ -35,8 +37,10 @@ impl Rooms {
         archive: Option<Arc<dyn Archive>>,
         metrics: Arc<Metrics>,
         limits: RoomLimits,
+        name: PeerId,
     ) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new_cyclic(|rooms| Self {
+            joint: Arc::new(Joint::new(name, archive.is_some(), Weak::clone(rooms))),
             start: Instant::now(),
             next_member: AtomicU64::new(1),
             acknowledgement,
@@ -81,7 +85,7 @@ impl Rooms {
         MemberId(self.next_member.fetch_add(1, Ordering::Relaxed))
     }
 
-    pub(super) fn now(&self) -> Millis {
+    pub(crate) fn now(&self) -> Millis {
         Millis(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
@@ -90,16 +94,21 @@ impl Rooms {
         let mut rooms = self.lock();
         if rooms.get(document).is_some_and(|current| Arc::ptr_eq(current, room)) {
             rooms.remove(document);
+            self.joint.closed(document);
             self.metrics.rooms.dec();
         }
     }
 
-    fn room(self: &Arc<Self>, document: &DocumentId) -> Arc<RoomDriver> {
+    pub(super) fn room(self: &Arc<Self>, document: &DocumentId) -> Arc<RoomDriver> {
         let mut rooms = self.lock();
         if let Some(room) = rooms.get(document) {
             return Arc::clone(room);
         }
-        let machine = Room::with_presence(self.acknowledgement, self.limits.presence);
+        let mut machine = Room::with_presence(self.acknowledgement, self.limits.presence);
+        if self.joint.is_up() {
+            machine.clustered(self.calling());
+        }
+        let roll = machine.roll();
         let MemberId(number) = self.next_id();
         let room = Arc::downgrade(self);
         let room = Arc::new(RoomDriver::new(number, document.clone(), room, machine, self.limits));
@@ -109,7 +118,22 @@ impl Rooms {
         }
         rooms.insert(document.clone(), Arc::clone(&room));
         self.metrics.rooms.inc();
+        self.joint.opened(document, roll);
         room
+    }
+
+    pub(super) fn get(&self, document: &DocumentId) -> Option<Arc<RoomDriver>> {
+        self.lock().get(document).cloned()
+    }
+
+    /// Whether peers have need of a room in which nobody is: it has the archive.
+    pub(super) fn is_wanted(&self, document: &DocumentId) -> bool {
+        self.archive.is_some() && self.joint.is_shared(document)
+    }
+
+    /// What joins them with those of other relays.
+    pub(crate) fn joint(&self) -> &Arc<Joint> {
+        &self.joint
     }
 
     /// Those that are open now.

@@ -1,0 +1,224 @@
+//! The driver of the cluster's machine: bytes and time in, messages and events out.
+//!
+//! Locks are taken in this order: whoever tells rooms what happened, a room, the machine. Rooms call in with their own
+//! lock held, so what the machine has to say to rooms is only put down here, and told by somebody who holds no room.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tombolo_core::cluster::{Cluster, Output, Timing, To, TunnelFrame};
+use tombolo_core::id::{DocumentId, PeerId};
+use tombolo_core::room::{PeerMessage, Roll};
+use tombolo_core::time::Millis;
+
+use super::events::Event;
+use crate::backplane::{Backplane, Hearer};
+use crate::listener::Shared;
+use crate::room::Rooms;
+
+/// Longest time between two looks at the machine's clock.
+const NAP: Duration = Duration::from_secs(1);
+
+/// What joins the rooms of this relay with those of others.
+pub(crate) struct Joint {
+    me: PeerId,
+    inner: Mutex<Inner>,
+    /// Whoever holds this tells the rooms what happened; nobody else does meanwhile.
+    pub(super) telling: Mutex<()>,
+    /// Something is to be told, or the machine's next deadline may have changed.
+    news: Notify,
+    pub(super) rooms: Weak<Rooms>,
+    pub(super) shared: OnceLock<Weak<Shared>>,
+}
+
+struct Inner {
+    machine: Cluster,
+    /// None while it is away.
+    backplane: Option<Arc<dyn Backplane>>,
+    events: VecDeque<Event>,
+}
+
+impl Joint {
+    /// `archive` if one has a seat in the rooms here.
+    pub(crate) fn new(me: PeerId, archive: bool, rooms: Weak<Rooms>) -> Self {
+        let machine = Cluster::new(me, archive, Timing::default());
+        let inner = Inner { machine, backplane: None, events: VecDeque::new() };
+        Self {
+            me,
+            inner: Mutex::new(inner),
+            telling: Mutex::new(()),
+            news: Notify::new(),
+            rooms,
+            shared: OnceLock::new(),
+        }
+    }
+
+    /// Keeps the machine's time until the relay is gone.
+    pub(crate) fn run(self: &Arc<Self>, shared: &Arc<Shared>) -> impl Future<Output = ()> + Send + use<> {
+        // It is started once.
+        let _ = self.shared.set(Arc::downgrade(shared));
+        let joint = Arc::downgrade(self);
+        async move {
+            while let Some(joint) = joint.upgrade() {
+                let wait = joint.until_deadline();
+                tokio::select! {
+                    () = joint.news.notified() => {}
+                    () = tokio::time::sleep(wait) => {}
+                }
+                joint.drive(|machine, now| machine.handle_timeout(now));
+                joint.tell();
+            }
+        }
+    }
+
+    pub(crate) fn me(&self) -> PeerId {
+        self.me
+    }
+
+    /// Whether a backplane is there. A room that is opened then waits for its roll call.
+    pub(crate) fn is_up(&self) -> bool {
+        self.lock().backplane.is_some()
+    }
+
+    /// Who serves automerge-repo connections, if that is another.
+    pub(crate) fn home_elsewhere(&self) -> Option<PeerId> {
+        self.lock().machine.home().filter(|home| *home != self.me)
+    }
+
+    /// Others that live.
+    pub(crate) fn peers(&self) -> Vec<(PeerId, bool)> {
+        self.lock().machine.peers().collect()
+    }
+
+    /// A room was opened here.
+    pub(crate) fn opened(&self, document: &DocumentId, roll: Roll) {
+        self.drive(|machine, now| machine.opened(now, document, roll));
+    }
+
+    /// It was closed. What was still to be told of it is for nobody: a new one is told anew.
+    pub(crate) fn closed(&self, document: &DocumentId) {
+        self.drive(|machine, _| machine.closed(document));
+        self.lock().events.retain(|event| !event.is_of(document));
+    }
+
+    /// Whether a peer has the room open.
+    pub(crate) fn is_shared(&self, document: &DocumentId) -> bool {
+        self.lock().machine.is_shared(document)
+    }
+
+    pub(crate) fn roll_changed(&self, document: &DocumentId, roll: Roll) {
+        self.drive(|machine, _| machine.roll_changed(document, roll));
+    }
+
+    /// From a room to those of all peers.
+    pub(crate) fn say(&self, document: &DocumentId, message: PeerMessage) {
+        self.drive(|machine, _| {
+            if let Err(error) = machine.say(document, message) {
+                tracing::warn!(%document, %error, "cannot be said to other relays");
+            }
+        });
+    }
+
+    /// From a room to that of one peer.
+    pub(crate) fn say_to(&self, document: &DocumentId, peer: PeerId, message: PeerMessage) {
+        self.drive(|machine, _| {
+            if let Err(error) = machine.tell(document, peer, message) {
+                tracing::warn!(%document, %peer, %error, "cannot be said to another relay");
+            }
+        });
+    }
+
+    /// A frame of a tunnel, to where it ends.
+    pub(crate) fn tunnel(&self, peer: PeerId, frame: TunnelFrame) {
+        self.drive(|machine, _| {
+            if let Err(error) = machine.tunnel(peer, frame) {
+                tracing::warn!(%peer, %error, "cannot be sent through a tunnel");
+            }
+        });
+    }
+
+    /// Says goodbye, so that others need not wait until they miss it.
+    pub(crate) fn stop(&self) {
+        self.drive(Cluster::stop);
+    }
+
+    /// The oldest thing that is to be told to rooms.
+    pub(super) fn next_event(&self) -> Option<Event> {
+        self.lock().events.pop_front()
+    }
+
+    fn drive(&self, event: impl FnOnce(&mut Cluster, Millis)) {
+        self.drive_locked(&mut self.lock(), event);
+    }
+
+    /// What goes out goes out here and now, in order; what rooms are to hear is put down.
+    fn drive_locked(&self, inner: &mut Inner, event: impl FnOnce(&mut Cluster, Millis)) {
+        let Some(now) = self.rooms.upgrade().map(|rooms| rooms.now()) else { return };
+        let Inner { machine, backplane, events } = inner;
+        let before = machine.poll_timeout();
+        event(machine, now);
+        let mut is_news = machine.poll_timeout() != before;
+        while let Some(output) = machine.poll() {
+            match (output, &*backplane) {
+                (Output::Transmit { to, message }, Some(backplane)) => backplane.say(&to, message),
+                (Output::Listen(document), Some(backplane)) => backplane.listen(&document),
+                (Output::Unlisten(document), Some(backplane)) => backplane.unlisten(&document),
+                (Output::Transmit { .. } | Output::Listen(_) | Output::Unlisten(_), None) => {}
+                (output, _) => {
+                    events.push_back(Event::Said(output));
+                    is_news = true;
+                }
+            }
+        }
+        if is_news {
+            self.news.notify_one();
+        }
+    }
+
+    fn until_deadline(&self) -> Duration {
+        let Some(now) = self.rooms.upgrade().map(|rooms| rooms.now()) else { return NAP };
+        let deadline = self.lock().machine.poll_timeout();
+        deadline.map_or(NAP, |deadline| Duration::from_millis(deadline.0.saturating_sub(now.0)).min(NAP))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic under this lock would be a bug of ours; the machine then goes on as it stands.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Hearer for Joint {
+    fn up(&self, backplane: Arc<dyn Backplane>) {
+        {
+            let mut inner = self.lock();
+            inner.backplane = Some(backplane);
+            inner.events.push_back(Event::Up);
+            self.drive_locked(&mut inner, |machine, now| machine.up(now));
+        }
+        self.tell();
+    }
+
+    fn hear(&self, to: &To, message: Bytes) {
+        self.drive(|machine, now| machine.heard(now, to, &message));
+        self.tell();
+    }
+
+    fn down(&self, reason: &str) {
+        tracing::debug!(reason, "without other relays");
+        {
+            let mut inner = self.lock();
+            inner.backplane = None;
+            inner.events.push_back(Event::Down);
+            self.drive_locked(&mut inner, |machine, now| machine.down(now));
+        }
+        self.tell();
+    }
+
+    fn went(&self, peer: PeerId) {
+        self.drive(|machine, now| machine.bye_for(now, peer));
+        self.tell();
+    }
+}

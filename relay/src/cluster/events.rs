@@ -1,0 +1,86 @@
+//! What rooms are told of their peers, one thing after the other.
+
+use std::sync::{Arc, PoisonError, Weak};
+
+use tombolo_core::cluster::Output;
+use tombolo_core::id::DocumentId;
+
+use super::Tunnels;
+use super::driver::Joint;
+use crate::listener::Shared;
+use crate::room::{PeerEvent, Rooms};
+
+/// Something that is to be told.
+pub(super) enum Event {
+    /// The backplane is there.
+    Up,
+    /// It is away.
+    Down,
+    /// What the machine says.
+    Said(Output),
+}
+
+impl Event {
+    /// Whether it is of one room only.
+    pub(super) fn is_of(&self, room: &DocumentId) -> bool {
+        match self {
+            Self::Said(
+                Output::Called(document)
+                | Output::Came { document, .. }
+                | Output::Changed { document, .. }
+                | Output::Lost { document, .. }
+                | Output::Went { document, .. }
+                | Output::Said { document, .. },
+            ) => document == room,
+            _ => false,
+        }
+    }
+}
+
+impl Joint {
+    /// Tells the rooms all that is to be told. Whoever calls this holds no lock.
+    pub(super) fn tell(&self) {
+        // Nothing is kept behind this lock.
+        let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(rooms) = self.rooms.upgrade() else { return };
+        while let Some(event) = self.next_event() {
+            match event {
+                Event::Up => rooms.joined(),
+                Event::Down => rooms.parted(),
+                Event::Said(output) => self.pass_on(&rooms, output),
+            }
+        }
+    }
+
+    fn pass_on(&self, rooms: &Arc<Rooms>, output: Output) {
+        let (document, event) = match output {
+            Output::Called(document) => (document, PeerEvent::Called),
+            Output::Came { document, peer, roll } | Output::Changed { document, peer, roll } => {
+                (document, PeerEvent::Came(peer, roll))
+            }
+            Output::Lost { document, peer } => (document, PeerEvent::Lost(peer)),
+            Output::Went { document, peer } => (document, PeerEvent::Went(peer)),
+            Output::Said { document, peer, message } => (document, PeerEvent::Said(peer, message)),
+            Output::Wanted(document) => return rooms.open(&document),
+            Output::Home(home) => {
+                return self.with_tunnels(|tunnels, _| tunnels.home_changed(home, self.me()));
+            }
+            Output::Tunnel { peer, frame } => {
+                return self.with_tunnels(|tunnels, shared| tunnels.take(shared, peer, frame));
+            }
+            Output::TunnelsBroken { peer } => return self.with_tunnels(|tunnels, _| tunnels.broken(peer)),
+            Output::Refused { peer, error } => {
+                return tracing::warn!(?peer, %error, "what another relay said was refused");
+            }
+            // They went out already.
+            Output::Transmit { .. } | Output::Listen(_) | Output::Unlisten(_) => return,
+        };
+        rooms.tell(&document, event);
+    }
+
+    fn with_tunnels(&self, act: impl FnOnce(&Arc<Tunnels>, &Arc<Shared>)) {
+        if let Some(shared) = self.shared.get().and_then(Weak::upgrade) {
+            act(&shared.tunnels, &shared);
+        }
+    }
+}

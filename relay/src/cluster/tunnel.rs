@@ -1,0 +1,164 @@
+//! One tunnel where it ends: a connection of automerge-repo that has its socket at another relay.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tombolo_core::cluster::{TunnelFrame, TunnelId};
+use tombolo_core::id::PeerId;
+
+use crate::connection::queue::{Queue, Taken};
+use crate::connection::{self, Automerge, Dialect, frame};
+use crate::listener::Shared;
+
+/// Most bytes that wait at one end of a tunnel: the largest message, and some.
+pub(super) const WAITING_BYTES_MAX: usize = 96 * 1024 * 1024;
+/// What is taken from the dialect's queue in one go.
+const TAKEN_BYTES: usize = 256 * 1024;
+
+/// Where messages of the other end go in; dropping it ends the tunnel.
+pub(super) struct Entrance {
+    messages: UnboundedSender<Bytes>,
+    waiting: Arc<AtomicUsize>,
+    queue: Arc<Queue>,
+}
+
+impl Entrance {
+    pub(super) fn put(&self, payload: Bytes) {
+        let waiting = self.waiting.fetch_add(payload.len(), Ordering::Relaxed);
+        if waiting > WAITING_BYTES_MAX {
+            return self.queue.close(1013, "more than the server can take now");
+        }
+        // The task may have ended a moment ago.
+        let _ = self.messages.send(payload);
+    }
+}
+
+/// Serves the connection of a tunnel until either end closes it.
+pub(super) fn serve(
+    shared: &Arc<Shared>,
+    (peer, tunnel): (PeerId, TunnelId),
+    host: String,
+    address: SocketAddr,
+) -> Entrance {
+    let (messages, incoming) = unbounded_channel();
+    let waiting = Arc::<AtomicUsize>::default();
+    let behind = shared.metrics.refusals_for("behind");
+    let queue = Arc::new(Queue::new(shared.config.queue_bytes_max, behind));
+    let entrance = Entrance { messages, waiting: Arc::clone(&waiting), queue: Arc::clone(&queue) };
+    let shared_too = Arc::clone(shared);
+    shared.shards.spawn(async move {
+        let dialect = Automerge::new(&shared_too, &queue, address, &host);
+        let reading = read(&shared_too, Box::new(dialect), &queue, incoming, &waiting);
+        tokio::select! {
+            () = write(&shared_too, (peer, tunnel), &queue) => {}
+            () = reading => queue.end(),
+        }
+        shared_too.tunnels.ended_here(peer, tunnel);
+    });
+    entrance
+}
+
+/// Ends when the other end has; a connection that is closed from here is ended by its last words.
+async fn read(
+    shared: &Shared,
+    dialect: Box<dyn Dialect>,
+    queue: &Queue,
+    mut incoming: UnboundedReceiver<Bytes>,
+    waiting: &AtomicUsize,
+) {
+    let mut dialect = Some(dialect);
+    while let Some(payload) = incoming.recv().await {
+        waiting.fetch_sub(payload.len(), Ordering::Relaxed);
+        if dialect.is_none() {
+            continue;
+        }
+        if let Err(closing) = connection::judge(&mut dialect, payload).await {
+            if let Some(reason) = closing.refusal {
+                shared.metrics.refuse(reason);
+            }
+            queue.close(closing.code, &closing.reason);
+            dialect = None;
+        }
+        connection::ease(shared, queue).await;
+    }
+}
+
+/// Hands on what the dialect says; ends with its last words.
+async fn write(shared: &Shared, (peer, tunnel): (PeerId, TunnelId), queue: &Queue) {
+    let mut out = VecDeque::new();
+    let mut frames = Frames::default();
+    loop {
+        let (_, taken) = queue.take(&mut out, TAKEN_BYTES).await;
+        for piece in out.drain(..) {
+            frames.put(piece);
+            while let Some(frame) = frames.next(tunnel) {
+                shared.joint.tunnel(peer, frame);
+            }
+        }
+        if taken == Taken::Last {
+            return;
+        }
+    }
+}
+
+/// Cuts finished WebSocket frames of a queue into what a tunnel carries.
+#[derive(Default)]
+struct Frames(BytesMut);
+
+impl Frames {
+    fn put(&mut self, piece: Bytes) {
+        self.0.extend_from_slice(&piece);
+    }
+
+    fn next(&mut self, tunnel: TunnelId) -> Option<TunnelFrame> {
+        loop {
+            let frame::Head { first, len, payload } = frame::head_of(&self.0)?;
+            if self.0.len() < len + payload {
+                return None;
+            }
+            self.0.advance(len);
+            let payload = self.0.split_to(payload).freeze();
+            match first {
+                frame::BINARY => return Some(TunnelFrame::Data { tunnel, payload }),
+                frame::CLOSE => {
+                    let (code, reason) = frame::close_of(&payload);
+                    return Some(TunnelFrame::Close { tunnel, code, reason });
+                }
+                // For a socket, and there is none here.
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_come_out_as_they_were_put_in_however_they_are_cut() {
+        let tunnel = TunnelId(1);
+        let long = vec![7; 70_000];
+        let mut bytes = Vec::new();
+        for piece in
+            [frame::binary(&[b"ab"]), frame::ping(), frame::binary(&[&long]), frame::close(1013, "slow")]
+        {
+            bytes.extend_from_slice(&piece);
+        }
+        for step in [1, 7, 1_000, bytes.len()] {
+            let (mut frames, mut got) = (Frames::default(), Vec::new());
+            for piece in bytes.chunks(step) {
+                frames.put(Bytes::copy_from_slice(piece));
+                got.extend(std::iter::from_fn(|| frames.next(tunnel)));
+            }
+            let data =
+                |payload: &[u8]| TunnelFrame::Data { tunnel, payload: Bytes::copy_from_slice(payload) };
+            let close = TunnelFrame::Close { tunnel, code: 1013, reason: "slow".to_owned() };
+            assert_eq!(got, [data(b"ab"), data(&long), close]);
+        }
+    }
+}

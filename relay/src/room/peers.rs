@@ -1,0 +1,89 @@
+//! Rooms among those of other relays: what the cluster tells them, and what they tell it.
+
+use std::sync::Arc;
+
+use tombolo_core::id::{DocumentId, PeerId};
+use tombolo_core::room::{PeerMessage, Roll};
+use tombolo_core::time::Millis;
+
+use super::driver::RoomDriver;
+use super::registry::Rooms;
+
+/// A roll call of the cluster ends before this, in ms; then a room asks whoever it knows.
+const CALL_MS: u64 = 3_000;
+
+/// What a room hears of its peers.
+#[derive(Debug)]
+pub(crate) enum PeerEvent {
+    /// Everybody has answered the roll call.
+    Called,
+    /// A peer has the document open, or has something else there now.
+    Came(PeerId, Roll),
+    /// Messages may be missing.
+    Lost(PeerId),
+    /// It has it open no more.
+    Went(PeerId),
+    /// It says something.
+    Said(PeerId, PeerMessage),
+}
+
+impl Rooms {
+    /// The backplane is there: all rooms wait for their roll calls.
+    pub(crate) fn joined(&self) {
+        let deadline = self.calling();
+        self.all().iter().for_each(|room| room.drive(|machine| machine.clustered(deadline)));
+    }
+
+    /// It is away.
+    pub(crate) fn parted(&self) {
+        let now = self.now();
+        for room in self.all() {
+            room.drive(|machine| machine.alone(now));
+            room.vanish_if_empty();
+        }
+    }
+
+    /// Opens a room for its peers; it stays while they have it open.
+    pub(crate) fn open(self: &Arc<Self>, document: &DocumentId) {
+        self.room(document);
+    }
+
+    /// Tells a room, if it is open.
+    pub(crate) fn tell(&self, document: &DocumentId, event: PeerEvent) {
+        let Some(room) = self.get(document) else { return };
+        let now = self.now();
+        room.drive(|machine| match event {
+            PeerEvent::Called => machine.called(now),
+            PeerEvent::Came(peer, roll) => machine.peer_came(now, peer, roll),
+            PeerEvent::Lost(peer) => machine.peer_lost(now, peer),
+            PeerEvent::Went(peer) => machine.peer_went(now, peer),
+            PeerEvent::Said(peer, message) => machine.peer_said(now, peer, message),
+        });
+        room.vanish_if_empty();
+    }
+
+    pub(super) fn calling(&self) -> Millis {
+        self.now().plus(CALL_MS)
+    }
+}
+
+impl RoomDriver {
+    /// Tells the others what there is to find here, if that has changed.
+    pub(super) fn call_roll(&self, roll: Roll) {
+        if let Some(rooms) = self.rooms.upgrade() {
+            rooms.joint.roll_changed(&self.document, roll);
+        }
+    }
+
+    pub(super) fn publish(&self, message: PeerMessage) {
+        if let Some(rooms) = self.rooms.upgrade() {
+            rooms.joint.say(&self.document, message);
+        }
+    }
+
+    pub(super) fn tell_peer(&self, peer: PeerId, message: PeerMessage) {
+        if let Some(rooms) = self.rooms.upgrade() {
+            rooms.joint.say_to(&self.document, peer, message);
+        }
+    }
+}
