@@ -9,12 +9,15 @@
 //! [`Room::handle_timeout`], and carry out what [`Room::poll_effect`] hands over, in order.
 //! Why each rule: the measured failures of naive forwarders with stock clients.
 
-mod answer;
+mod answering; // what an answer is for
+mod asking; // who answers a question
 mod effect;
 mod machine;
-mod peer;
-mod peers;
+mod member;
+mod peer; // what peers say
+mod peers; // who of them is there
 mod presence;
+mod storing; // what is spread, stored and acknowledged
 #[cfg(test)]
 mod tests;
 

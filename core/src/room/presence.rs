@@ -11,7 +11,18 @@ use crate::limits::{
 };
 use crate::validate::{AwarenessEntry, AwarenessUpdate};
 
+use crate::id::PeerId;
+
 use super::effect::{MemberId, Violation};
+
+/// Who brought an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Owner {
+    /// A member, who may show so much and no more.
+    Member(MemberId),
+    /// A peer, for its members.
+    Peer(PeerId),
+}
 
 /// What one member may show of presence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +42,7 @@ impl Default for PresenceLimits {
 #[derive(Debug)]
 struct Known {
     entry: AwarenessEntry,
-    owner: Option<MemberId>,
+    owner: Option<Owner>,
     /// The change that brought it.
     change: u64,
 }
@@ -69,6 +80,7 @@ pub(super) struct Presence {
     gone: usize,
     /// Of all states.
     bytes: usize,
+    /// Of members; a peer counts those of its own.
     owned: BTreeMap<MemberId, Owned>,
     changes: u64,
 }
@@ -90,16 +102,16 @@ impl Presence {
         (!entries.is_empty()).then_some(AwarenessUpdate { entries })
     }
 
-    /// Takes what `member` says; gives back only what is news to the room.
+    /// Takes what `owner` says; a peer breaks no rule. Gives back only what is news to the room.
     pub(super) fn observe(
         &mut self,
-        member: MemberId,
+        owner: Owner,
         update: AwarenessUpdate,
     ) -> Result<Option<AwarenessUpdate>, Violation> {
         let mut news = Vec::new();
         for entry in update.entries {
             if self.is_news(&entry) && self.has_room_for(&entry) {
-                self.take(member, entry.clone())?;
+                self.take(owner, entry.clone())?;
                 news.push(entry);
             }
         }
@@ -108,16 +120,34 @@ impl Presence {
 
     /// Everybody present, for who just came.
     pub(super) fn snapshot(&self) -> Option<AwarenessUpdate> {
-        let present = self.clients.values().filter(|known| known.entry.state.is_some());
+        self.present(|_| true)
+    }
+
+    /// Everybody present here, for a peer.
+    pub(super) fn of_members(&self) -> Option<AwarenessUpdate> {
+        self.present(|owner| matches!(owner, Some(Owner::Member(_))))
+    }
+
+    fn present(&self, of: impl Fn(Option<Owner>) -> bool) -> Option<AwarenessUpdate> {
+        let present = self.clients.values().filter(|known| known.entry.state.is_some() && of(known.owner));
         let entries: Vec<_> = present.map(|known| known.entry.clone()).collect();
         (!entries.is_empty()).then_some(AwarenessUpdate { entries })
     }
 
-    /// Forgets a member; gives back the goodbyes that it can no longer say itself.
-    pub(super) fn leave(&mut self, member: MemberId) -> Option<AwarenessUpdate> {
-        self.owned.remove(&member);
+    /// Forgets an owner; gives back the goodbyes that it can no longer say itself.
+    pub(super) fn leave(&mut self, owner: Owner) -> Option<AwarenessUpdate> {
+        if let Owner::Member(member) = owner {
+            self.owned.remove(&member);
+        }
+        self.end(owner, u64::MAX)
+    }
+
+    /// Ends what an owner has shown up to this change, and not renewed since.
+    pub(super) fn end(&mut self, owner: Owner, change: u64) -> Option<AwarenessUpdate> {
         let mut goodbyes = Vec::new();
-        for known in self.clients.values_mut().filter(|known| known.owner == Some(member)) {
+        let of_owner =
+            self.clients.values_mut().filter(|known| known.owner == Some(owner) && known.change <= change);
+        for known in of_owner {
             known.owner = None;
             self.bytes = self.bytes.saturating_sub(known.bytes());
             if known.entry.state.take().is_some() {
@@ -153,29 +183,18 @@ impl Presence {
             && (entry.state.is_none() || bytes <= AWARENESS_ROOM_BYTES_MAX)
     }
 
-    fn take(&mut self, member: MemberId, entry: AwarenessEntry) -> Result<(), Violation> {
-        let PresenceLimits { clients_max, bytes_max } = self.limits;
+    fn take(&mut self, by: Owner, entry: AwarenessEntry) -> Result<(), Violation> {
         let old = self.clients.get(&entry.client);
         let (was_gone, old_bytes) = old.map_or((false, 0), |old| (old.entry.state.is_none(), old.bytes()));
         let old_owner = old.and_then(|old| old.owner);
         // Who is gone is nobody's any more.
-        let owner = entry.state.is_some().then_some(member);
-        if owner.is_some() {
-            let mut owned = self.owned.get(&member).copied().unwrap_or_default();
-            if old_owner == Some(member) {
-                owned.less(old_bytes);
-            }
-            owned.clients += 1;
-            owned.bytes += bytes_of(&entry);
-            if owned.clients > clients_max {
-                return Err(Violation::TooManyAwarenessClients { max: clients_max });
-            }
-            if owned.bytes > bytes_max {
-                return Err(Violation::TooMuchAwareness { max: bytes_max });
-            }
+        let owner = entry.state.is_some().then_some(by);
+        if let Some(Owner::Member(member)) = owner {
+            let old_bytes = (old_owner == owner).then_some(old_bytes);
+            let owned = self.owned_with(member, old_bytes, &entry)?;
             self.owned.insert(member, owned);
         }
-        if let Some(old_owner) = old_owner.filter(|old| Some(*old) != owner)
+        if let Some(Owner::Member(old_owner)) = old_owner.filter(|old| Some(*old) != owner)
             && let Some(owned) = self.owned.get_mut(&old_owner)
         {
             owned.less(old_bytes);
@@ -185,5 +204,28 @@ impl Presence {
         self.changes += 1;
         self.clients.insert(entry.client, Known { entry, owner, change: self.changes });
         Ok(())
+    }
+
+    /// What a member owns with one more entry, or another in place of one of `old_bytes`.
+    fn owned_with(
+        &self,
+        member: MemberId,
+        old_bytes: Option<usize>,
+        entry: &AwarenessEntry,
+    ) -> Result<Owned, Violation> {
+        let PresenceLimits { clients_max, bytes_max } = self.limits;
+        let mut owned = self.owned.get(&member).copied().unwrap_or_default();
+        if let Some(old_bytes) = old_bytes {
+            owned.less(old_bytes);
+        }
+        owned.clients += 1;
+        owned.bytes += bytes_of(entry);
+        if owned.clients > clients_max {
+            return Err(Violation::TooManyAwarenessClients { max: clients_max });
+        }
+        if owned.bytes > bytes_max {
+            return Err(Violation::TooMuchAwareness { max: bytes_max });
+        }
+        Ok(owned)
     }
 }

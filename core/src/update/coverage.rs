@@ -119,6 +119,24 @@ impl Coverage {
         }
     }
 
+    /// Whether all that `other` knows is known here.
+    #[must_use]
+    pub fn includes(&self, other: &Self) -> bool {
+        let within = |ours: &BTreeMap<u64, RangeSet>, theirs: &BTreeMap<u64, RangeSet>| {
+            theirs.iter().all(|(client, ranges)| {
+                let known = ours.get(client);
+                ranges.iter().all(|(start, end)| known.is_some_and(|known| known.covers(start, end)))
+            })
+        };
+        within(&self.inserted, &other.inserted) && within(&self.deleted, &other.deleted)
+    }
+
+    /// Whether nothing is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.inserted.is_empty() && self.deleted.is_empty()
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.inserted.clear();

@@ -234,6 +234,7 @@ impl World {
                     self.room.answered(asker, Ok(Answer { update, state_vector: coverage.state_vector() }));
                 }
                 Effect::Close { .. } => unreachable!("nothing is refused here"),
+                Effect::Publish(_) | Effect::Tell { .. } => unreachable!("the room is alone"),
             }
         }
     }
