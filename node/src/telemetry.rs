@@ -9,7 +9,9 @@ use tracing_subscriber::EnvFilter;
 /// # Errors
 /// The filter's own complaint, if it has no meaning.
 pub fn install(filter: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
+    // What the client of NATS says, the relay says with what to do, and once.
+    let quiet = if filter.contains("async_nats") { "" } else { ",async_nats=off" };
+    let filter = EnvFilter::try_new(format!("{filter}{quiet}")).map_err(|error| error.to_string())?;
     // A second call in one process (tests) keeps the first log.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)

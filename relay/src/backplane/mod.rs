@@ -9,15 +9,23 @@
 
 mod address; // where others are
 mod inbox; // what waits to be heard
+mod link; // made, carried and made anew
 mod local; // the hub
+mod native; // the link to the door of another relay
+#[cfg(feature = "nats")]
+mod nats; // the link through NATS
 mod outbox; // what waits to be said elsewhere
+#[cfg(feature = "nats")]
+mod subject; // what NATS calls those to whom something is said
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::task::JoinHandle;
 use tombolo_core::cluster::To;
 use tombolo_core::id::{DocumentId, PeerId};
 
@@ -95,19 +103,51 @@ pub struct Plane {
     name: PeerId,
     hub: Hub,
     status: Arc<Mutex<Status>>,
+    keeping: Arc<Keeping>,
 }
 
 /// Starts the backplane of a process of this name, and its link, which is tried for ever if it is not there. Must be
 /// called in a tokio runtime.
 #[must_use]
 pub fn start(link: Link, name: PeerId) -> Plane {
-    let status = match &link {
-        Link::None => Status::None,
-        Link::Nats(_) | Link::Relays(..) => {
-            Status::Away { why: "not yet joined with other relays".to_owned() }
+    let hub = Hub::new(local::WAITING_BYTES_MAX);
+    let away = |why: &str| Arc::new(Mutex::new(Status::Away { why: why.to_owned() }));
+    let (status, keeping) = match link {
+        Link::None => (Arc::new(Mutex::new(Status::None)), None),
+        Link::Relays(addresses, token) => {
+            let status = away("not yet joined with another relay");
+            let door = native::DoorOf { name, token };
+            let keeping = link::keep(door, addresses, hub.clone(), Arc::clone(&status));
+            (status, Some(tokio::spawn(keeping)))
         }
+        #[cfg(feature = "nats")]
+        Link::Nats(addresses) => {
+            let status = away("not yet joined with NATS");
+            let keeping = link::keep(nats::Nats(name), addresses, hub.clone(), Arc::clone(&status));
+            (status, Some(tokio::spawn(keeping)))
+        }
+        #[cfg(not(feature = "nats"))]
+        Link::Nats(_) => (away("this program was built without NATS; build it with the feature nats"), None),
     };
-    Plane { name, hub: Hub::new(local::WAITING_BYTES_MAX), status: Arc::new(Mutex::new(status)) }
+    let keeping = Arc::new(Keeping(Mutex::new(keeping)));
+    Plane { name, hub, status, keeping }
+}
+
+/// The task that keeps the link; it ends with the last who has the plane.
+struct Keeping(Mutex<Option<JoinHandle<()>>>);
+
+impl Keeping {
+    fn take(&self) -> Option<JoinHandle<()>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Drop for Keeping {
+    fn drop(&mut self) {
+        if let Some(keeping) = self.take() {
+            keeping.abort();
+        }
+    }
 }
 
 /// A name that no other process has: 8 bytes that the system chose at random.
@@ -135,8 +175,12 @@ impl Plane {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Ends the link, after all that was said, at most after a second.
+    /// Ends the link, after all that was said if that takes no longer than a second.
     pub async fn stop(&self) {
+        let Some(mut keeping) = self.keeping.take() else { return };
         self.hub.end_link();
+        if tokio::time::timeout(Duration::from_secs(1), &mut keeping).await.is_err() {
+            keeping.abort();
+        }
     }
 }
