@@ -175,6 +175,7 @@ async fn answer(visit: Visit, request: Request<Incoming>) -> Response<Body> {
             Err(reason) => text_response(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
         },
         (&Method::GET, "/metrics") => {
+            shared.metrics.count_peers(shared.joint.peers());
             let more = shared.routes.as_ref().map(|routes| routes.metrics()).unwrap_or_default();
             text_response(StatusCode::OK, format!("{}{more}# EOF\n", shared.metrics.text()))
         }

@@ -21,6 +21,13 @@ pub struct ReasonLabel {
     pub reason: &'static str,
 }
 
+/// Whether an archive is behind a peer: `yes` or `no`.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct ArchiveLabel {
+    /// Yes or no.
+    pub archive: &'static str,
+}
+
 /// The relay's metrics.
 #[derive(Debug)]
 pub struct Metrics {
@@ -31,6 +38,8 @@ pub struct Metrics {
     pub connections_opened: Family<DialectLabel, Counter>,
     /// `tombolo_rooms`: open now.
     pub rooms: Gauge,
+    /// `tombolo_peers{archive}`: other relays on the backplane, those with an archive apart.
+    pub peers: Family<ArchiveLabel, Gauge>,
     /// `tombolo_messages_received_total`.
     pub messages_received: Counter,
     /// `tombolo_received_bytes_total`: payload of those messages.
@@ -56,6 +65,7 @@ impl Default for Metrics {
             connections: Family::default(),
             connections_opened: Family::default(),
             rooms: Gauge::default(),
+            peers: Family::default(),
             messages_received: Counter::default(),
             bytes_received: Counter::default(),
             messages_sent: Counter::default(),
@@ -69,6 +79,7 @@ impl Default for Metrics {
         r.register("connections", "Open connections", metrics.connections.clone());
         r.register("connections_opened", "Connections opened", metrics.connections_opened.clone());
         r.register("rooms", "Open rooms", metrics.rooms.clone());
+        r.register("peers", "Other relays on the backplane", metrics.peers.clone());
         r.register("messages_received", "Messages received", metrics.messages_received.clone());
         r.register("received_bytes", "Message bytes received", metrics.bytes_received.clone());
         r.register("messages_sent", "Frames queued for clients", metrics.messages_sent.clone());
@@ -96,6 +107,13 @@ impl Metrics {
     #[must_use]
     pub fn refusals_for(&self, reason: &'static str) -> Counter {
         self.refusals.get_or_create(&ReasonLabel { reason }).clone()
+    }
+
+    /// How many peers there are now: without an archive, and with one.
+    pub fn count_peers(&self, peers: [usize; 2]) {
+        for (archive, count) in ["no", "yes"].into_iter().zip(peers) {
+            self.peers.get_or_create(&ArchiveLabel { archive }).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     /// The Prometheus text, without the closing `# EOF` so that more can follow.

@@ -113,7 +113,7 @@ impl Cluster {
     /// open as long.
     #[must_use]
     pub fn is_shared(&self, document: &DocumentId) -> bool {
-        self.rooms.get(document).is_some_and(Room::is_shared)
+        self.link.is_some() && self.rooms.get(document).is_some_and(Room::is_shared)
     }
 
     /// The next thing to do, in order.

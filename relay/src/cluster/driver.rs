@@ -88,9 +88,11 @@ impl Joint {
         self.lock().machine.home().filter(|home| *home != self.me)
     }
 
-    /// Others that live.
-    pub(crate) fn peers(&self) -> Vec<(PeerId, bool)> {
-        self.lock().machine.peers().collect()
+    /// How many others live: without an archive, and with one.
+    pub(crate) fn peers(&self) -> [usize; 2] {
+        let inner = self.lock();
+        let archives = inner.machine.peers().filter(|(_, archive)| *archive).count();
+        [inner.machine.peers().count().saturating_sub(archives), archives]
     }
 
     /// A room was opened here.
