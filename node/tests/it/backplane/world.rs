@@ -125,7 +125,7 @@ impl Hearer for Ear {
 pub struct Peer {
     pub plane: Plane,
     pub name: PeerId,
-    pub participant: Participant,
+    _participant: Participant,
     pub backplane: Option<Arc<dyn Backplane>>,
     told: UnboundedReceiver<Told>,
     /// Said before its turn.
@@ -144,7 +144,7 @@ impl Peer {
         let (ear, told) = unbounded_channel();
         let participant = plane.hub().join(name, Arc::new(Ear(ear))).unwrap();
         let plane = plane.clone();
-        Self { plane, name, participant, backplane: None, told, kept: VecDeque::new() }
+        Self { plane, name, _participant: participant, backplane: None, told, kept: VecDeque::new() }
     }
 
     pub async fn told(&mut self) -> Told {
@@ -181,6 +181,16 @@ impl Peer {
             Told::Down(reason) => panic!("down instead of a message: {reason}"),
             Told::Went(peer) => panic!("{peer} went instead of a message"),
         }
+    }
+
+    /// So many messages, sorted: to different addressees there is no order.
+    pub async fn heard_all(&mut self, count: usize) -> Vec<(To, Bytes)> {
+        let mut all = Vec::new();
+        for _ in 0..count {
+            all.push(self.heard().await);
+        }
+        all.sort();
+        all
     }
 
     /// All messages up to this one to everybody, which is left out.
