@@ -4,8 +4,10 @@ use std::ffi::OsStr;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use serde::Deserialize;
+use tombolo_relay::backplane::{InvalidAddress, Link, NatsAddress, RelayAddress, Token};
 use tombolo_relay::{AllowedOrigins, DropIn, RelayConfig};
 use tombolo_store::Engine;
 
@@ -40,6 +42,12 @@ pub struct File {
     pub drop_in: Vec<String>,
     /// `proxy = ["10.0.0.5"]`
     pub proxy: Vec<String>,
+    /// `peer-token = "…"`
+    pub peer_token: Option<String>,
+    /// `backplane = ["nats://10.0.0.2"]`, for a relay
+    pub backplane: Vec<String>,
+    /// `relay = ["ws://10.0.0.3:8484"]`, for who keeps documents
+    pub relay: Vec<String>,
 }
 
 /// Settings that came by flag or environment.
@@ -63,6 +71,12 @@ pub struct Given {
     pub drop_in: Vec<String>,
     /// `--proxy`
     pub proxy: Vec<String>,
+    /// `--peer-token`
+    pub peer_token: Option<String>,
+    /// `--backplane`
+    pub backplane: Vec<String>,
+    /// `--relay`
+    pub relay: Vec<String>,
     /// `--config`
     pub config: Option<PathBuf>,
 }
@@ -90,6 +104,12 @@ pub struct Settings {
     pub drop_ins: Vec<(DropIn, u16)>,
     /// Addresses from which a proxy of ours passes many clients on.
     pub proxies: Vec<IpAddr>,
+    /// What lets peers in.
+    pub peer_token: Option<Token>,
+    /// The NATS servers that join a relay with others.
+    pub backplane: Vec<NatsAddress>,
+    /// The relays whose documents are kept, too.
+    pub relays: Vec<RelayAddress>,
 }
 
 impl Settings {
@@ -105,6 +125,9 @@ impl Settings {
         let origins = if given.allow_origin.is_empty() { file.allow_origin } else { given.allow_origin };
         let drop_ins = if given.drop_in.is_empty() { file.drop_in } else { given.drop_in };
         let proxies = if given.proxy.is_empty() { file.proxy } else { given.proxy };
+        let backplane = if given.backplane.is_empty() { file.backplane } else { given.backplane };
+        let relays = if given.relay.is_empty() { file.relay } else { given.relay };
+        let peer_token = given.peer_token.or(file.peer_token);
         let (engine, data) = data(given.data.or(file.data).unwrap_or_else(|| DATA.into()))?;
         Ok(Self {
             listen: listen.parse().map_err(|_| Error::Setting {
@@ -129,10 +152,29 @@ impl Settings {
             admin: given.admin.or(file.admin),
             drop_ins: drop_ins.iter().map(|drop_in| self::drop_in(drop_in)).collect::<Result<_, _>>()?,
             proxies: proxies.into_iter().map(proxy).collect::<Result<_, _>>()?,
+            peer_token: peer_token.map(|token| place("peer-token", &token)).transpose()?,
+            backplane: self::backplane(&backplane)?,
+            relays: relays.iter().map(|relay| place("relay", relay)).collect::<Result<_, _>>()?,
             open: given.open || file.open.unwrap_or_default(),
             origins: AllowedOrigins::of(&origins)
                 .map_err(|error| Error::Origin { value: origins.join(", "), error })?,
         })
+    }
+
+    /// What joins `tombolo relay` with others.
+    #[must_use]
+    pub fn link_of_relay(&self) -> Link {
+        if self.backplane.is_empty() { Link::None } else { Link::Nats(self.backplane.clone()) }
+    }
+
+    /// What joins `tombolo serve` with the relays whose documents it keeps, too.
+    #[must_use]
+    pub fn link_of_archive(&self) -> Link {
+        if self.relays.is_empty() {
+            Link::None
+        } else {
+            Link::Relays(self.relays.clone(), self.peer_token.clone())
+        }
     }
 
     /// What a relay or the front of a server starts with.
@@ -147,6 +189,7 @@ impl Settings {
         let mut config = RelayConfig::new(self.listen);
         config.origins = self.origins.clone();
         config.proxies = self.proxies.clone();
+        config.peer_token = self.peer_token.clone();
         let mut taken = vec![("--listen".to_owned(), self.listen.port())];
         for &(drop_in, port) in &self.drop_ins {
             let name = format!("--drop-in {drop_in}");
@@ -158,6 +201,37 @@ impl Settings {
         }
         Ok(config)
     }
+}
+
+/// Where peers are, or what they know. Secrets are not said again.
+fn place<T: FromStr<Err = InvalidAddress>>(name: &'static str, value: &str) -> Result<T, Error> {
+    let shown = match value.rsplit_once('@') {
+        _ if name == "peer-token" => "…".to_owned(),
+        Some((secret, rest)) => {
+            let scheme = secret.split_once("://").map_or("", |(scheme, _)| scheme);
+            format!("{scheme}://…@{rest}")
+        }
+        None => value.to_owned(),
+    };
+    value.trim().parse().map_err(|error| Error::Place { name, value: shown, error })
+}
+
+/// NATS servers, of one cluster.
+fn backplane(given: &[String]) -> Result<Vec<NatsAddress>, Error> {
+    let servers: Vec<NatsAddress> =
+        given.iter().map(|value| place("backplane", value)).collect::<Result<_, _>>()?;
+    if servers.windows(2).any(|pair| matches!(pair, [one, other] if one.prefix() != other.prefix())) {
+        return Err(Error::Setting {
+            name: "backplane",
+            value: servers
+                .iter()
+                .map(|server| format!("{server}/{}", server.prefix()))
+                .collect::<Vec<_>>()
+                .join(","),
+            expected: "give the same prefix behind each address: they are servers of one cluster",
+        });
+    }
+    Ok(servers)
 }
 
 fn proxy(value: String) -> Result<IpAddr, Error> {
@@ -247,6 +321,32 @@ mod tests {
         assert_eq!(resolved(odd).unwrap(), (Some(Engine::Redb), OsStr::from_bytes(b"\xff").into()));
         assert!(matches!(resolved("sled:".as_ref()), Err(Error::Setting { name: "data", .. })));
         assert_eq!(Settings::resolve(Given::default()).unwrap().engine, None);
+    }
+
+    #[test]
+    fn peers_are_named_and_secrets_are_not_said_again() {
+        let settings = Settings::resolve(Given {
+            peer_token: Some("secret".into()),
+            backplane: vec!["nats://u:p@a/x".into(), "tls://b/x".into()],
+            relay: vec!["ws://a:1".into(), "wss://b".into()],
+            ..Given::default()
+        });
+        let settings = settings.unwrap();
+        assert!(matches!(settings.link_of_relay(), Link::Nats(servers) if servers.len() == 2));
+        assert!(matches!(settings.link_of_archive(), Link::Relays(relays, Some(_)) if relays.len() == 2));
+        assert_eq!(settings.relay().unwrap().peer_token, settings.peer_token);
+        let none = Settings::resolve(Given::default()).unwrap();
+        assert_eq!((none.link_of_relay(), none.link_of_archive()), (Link::None, Link::None));
+        for (name, given) in [
+            ("peer-token", Given { peer_token: Some("sec ret".into()), ..Given::default() }),
+            ("backplane", Given { backplane: vec!["nats://u:sec ret@a:x".into()], ..Given::default() }),
+            ("relay", Given { relay: vec!["ws://sec ret@a".into()], ..Given::default() }),
+        ] {
+            let said = Settings::resolve(given).unwrap_err().to_string();
+            assert!(said.starts_with(&format!("{name} cannot be")) && !said.contains("sec ret"), "{said}");
+        }
+        let apart = vec!["nats://a/x".into(), "nats://b/y".into()];
+        assert!(Settings::resolve(Given { backplane: apart, ..Given::default() }).is_err());
     }
 
     #[test]

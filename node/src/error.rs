@@ -38,6 +38,16 @@ pub enum Error {
         /// What would do.
         error: tombolo_relay::InvalidOrigin,
     },
+    /// What was given is no address of peers, or no token.
+    #[error("{name} cannot be {value:?}; {error}")]
+    Place {
+        /// Which.
+        name: &'static str,
+        /// What was given, without secrets.
+        value: String,
+        /// What would do.
+        error: tombolo_relay::backplane::InvalidAddress,
+    },
     /// Others than this machine would reach a server without access control.
     #[error(
         "{address} can be reached from other machines, and everybody who reaches it may read and write everything, \
@@ -147,6 +157,7 @@ impl Error {
             Self::ConfigFile { .. }
             | Self::Setting { .. }
             | Self::Origin { .. }
+            | Self::Place { .. }
             | Self::Exposed { .. }
             | Self::SamePort { .. }
             | Self::AdminFolder { .. }

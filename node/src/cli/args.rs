@@ -73,7 +73,12 @@ pub(super) struct Common {
     /// machine needs no word; repeatable
     #[arg(long, env = "TOMBOLO_PROXY", value_name = "ADDRESS", value_delimiter = ',')]
     proxy: Vec<String>,
-    /// A TOML file with any of: listen, open, allow-origin, drop-in, proxy, data, log, ack, admin
+    /// The token that lets peers in at /native, such as an archive on another machine, and that is shown at the relays
+    /// of --relay; better given in the variable, which other users of the machine do not see
+    #[arg(long, env = "TOMBOLO_PEER_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    peer_token: Option<String>,
+    /// A TOML file with any of: listen, open, allow-origin, drop-in, proxy, peer-token, data, log, ack, admin,
+    /// backplane, relay
     #[arg(long, env = "TOMBOLO_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -86,6 +91,10 @@ pub(super) struct Serve {
     /// without, whatever is there, and sled if it is new [default: tombolo-data]
     #[arg(long, env = "TOMBOLO_DATA", value_name = "[sled:|redb:]DIR")]
     data: Option<PathBuf>,
+    /// Keep the documents of the clients of this relay, too, and of all relays that it is joined with, and acknowledge
+    /// for them; with several, whichever of them can be reached
+    #[arg(long, env = "TOMBOLO_RELAY", value_name = "ws://HOST:PORT", value_delimiter = ',')]
+    relay: Vec<String>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -99,6 +108,16 @@ pub(super) struct Relay {
     /// but its user can ask there [default: none]
     #[arg(long, env = "TOMBOLO_ADMIN", value_name = "DIR")]
     admin: Option<PathBuf>,
+    /// Join all relays that are given the same NATS server, or servers of one cluster; tls:// with TLS; behind the address
+    /// may stand a prefix for all subjects; repeatable
+    #[arg(
+        long,
+        env = "TOMBOLO_BACKPLANE",
+        hide_env_values = true,
+        value_name = "nats://[USER:PASSWORD@]HOST[:PORT][/PREFIX]",
+        value_delimiter = ','
+    )]
+    backplane: Vec<String>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -112,9 +131,16 @@ impl Args {
     pub(super) fn given(&self) -> Given {
         // The help names these by hand, because a flag's default would hide the file's word.
         debug_assert_eq!((LISTEN, DATA, LOG), ("127.0.0.1:8484", "tombolo-data", "warn"));
-        let (common, data, ack, admin) = match &self.command {
-            Command::Serve(serve) => (&serve.common, serve.data.clone(), None, None),
-            Command::Relay(relay) => (&relay.common, None, relay.ack.clone(), relay.admin.clone()),
+        let (common, own) = match &self.command {
+            Command::Serve(serve) => {
+                let (data, relay) = (serve.data.clone(), serve.relay.clone());
+                (&serve.common, Given { data, relay, ..Given::default() })
+            }
+            Command::Relay(relay) => {
+                let (ack, admin) = (relay.ack.clone(), relay.admin.clone());
+                let backplane = relay.backplane.clone();
+                (&relay.common, Given { ack, admin, backplane, ..Given::default() })
+            }
             Command::Doc(doc) => return doc.at().given(),
             Command::Verify(whole) | Command::Compact(whole) => return whole.at.given(),
             Command::Top(top) => return top.at.given(),
@@ -124,15 +150,14 @@ impl Args {
         };
         Given {
             listen: common.listen.clone(),
-            data,
             log: common.log.clone(),
-            ack,
-            admin,
             open: common.open,
             allow_origin: common.allow_origin.clone(),
             drop_in: common.drop_in.clone(),
             proxy: common.proxy.clone(),
+            peer_token: common.peer_token.clone(),
             config: common.config.clone(),
+            ..own
         }
     }
 }

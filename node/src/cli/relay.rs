@@ -20,6 +20,7 @@ pub(super) async fn run(settings: &Settings) -> Result<(), Error> {
     let mut ends = Ends::install()?;
     let mut config = settings.relay()?;
     config.connections_max = descriptors::connections_max(config.connections_max);
+    config.link = settings.link_of_relay();
     if settings.acknowledge_forwarded {
         config.acknowledge = AcknowledgeWithoutArchive::Forwarded;
     }

@@ -20,7 +20,8 @@ use crate::error::Error;
 use crate::http::NodeRoutes;
 
 pub(super) async fn run(settings: &Settings) -> Result<(), Error> {
-    let config = settings.relay()?;
+    let mut config = settings.relay()?;
+    config.link = settings.link_of_archive();
     let mut ends = Ends::install()?;
     let worker: Arc<dyn Worker> = ProcessWorker::start(merge_process()?)?;
     let store_config = StoreConfig { engine: settings.engine, ..StoreConfig::new(&settings.data) };

@@ -7,7 +7,20 @@ use std::process::{Child, Command, Output, Stdio};
 
 pub(crate) fn tombolo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tombolo"));
-    for name in ["LISTEN", "DATA", "LOG", "CONFIG", "ACK", "OPEN", "ALLOW_ORIGIN", "DROP_IN", "ADMIN"] {
+    for name in [
+        "LISTEN",
+        "DATA",
+        "LOG",
+        "CONFIG",
+        "ACK",
+        "OPEN",
+        "ALLOW_ORIGIN",
+        "DROP_IN",
+        "ADMIN",
+        "PEER_TOKEN",
+        "BACKPLANE",
+        "RELAY",
+    ] {
         command.env_remove(format!("TOMBOLO_{name}"));
     }
     command.args(arguments);

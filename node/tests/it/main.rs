@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod admin; // the socket of a server, and what hostile clients do to it
 #[cfg(test)]
+mod backplane; // what joins relays, over NATS and through the door
+#[cfg(test)]
 mod blame; // documents that an engine dies of, over processes of its own
 #[cfg(test)]
 mod command_line; // what it says and how it ends

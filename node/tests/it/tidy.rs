@@ -110,9 +110,21 @@ fn documents_are_in_step_with_the_code() {
     let root = root();
     let readme = read(&root.join("README.md"));
     let arguments = read(&root.join("node/src/cli/args.rs"));
-    for flag in
-        ["listen", "open", "allow-origin", "drop-in", "proxy", "data", "log", "config", "ack", "admin"]
-    {
+    for flag in [
+        "listen",
+        "open",
+        "allow-origin",
+        "drop-in",
+        "proxy",
+        "peer-token",
+        "data",
+        "log",
+        "config",
+        "ack",
+        "admin",
+        "backplane",
+        "relay",
+    ] {
         assert!(readme.contains(&format!("`--{flag}")), "README.md does not tell of --{flag}");
         let variable = format!("TOMBOLO_{}", flag.to_uppercase().replace('-', "_"));
         assert!(arguments.contains(&variable), "--{flag} has no variable");

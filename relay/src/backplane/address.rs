@@ -118,6 +118,14 @@ pub struct NatsAddress {
     pub(crate) prefix: String,
 }
 
+impl NatsAddress {
+    /// What all subjects begin with; may be empty.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+}
+
 impl fmt::Display for NatsAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", if self.tls { "tls" } else { "nats" }, self.place)

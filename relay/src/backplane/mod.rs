@@ -17,6 +17,8 @@ mod nats; // the link through NATS
 mod outbox; // what waits to be said elsewhere
 #[cfg(feature = "nats")]
 mod subject; // what NATS calls those to whom something is said
+#[cfg(test)]
+mod tests;
 
 use std::collections::hash_map::RandomState;
 use std::fmt;

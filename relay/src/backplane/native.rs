@@ -22,9 +22,9 @@ use super::outbox::{Outbox, Outward, Overflow};
 /// Time for a connection to be made, and for the welcome.
 const CONNECT: Duration = Duration::from_secs(10);
 /// Time between pings.
-const PING: Duration = Duration::from_secs(10);
+const PING: Duration = Duration::from_secs(2);
 /// Nothing was heard for so long, not even a pong: the relay is away.
-const SILENCE: Duration = Duration::from_secs(30);
+const SILENCE: Duration = Duration::from_secs(6);
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 

@@ -29,9 +29,11 @@ use super::subject::subject;
 /// Time for a connection to be made.
 const CONNECT: Duration = Duration::from_secs(5);
 /// Time between pings; at the third without an answer the server is away.
-const PING: Duration = Duration::from_secs(5);
+const PING: Duration = Duration::from_secs(2);
 /// Time for the last words.
 const FLUSH: Duration = Duration::from_secs(1);
+/// Messages that may wait in the client to be written: it takes them out of the outbox, which counts bytes.
+const CLIENT_MESSAGES: usize = 64;
 /// Messages that may wait in the client for one subscription; they only pass through it.
 const SUBSCRIPTION_MESSAGES: usize = 16 * 1024;
 
@@ -109,6 +111,7 @@ fn options(name: PeerId, address: &NatsAddress, report: UnboundedSender<Event>) 
         .require_tls(address.tls)
         .connection_timeout(CONNECT)
         .ping_interval(PING)
+        .client_capacity(CLIENT_MESSAGES)
         .subscription_capacity(SUBSCRIPTION_MESSAGES)
         .ignore_discovered_servers()
         .max_reconnects(1)

@@ -21,6 +21,8 @@ mod hostility; // malformed messages of each dialect
 #[cfg(test)]
 mod http; // what is served beside WebSocket, and handshakes
 #[cfg(test)]
+mod native; // the door for peers
+#[cfg(test)]
 mod onlooker; // rooms, seen from outside
 #[cfg(test)]
 mod pairs; // automerge-repo without an archive

@@ -290,10 +290,15 @@ impl Raw {
 
 /// The request that opens a WebSocket.
 pub fn handshake(path: &str) -> Vec<u8> {
+    handshake_with(path, "user-agent: none")
+}
+
+/// The same with one more header.
+pub fn handshake_with(path: &str, header: &str) -> Vec<u8> {
     let key = "dGhlIHNhbXBsZSBub25jZQ==";
     format!(
         "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
-         sec-websocket-version: 13\r\nsec-websocket-key: {key}\r\n\r\n"
+         sec-websocket-version: 13\r\nsec-websocket-key: {key}\r\n{header}\r\n\r\n"
     )
     .into_bytes()
 }
