@@ -143,10 +143,13 @@ impl Room {
         reply: &Reply,
     ) {
         let is_first = question.served.is_none();
-        if let (true, Some(archived)) = (is_first, &reply.archived) {
+        if let Some(archived) = &reply.archived {
             let reign = (self.archive_peer.map(Answerer::Peer) == Some(by)).then_some(self.reign);
+            let is_settled = self.members.get(&id).is_none_or(|member| member.settled == reign);
             let counted = !std::mem::replace(&mut question.own_asked, true);
-            self.ask_own_content(id, archived, Content { counted, reign });
+            if counted || !is_settled {
+                self.ask_own_content(id, archived, Content { counted, reign });
+            }
         }
         match is_first {
             true => self.serve(id, reply.update.clone()),

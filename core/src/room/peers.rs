@@ -4,9 +4,9 @@
 //! of two rooms that may have been apart each asks the other what it lacks; what was said to an archive that may not
 //! have heard it is settled anew.
 //!
-//! It leans on two things that the cluster keeps: what one peer says to another arrives in its order, whether it was
-//! said to all or to one; and where some of it did not, the receiver is told by [`Room::peer_lost`], also of a peer
-//! that it thought gone.
+//! It leans on what the cluster keeps: what one peer says to another arrives in its order, whether it was said to all
+//! or to one, and after its roll; where some of it did not, the receiver is told by [`Room::peer_lost`], also of a peer
+//! that it thought gone for a while.
 
 use crate::dialect::y_protocols;
 use crate::id::PeerId;
@@ -78,10 +78,11 @@ impl Room {
     /// The backplane is away: all peers went, and no roll call runs.
     pub fn alone(&mut self, now: Millis) {
         self.plane = Plane::Alone;
-        while let Some((peer, _)) = self.peers.first_key_value() {
-            self.peer_went(now, *peer);
+        let held = self.is_held();
+        while let Some((peer, _)) = self.peers.pop_first() {
+            self.forget(peer);
         }
-        self.ask_waiting(now);
+        self.peers_changed(now, held);
     }
 
     /// What this room has; the driver tells the peers when it changes.
@@ -142,6 +143,12 @@ impl Room {
         if self.peers.remove(&peer).is_none() {
             return;
         }
+        self.forget(peer);
+        self.peers_changed(now, held);
+    }
+
+    /// Says goodbye for those that a peer showed; nobody waits for an answer to it.
+    fn forget(&mut self, peer: PeerId) {
         let before = self.presence.changes();
         if let Some(goodbyes) = self.presence.leave(Owner::Peer(peer)) {
             self.spread_presence(before, &goodbyes);
@@ -151,10 +158,10 @@ impl Room {
             Asker::Peer(asker, _) | Asker::Room(asker) => asker == peer,
             Asker::Member(_) => false,
         });
-        self.peers_changed(now, held);
-        self.next_choice(now, |question| {
-            question.asked.is_some_and(|asked| asked.answerer == Answerer::Peer(peer))
-        });
+        for question in self.questions.values_mut() {
+            // It waits for the next choice.
+            question.asked.take_if(|asked| asked.answerer == Answerer::Peer(peer));
+        }
     }
 
     /// A message of a peer. Of one that did not come, or went, it is ignored.

@@ -1,5 +1,8 @@
 //! The room machine without sockets: the situations in which naive forwarders fail, and random histories.
 
+mod client;
+mod cluster;
+mod many;
 mod world;
 
 use bytes::Bytes;

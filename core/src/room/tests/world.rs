@@ -1,27 +1,13 @@
-//! A little world around one room: yrs documents that behave as stock clients do, and an archive of bytes.
-
-use std::collections::VecDeque;
+//! A little world around one room: stock clients, and an archive of bytes.
 
 use bytes::Bytes;
-use yrs::updates::decoder::Decode;
-use yrs::{Doc, GetString, OffsetKind, Options, ReadTxn, Text, Transact};
 
 use super::super::*;
 use crate::dialect::y_protocols::{self, Message};
 use crate::time::Millis;
-use crate::update::{Coverage, StateVector, Update, diff, merge};
+use crate::update::{Coverage, Update, diff};
 
-struct Client {
-    doc: Doc,
-    coverage: Coverage,
-    /// Updates behind a hole. Stock clients keep and pass on such ones whole; yrs 0.28.1 writes wrong clocks for
-    /// them when it encodes (HAZARDS: yrs-2, yrs-3), so they are kept here.
-    held: Vec<Update>,
-    seat: Option<MemberId>,
-    inbox: VecDeque<Bytes>,
-    /// As the Hocuspocus provider counts it.
-    unsynced: i64,
-}
+use super::client::{Client, apply, doc, text};
 
 pub(super) struct World {
     room: Room,
@@ -32,67 +18,12 @@ pub(super) struct World {
     now: Millis,
 }
 
-fn doc(client: u64) -> Doc {
-    Doc::with_options(Options {
-        client_id: yrs::block::ClientID::new(client),
-        offset_kind: OffsetKind::Utf16,
-        ..Options::default()
-    })
-}
-
-fn text(doc: &Doc) -> String {
-    let text = doc.get_or_insert_text("t");
-    text.get_string(&doc.transact())
-}
-
-fn apply(doc: &Doc, update: &[u8]) {
-    doc.transact_mut().apply_update(yrs::Update::decode_v1(update).unwrap()).unwrap();
-}
-
-impl Client {
-    fn take(&mut self, update: Update) {
-        self.held.push(update);
-        while let Some(next) = self.held.iter().position(|update| self.coverage.admits(update)) {
-            let update = self.held.swap_remove(next);
-            self.apply(&update);
-        }
-        // Two may fill each other's holes.
-        let whole = Update::parse(merge(&self.held)).unwrap();
-        if self.coverage.admits(&whole) {
-            self.held.clear();
-            self.apply(&whole);
-        }
-    }
-
-    fn apply(&mut self, update: &Update) {
-        apply(&self.doc, update.bytes());
-        self.coverage.add(update);
-    }
-
-    fn lacking(&self, have: &yrs::StateVector) -> Update {
-        let update = Update::parse(self.doc.transact().encode_state_as_update_v1(have).into()).unwrap();
-        if self.held.is_empty() {
-            return update;
-        }
-        let parts: Vec<_> = std::iter::once(update).chain(self.held.iter().cloned()).collect();
-        Update::parse(merge(&parts)).unwrap()
-    }
-}
-
 impl World {
     pub(super) fn new(clients: u64, policy: Acknowledgement) -> Self {
-        let client = |n| Client {
-            doc: doc(n),
-            coverage: Coverage::default(),
-            held: Vec::new(),
-            seat: None,
-            inbox: VecDeque::new(),
-            unsynced: 0,
-        };
         Self {
             room: Room::new(policy),
             durable: policy == Acknowledgement::Durable,
-            clients: (1..=clients).map(client).collect(),
+            clients: (1..=clients).map(Client::new).collect(),
             archive: Vec::new(),
             next: 1,
             now: Millis(0),
@@ -143,11 +74,7 @@ impl World {
     }
 
     fn edit(&mut self, client: usize) {
-        let doc = self.clients[client].doc.clone();
-        let before = doc.transact().state_vector();
-        doc.get_or_insert_text("t").insert(&mut doc.transact_mut(), 0, &client.to_string());
-        let update = Update::parse(doc.transact().encode_state_as_update_v1(&before).into()).unwrap();
-        self.clients[client].coverage.add(&update);
+        let update = self.clients[client].edit();
         if self.clients[client].seat.is_some() {
             self.clients[client].unsynced += 1;
             self.tell(client, Message::Update(update));
@@ -161,9 +88,8 @@ impl World {
         self.clients[client].unsynced = 1;
         self.room.join(id, true);
         self.carry_out();
-        let sv =
-            yrs::updates::encoder::Encode::encode_v1(&self.clients[client].doc.transact().state_vector());
-        self.tell(client, Message::SyncStep1(StateVector::parse(&sv).unwrap()));
+        let state_vector = self.clients[client].state_vector();
+        self.tell(client, Message::SyncStep1(state_vector));
     }
 
     fn cut(&mut self, client: usize) {
@@ -187,7 +113,6 @@ impl World {
         let Some(body) = self.clients[client].inbox.pop_front() else { return };
         match y_protocols::parse(&body).unwrap() {
             Message::SyncStep1(have) => {
-                let have = yrs::StateVector::decode_v1(&have.encode()).unwrap();
                 let update = self.clients[client].lacking(&have);
                 self.tell(client, Message::SyncStep2(update));
             }
