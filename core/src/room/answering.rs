@@ -12,7 +12,7 @@ use crate::time::Millis;
 use crate::update::{StateVector, Update};
 
 use super::asking::{ANSWER_MS, Answerer, Asked, Asker, Question};
-use super::effect::{MemberId, StoreRefused};
+use super::effect::{Arrival, MemberId, StoreRefused};
 use super::machine::Room;
 use super::member::Content;
 use super::peer::{AskId, PeerAnswer, PeerMessage};
@@ -54,14 +54,19 @@ impl Room {
                 self.answered_by(now, ask, asked.answerer, reply);
             }
             // Too late: another answered. What it has may still be more.
-            None => {
-                if let Asker::Member(asker) = asker
-                    && self.members.contains_key(&asker)
-                    && !update.is_empty()
-                {
-                    self.tell(asker, y_protocols::update(update.bytes()));
+            None if update.is_empty() => {}
+            None => match asker {
+                Asker::Member(asker) => {
+                    if self.members.contains_key(&asker) {
+                        self.tell(asker, y_protocols::update(update.bytes()));
+                    }
                 }
-            }
+                Asker::Peer(peer, _) => {
+                    let (ticket, arrival, update) = (None, Arrival::Content, update.clone());
+                    self.tell_peer(peer, PeerMessage::Update { ticket, arrival, update });
+                }
+                Asker::Room(_) => {}
+            },
         }
     }
 
@@ -69,8 +74,7 @@ impl Room {
         self.questions.get(&ask)?.asked.filter(|asked| asked.answerer == answerer)
     }
 
-    /// A peer answers a question. An answer that comes after another one is nothing that would not come otherwise:
-    /// what the peer has besides is exchanged.
+    /// A peer answers a question.
     pub(super) fn peer_answers(
         &mut self,
         now: Millis,
@@ -79,6 +83,7 @@ impl Room {
         result: Result<Option<PeerAnswer>, StoreRefused>,
     ) {
         if self.put_to(ask, Answerer::Peer(peer)).is_none() {
+            self.peer_is_late(peer, ask, result.ok().flatten());
             return;
         }
         match result {
@@ -97,6 +102,16 @@ impl Room {
             Err(reason) => self.peer_refuses(now, peer, ask, reason),
         }
         self.ask_waiting(now);
+    }
+
+    /// Another answered. What this one has may still be more.
+    fn peer_is_late(&mut self, peer: PeerId, ask: AskId, answer: Option<PeerAnswer>) {
+        if let Some((_, id)) = self.late.remove(&ask).filter(|(of, _)| *of == peer)
+            && let Some(PeerAnswer { update, .. }) = answer
+            && self.members.contains_key(&id)
+        {
+            self.tell(id, y_protocols::update(&update));
+        }
     }
 
     fn peer_refuses(&mut self, now: Millis, peer: PeerId, ask: AskId, reason: StoreRefused) {
@@ -159,7 +174,9 @@ impl Room {
         if let Answerer::Peer(peer) = by
             && reply.caught_up
             && is_first
+            && self.members.len() == 1
         {
+            // All who are here have what it has.
             self.exchanged(peer, true);
         }
         if is_first && by_member && (reply.caught_up || self.peers.is_empty()) {

@@ -24,6 +24,9 @@ pub(super) const PEER_ANSWER_MS: u64 = 2 * ANSWER_MS + 1_000;
 /// Rounds through all answerers before an asker is left with what it has.
 pub(super) const ROUNDS_MAX: u32 = 3;
 
+/// Most questions that a peer did not answer in time and whose askers are remembered; 32 bytes each.
+const LATE_MAX: usize = 1024;
+
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asker {
@@ -185,14 +188,20 @@ impl Room {
     /// Puts a question to the best who was not tried yet; answers with nothing only when nobody else is there.
     pub(super) fn ask(&mut self, now: Millis, ask: AskId) {
         let Some(question) = self.questions.get_mut(&ask) else { return };
-        let before = question.asked.take();
+        let (before, asker) = (question.asked.take(), question.asker);
         self.ask_no_more(before);
+        if let (Some(Asked { answerer: Answerer::Peer(peer), .. }), Asker::Member(id)) = (before, asker) {
+            if self.late.len() >= LATE_MAX {
+                self.late.pop_first();
+            }
+            self.late.insert(ask, (peer, id));
+        }
         let Some(question) = self.questions.get(&ask) else { return };
         let mut choice = self.choose(question, &question.tried);
         if matches!(choice, Choice::Nobody) && question.may_go_round() {
             choice = self.choose(question, &BTreeSet::new());
             if let Some(question) = self.questions.get_mut(&ask) {
-                question.rounds += 1;
+                question.rounds = question.rounds.saturating_add(1);
                 question.tried.clear();
             }
         }
@@ -281,6 +290,7 @@ impl Room {
                 if let Some(peer) = self.peers.get_mut(&peer) {
                     peer.asked += 1;
                 }
+                self.late.remove(&ask);
                 self.tell_peer(peer, PeerMessage::Ask { ask, state_vector });
             }
         }
@@ -334,7 +344,8 @@ impl Question {
             Asker::Member(_) => {
                 self.served.is_none() && !self.tried.is_empty() && self.rounds + 1 < ROUNDS_MAX
             }
-            Asker::Room(_) => self.rounds + 1 < ROUNDS_MAX,
+            // Until the peer answers or goes.
+            Asker::Room(_) => true,
             Asker::Peer(..) => false,
         }
     }

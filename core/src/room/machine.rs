@@ -36,6 +36,8 @@ pub struct Room {
     pub(super) reign: u64,
     pub(super) questions: BTreeMap<AskId, Question>,
     pub(super) next_ask: AskId,
+    /// Questions of members that a peer did not answer in time.
+    pub(super) late: BTreeMap<AskId, (PeerId, MemberId)>,
     /// Questions of peers at the archive here, under the names that it knows them by.
     pub(super) readers: BTreeMap<MemberId, (PeerId, AskId)>,
     pub(super) next_reader: u64,
@@ -65,6 +67,7 @@ impl Room {
             reign: 0,
             questions: BTreeMap::new(),
             next_ask: AskId(1),
+            late: BTreeMap::new(),
             readers: BTreeMap::new(),
             next_reader: 0,
             tickets: BTreeMap::new(),

@@ -98,7 +98,9 @@ impl Room {
         }
         let held = self.is_held();
         self.arrivals += 1;
-        let fresh = Peer { came: self.arrivals, ..Peer::default() };
+        // Relays settle with an archive by themselves.
+        let exchanged = self.archive_here() && !roll.archive;
+        let fresh = Peer { came: self.arrivals, exchanged, ..Peer::default() };
         let is_new = !self.peers.contains_key(&peer);
         let known = self.peers.entry(peer).or_insert(fresh);
         if roll.archive && !known.roll.archive {
@@ -144,6 +146,8 @@ impl Room {
             return;
         }
         self.forget(peer);
+        // Of its last words some may have reached one peer and not another.
+        self.exchange_anew();
         self.peers_changed(now, held);
     }
 
@@ -154,6 +158,7 @@ impl Room {
             self.spread_presence(before, &goodbyes);
         }
         self.readers.retain(|_, (reader, _)| *reader != peer);
+        self.late.retain(|_, (answerer, _)| *answerer != peer);
         self.close_questions(|question| match question.asker {
             Asker::Peer(asker, _) | Asker::Room(asker) => asker == peer,
             Asker::Member(_) => false,
@@ -201,8 +206,8 @@ impl Room {
         } else {
             self.open_question(now, Asker::Peer(peer, ask), state_vector);
         }
-        if self.archive_peer == Some(peer) {
-            // An archive asks only when it has missed something.
+        if self.archive_peer == Some(peer) && self.awaits_archive() {
+            // It asks when it may have missed something.
             self.archive_anew(now);
         }
     }
@@ -222,17 +227,21 @@ impl Room {
         self.exchange(now);
     }
 
+    fn exchange_anew(&mut self) {
+        for peer in self.peers.values_mut() {
+            peer.exchanged = false;
+        }
+    }
+
     /// Asks each peer once what it has that may not be here, if both sides have what others were told is all: they may
     /// have been apart, and whoever answered a joiner may not have heard everything yet.
     pub(super) fn exchange(&mut self, now: Millis) {
-        let archive_here = self.archive_here();
-        if !archive_here && !self.has_caught_up() {
+        if !self.archive_here() && !self.has_caught_up() {
             return;
         }
         let mut due = Vec::new();
-        for (id, peer) in self.peers.iter_mut().filter(|(_, peer)| !peer.exchanged) {
-            // Relays settle with an archive by themselves.
-            if peer.roll.archive || (peer.roll.caught_up && !archive_here) {
+        for (id, peer) in &mut self.peers {
+            if !peer.exchanged && (peer.roll.archive || peer.roll.caught_up) {
                 peer.exchanged = true;
                 due.push(*id);
             }
@@ -246,7 +255,7 @@ impl Room {
     pub(super) fn ask_peer(&mut self, now: Millis, peer: PeerId) {
         self.exchanged(peer, true);
         self.close_questions(|question| question.asker == Asker::Room(peer));
-        let known = match self.has_caught_up() {
+        let known = match self.archive_here() || self.has_caught_up() {
             true => self.coverage.state_vector(),
             false => StateVector::default(),
         };
@@ -307,7 +316,9 @@ impl Room {
             return;
         }
         if !self.has_caught_up() {
+            // Who catches up next need not have what those had.
             self.coverage.clear();
+            self.exchange_anew();
         }
         if held && !self.is_held() {
             self.ask_everybody_anew();

@@ -11,7 +11,7 @@ use crate::time::Millis;
 use crate::update::{StateVector, Update};
 
 use super::answering::Reply;
-use super::asking::{Answerer, Asker};
+use super::asking::{Answerer, Asker, Question};
 use super::effect::{Acknowledgement, Answer, Arrival, Effect, MemberId, StoreRefused, Ticket};
 use super::machine::Room;
 use super::member::{Content, Member, Purpose};
@@ -237,17 +237,18 @@ impl Room {
                 self.owe(id, times);
             }
         }
+        let archive = self.archive_peer;
+        self.close_questions(|question| matches!(question.asker, Asker::Room(peer) if archive == Some(peer)));
+        let archive = archive.map(Answerer::Peer);
+        for question in self.questions.values_mut() {
+            question.tried.retain(|answerer| Some(*answerer) != archive);
+        }
+        // What waited, and what an archive may not have heard: only that has no deadline.
+        self.next_choice(now, |question| question.asked.is_none_or(|asked| asked.deadline.is_none()));
         let Some(archive) = self.archive_peer else {
             self.pay_if_forwarded();
             return;
         };
-        let asked = Some(Answerer::Peer(archive));
-        self.close_questions(|question| question.asker == Asker::Room(archive));
-        // What waited, and what it may not have heard.
-        for question in self.questions.values_mut() {
-            question.tried.remove(&Answerer::Peer(archive));
-        }
-        self.next_choice(now, |question| question.asked.is_none_or(|at| Some(at.answerer) == asked));
         let is_apart = |(id, member): (&MemberId, &Member)| {
             member.caught_up
                 || (member.owed > 0 || !member.questions.is_empty()) && !self.will_settle(*id, archive)
@@ -286,6 +287,14 @@ impl Room {
             question.asker == Asker::Member(id)
                 && question.asked.is_none_or(|asked| asked.answerer == Answerer::Peer(archive))
         })
+    }
+
+    /// Whether the archive elsewhere has an answer or an acknowledgement to give.
+    pub(super) fn awaits_archive(&self) -> bool {
+        let is_there = |question: &Question| question.asked.is_some_and(|asked| asked.deadline.is_none());
+        !self.tickets.is_empty()
+            || self.members.values().any(|member| member.owed > 0)
+            || self.questions.values().any(is_there)
     }
 
     /// Without an archive in reach an acknowledgement is given at once or owed, by policy.

@@ -131,20 +131,20 @@ impl Cluster {
         }
     }
 
-    /// Everything arrives, with everybody connected but those from `absent` on; whoever is silent has been silent for
-    /// long.
+    /// Everything arrives; then those from `absent` on leave, and whoever is silent has been silent for long.
     pub(super) fn rest(&mut self, absent: usize) {
         for relay in 0..self.relays.len() {
             self.come_back(relay);
         }
         for person in 0..self.people.len() {
-            if person >= absent {
-                self.cut(person);
-            } else if self.people[person].seat.is_none() {
+            if self.people[person].seat.is_none() {
                 self.connect(person, person % self.relays.len());
             }
         }
         self.settle(0);
+        for person in absent..self.people.len() {
+            self.cut(person);
+        }
         for person in 0..absent {
             self.announce(person);
         }
@@ -390,7 +390,7 @@ impl Cluster {
         self.forget_links_to(at);
         for ((from, _), packets) in &mut self.links {
             if *from == at {
-                packets.clear();
+                packets.retain(|(_, packet)| matches!(packet, Packet::Bye));
             }
         }
         self.say_to_all(at, &Packet::Bye);

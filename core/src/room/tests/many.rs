@@ -17,7 +17,7 @@ fn steps() -> impl Strategy<Value = Vec<(u8, usize, usize)>> {
 fn run(people: u64, policy: Acknowledgement, with_archive: bool, steps: &[(u8, usize, usize)]) {
     let mut cluster = Cluster::new(people, policy, with_archive);
     cluster.play(steps);
-    cluster.rest(people as usize - 1);
+    cluster.rest(usize::try_from(people).unwrap() - 1);
     cluster.check_at_rest();
 }
 
