@@ -202,10 +202,6 @@ impl Room {
         question.state_vector = has.state_vector();
         question.served = Some(has);
         question.asked = None;
-        if let Some(member) = self.members.get_mut(&id) {
-            member.questions.insert(ask);
-        }
-        self.questions.insert(ask, question);
-        self.ask(now, ask);
+        self.reopen(now, ask, question);
     }
 }

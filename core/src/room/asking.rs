@@ -112,9 +112,22 @@ impl Room {
 
     /// Puts a new question to whoever is best.
     pub(super) fn open_question(&mut self, now: Millis, asker: Asker, state_vector: StateVector) {
+        let (tried, served) = (BTreeSet::new(), None);
+        let question =
+            Question { asker, state_vector, asked: None, tried, rounds: 0, own_asked: false, served };
+        let ask = self.new_ask();
+        self.reopen(now, ask, question);
+    }
+
+    fn new_ask(&mut self) -> AskId {
         let ask = self.next_ask;
         self.next_ask = AskId(ask.0.saturating_add(1));
-        match asker {
+        ask
+    }
+
+    /// Puts a question that is not open, or no more.
+    pub(super) fn reopen(&mut self, now: Millis, ask: AskId, question: Question) {
+        match question.asker {
             Asker::Member(id) => {
                 if let Some(member) = self.members.get_mut(&id) {
                     member.questions.insert(ask);
@@ -127,9 +140,6 @@ impl Room {
             }
             Asker::Room(_) => {}
         }
-        let (tried, served) = (BTreeSet::new(), None);
-        let question =
-            Question { asker, state_vector, asked: None, tried, rounds: 0, own_asked: false, served };
         self.questions.insert(ask, question);
         self.ask(now, ask);
     }
@@ -180,6 +190,30 @@ impl Room {
         }
     }
 
+    /// Puts the questions that `which` names again, also to whom they were put before: not everything that these said
+    /// was heard. An answer to the old ones would be from before that.
+    pub(super) fn put_anew(&mut self, now: Millis, which: impl Fn(&Question) -> bool) {
+        for old in self.questions_that(which) {
+            let Some(mut question) = self.close_question(old) else { continue };
+            if let Some(asked) = question.asked.take() {
+                question.tried.remove(&asked.answerer);
+                self.may_be_late(old, Some(asked), question.asker);
+            }
+            let ask = self.new_ask();
+            self.reopen(now, ask, question);
+        }
+    }
+
+    /// A peer did not answer yet, and may still.
+    fn may_be_late(&mut self, ask: AskId, asked: Option<Asked>, asker: Asker) {
+        if let (Some(Asked { answerer: Answerer::Peer(peer), .. }), Asker::Member(id)) = (asked, asker) {
+            if self.late.len() >= LATE_MAX {
+                self.late.pop_first();
+            }
+            self.late.insert(ask, (peer, id));
+        }
+    }
+
     /// Whoever waits for someone to be asked may have one now.
     pub(super) fn ask_waiting(&mut self, now: Millis) {
         self.next_choice(now, |question| question.asked.is_none());
@@ -190,12 +224,7 @@ impl Room {
         let Some(question) = self.questions.get_mut(&ask) else { return };
         let (before, asker) = (question.asked.take(), question.asker);
         self.ask_no_more(before);
-        if let (Some(Asked { answerer: Answerer::Peer(peer), .. }), Asker::Member(id)) = (before, asker) {
-            if self.late.len() >= LATE_MAX {
-                self.late.pop_first();
-            }
-            self.late.insert(ask, (peer, id));
-        }
+        self.may_be_late(ask, before, asker);
         let Some(question) = self.questions.get(&ask) else { return };
         let mut choice = self.choose(question, &question.tried);
         if matches!(choice, Choice::Nobody) && question.may_go_round() {

@@ -14,7 +14,7 @@ use crate::time::Millis;
 use crate::update::StateVector;
 use crate::validate::AwarenessUpdate;
 
-use super::asking::{Answerer, Asker, Question};
+use super::asking::{Answerer, Asker};
 use super::effect::{Effect, MemberId, StoreRefused};
 use super::machine::Room;
 use super::peer::{AskId, PeerMessage, Roll};
@@ -128,14 +128,10 @@ impl Room {
             self.archive_anew(now);
             return;
         }
-        // Its answers may be lost, and it is as good as any to be asked again.
-        let to_it =
-            |question: &Question| question.asked.is_some_and(|asked| asked.answerer == Answerer::Peer(peer));
         self.close_questions(|question| question.asker == Asker::Room(peer));
-        for question in self.questions.values_mut().filter(|question| to_it(question)) {
-            question.tried.remove(&Answerer::Peer(peer));
-        }
-        self.next_choice(now, to_it);
+        self.put_anew(now, |question| {
+            question.asked.is_some_and(|asked| asked.answerer == Answerer::Peer(peer))
+        });
         self.exchange(now);
     }
 

@@ -239,12 +239,9 @@ impl Room {
         }
         let archive = self.archive_peer;
         self.close_questions(|question| matches!(question.asker, Asker::Room(peer) if archive == Some(peer)));
-        let archive = archive.map(Answerer::Peer);
-        for question in self.questions.values_mut() {
-            question.tried.retain(|answerer| Some(*answerer) != archive);
-        }
-        // What waited, and what an archive may not have heard: only that has no deadline.
-        self.next_choice(now, |question| question.asked.is_none_or(|asked| asked.deadline.is_none()));
+        // What an archive may not have heard: only that has no deadline.
+        self.put_anew(now, |question| question.asked.is_some_and(|asked| asked.deadline.is_none()));
+        self.ask_waiting(now);
         let Some(archive) = self.archive_peer else {
             self.pay_if_forwarded();
             return;
