@@ -122,13 +122,14 @@ impl Room {
                 self.close_question(ask);
                 self.close(id, reason);
             }
+            Asker::Room(_) if reason == StoreRefused::Deleted => {
+                self.close_question(ask);
+                self.close_everybody(reason);
+            }
             Asker::Room(_) => {
                 // Until it can say what it has, nothing is settled.
                 if let Some(asked) = &mut question.asked {
                     asked.deadline = Some(now.plus(ANSWER_MS));
-                }
-                if reason == StoreRefused::Deleted {
-                    self.close_everybody(reason);
                 }
             }
             Asker::Member(_) | Asker::Peer(..) => self.ask(now, ask),

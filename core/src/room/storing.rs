@@ -69,6 +69,7 @@ impl Room {
             return;
         }
         let Some(archive) = self.archive_peer.filter(|_| self.tickets.len() < TICKETS_MAX) else {
+            self.overflowed |= self.archive_peer.is_some();
             self.owe(id, times);
             if is_news {
                 self.publish(PeerMessage::Update { ticket: None, arrival, update });
@@ -158,11 +159,9 @@ impl Room {
         if self.archive_peer != Some(peer) {
             return;
         }
-        let was_full = self.tickets.len() >= TICKETS_MAX;
         for (ticket, result) in results {
             self.stored(ticket, result);
         }
-        self.overflowed |= was_full;
         if self.tickets.is_empty() && std::mem::take(&mut self.overflowed) {
             self.archive_anew(now);
         }
@@ -280,10 +279,9 @@ impl Room {
 
     /// Whether a question of the member is at the archive, whose answer will settle it.
     fn will_settle(&self, id: MemberId, archive: PeerId) -> bool {
-        self.questions.values().any(|question| {
-            question.asker == Asker::Member(id)
-                && question.asked.is_none_or(|asked| asked.answerer == Answerer::Peer(archive))
-        })
+        let questions = self.members.get(&id).into_iter().flat_map(|member| &member.questions);
+        let mut open = questions.filter_map(|ask| self.questions.get(ask));
+        open.any(|question| question.asked.is_none_or(|asked| asked.answerer == Answerer::Peer(archive)))
     }
 
     /// Whether the archive elsewhere has an answer or an acknowledgement to give.

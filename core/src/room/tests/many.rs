@@ -1,9 +1,15 @@
 //! Rooms of one document on several relays: each rule by itself, and random histories.
 
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::super::*;
 use super::cluster::Cluster;
+use super::{A, B, HI, effects, hi, sent_to, step1};
+use crate::dialect::y_protocols::{self, Message};
+use crate::id::PeerId;
+use crate::time::Millis;
+use crate::update::{StateVector, Update};
 
 /// How many histories are tried; more with `TOMBOLO_ROOM_CASES=20000`.
 fn cases() -> u32 {
@@ -35,5 +41,223 @@ proptest! {
     #[test]
     fn relays_and_archive_converge(steps in steps()) {
         run(5, Acknowledgement::Never, true, &steps);
+    }
+}
+
+const P: PeerId = PeerId(1);
+const Q: PeerId = PeerId(2);
+const NOW: Millis = Millis(0);
+const ARCHIVE: Roll = Roll { archive: true, caught_up: false };
+const HELD: Roll = Roll { archive: false, caught_up: true };
+const EMPTY: Roll = Roll { archive: false, caught_up: false };
+
+/// A room whose roll call has ended, with a member that counts acknowledgements and has asked.
+fn clustered(policy: Acknowledgement, peers: &[(PeerId, Roll)]) -> Room {
+    let mut room = Room::new(policy);
+    room.clustered(Millis(1_000));
+    for (peer, roll) in peers {
+        room.peer_came(NOW, *peer, *roll);
+    }
+    room.called(NOW);
+    room.join(A, true);
+    room.handle(NOW, A, step1()).unwrap();
+    room
+}
+
+/// The same, alone until A has caught up.
+fn caught_up(policy: Acknowledgement) -> Room {
+    let mut room = clustered(policy, &[]);
+    effects(&mut room);
+    room
+}
+
+fn says(room: &mut Room, id: MemberId, message: Message) -> Vec<Effect> {
+    room.handle(NOW, id, message).unwrap();
+    effects(room)
+}
+
+fn comes(room: &mut Room, peer: PeerId, roll: Roll) -> Vec<Effect> {
+    room.peer_came(NOW, peer, roll);
+    effects(room)
+}
+
+fn hears(room: &mut Room, peer: PeerId, message: PeerMessage) -> Vec<Effect> {
+    room.peer_said(NOW, peer, message);
+    effects(room)
+}
+
+/// Questions to peers.
+fn asks(effects: &[Effect]) -> Vec<(PeerId, AskId, StateVector)> {
+    let ask = |effect: &Effect| match effect {
+        Effect::Tell { peer, message: PeerMessage::Ask { ask, state_vector } } => {
+            Some((*peer, *ask, state_vector.clone()))
+        }
+        _ => None,
+    };
+    effects.iter().filter_map(ask).collect()
+}
+
+fn published(effects: &[Effect]) -> Vec<Option<Ticket>> {
+    let update = |effect: &Effect| match effect {
+        Effect::Publish(PeerMessage::Update { ticket, .. }) => Some(*ticket),
+        _ => None,
+    };
+    effects.iter().filter_map(update).collect()
+}
+
+fn acknowledged(effects: &[Effect]) -> usize {
+    effects.iter().filter(|effect| matches!(effect, Effect::Acknowledge { applied: true, .. })).count()
+}
+
+fn answer(ask: AskId, update: &'static [u8], archived: Option<&[u8]>) -> PeerMessage {
+    let archived = archived.map(|bytes| StateVector::parse(bytes).unwrap());
+    let answer = PeerAnswer { update: Bytes::from_static(update), archived, caught_up: true };
+    PeerMessage::Answer { ask, result: Ok(Some(answer)) }
+}
+
+fn update_of(ticket: Option<Ticket>) -> PeerMessage {
+    PeerMessage::Update { ticket, arrival: Arrival::Change, update: hi() }
+}
+
+/// Two structs of client 1 as HI writes them: state vector `{1: 2}`.
+const HAS_HI: &[u8] = &[1, 1, 2];
+const NOTHING: &[u8] = &[0, 0];
+
+#[test]
+fn nobody_is_told_that_there_is_nothing_before_the_roll_call_ends() {
+    let mut room = Room::new(Acknowledgement::Never);
+    room.clustered(Millis(1_000));
+    room.join(A, true);
+    assert!(says(&mut room, A, step1()).is_empty());
+    assert_eq!(room.poll_timeout(), Some(Millis(1_000)));
+    room.handle_timeout(Millis(1_000));
+    assert_eq!(
+        sent_to(&effects(&mut room), A),
+        [y_protocols::sync_step1(&[0]), y_protocols::sync_step2(NOTHING)]
+    );
+}
+
+#[test]
+fn a_joiner_gets_the_document_once_and_from_one() {
+    let mut room = clustered(Acknowledgement::Never, &[(P, EMPTY), (Q, HELD)]);
+    let told = effects(&mut room);
+    let asked = asks(&told);
+    assert_eq!(asked.iter().map(|(peer, ..)| *peer).collect::<Vec<_>>(), [Q], "who has caught up first");
+    assert_eq!(sent_to(&told, A), [y_protocols::sync_step1(&[0])]);
+    let told = hears(&mut room, Q, answer(asked[0].1, HI, None));
+    assert_eq!(sent_to(&told, A), [y_protocols::sync_step2(HI)]);
+    assert!(asks(&told).is_empty(), "there is nobody else who has caught up");
+    assert!(hears(&mut room, Q, answer(asked[0].1, HI, None)).is_empty(), "once");
+    assert!(room.roll().caught_up);
+}
+
+#[test]
+fn a_member_that_caught_up_answers_before_any_peer() {
+    let mut room = caught_up(Acknowledgement::Never);
+    comes(&mut room, P, HELD);
+    room.join(B, false);
+    let told = says(&mut room, B, step1());
+    assert!(asks(&told).is_empty());
+    assert_eq!(sent_to(&told, A), [y_protocols::sync_step1(&[0])]);
+}
+
+#[test]
+fn a_peer_that_has_nobody_or_goes_or_is_silent_has_a_second_choice() {
+    let next = |event: fn(&mut Room, AskId)| {
+        let mut room = clustered(Acknowledgement::Never, &[(P, EMPTY), (Q, EMPTY)]);
+        let asked = asks(&effects(&mut room));
+        assert_eq!(asked[0].0, P);
+        event(&mut room, asked[0].1);
+        let again = asks(&effects(&mut room));
+        assert_eq!((again.len(), again[0].0), (1, Q));
+    };
+    next(|room, ask| room.peer_said(NOW, P, PeerMessage::Answer { ask, result: Ok(None) }));
+    next(|room, _| room.peer_went(NOW, P));
+    next(|room, _| room.handle_timeout(room.poll_timeout().unwrap()));
+}
+
+#[test]
+fn a_peer_is_answered_by_members_only() {
+    let mut room = caught_up(Acknowledgement::Never);
+    comes(&mut room, P, EMPTY);
+    comes(&mut room, Q, ARCHIVE);
+    let question = PeerMessage::Ask { ask: AskId(77), state_vector: StateVector::default() };
+    let told = hears(&mut room, P, question.clone());
+    assert!(asks(&told).is_empty());
+    says(&mut room, A, Message::SyncStep2(Update::empty())); // its own content
+    let told = says(&mut room, A, Message::SyncStep2(hi()));
+    let is_answer = |effect: &Effect| {
+        matches!(effect, Effect::Tell { peer: P, message: PeerMessage::Answer { ask: AskId(77), result: Ok(Some(answer)) } }
+            if answer.archived.is_none() && answer.caught_up && answer.update == HI)
+    };
+    assert!(told.iter().any(is_answer), "{told:?}");
+    room.leave(NOW, A);
+    effects(&mut room);
+    let told = hears(&mut room, P, question);
+    let [Effect::Tell { peer: P, message: PeerMessage::Answer { result: Ok(None), .. } }] = told[..] else {
+        panic!("{told:?}")
+    };
+}
+
+#[test]
+fn an_archive_here_stores_and_reads_for_peers() {
+    let mut room = Room::new(Acknowledgement::Durable);
+    room.clustered(Millis(1_000));
+    room.peer_came(NOW, P, EMPTY);
+    assert!(!room.is_empty(), "it is kept for its peers");
+    let told = hears(&mut room, P, update_of(Some(Ticket(9))));
+    let [Effect::Store { ticket, .. }] = told[..] else { panic!("{told:?}") };
+    room.stored(ticket, Ok(()));
+    let told = effects(&mut room);
+    let [Effect::Tell { peer: P, message: PeerMessage::Stored(results) }] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!(results[..], [(Ticket(9), Ok(()))]);
+    let told = hears(&mut room, P, PeerMessage::Ask { ask: AskId(5), state_vector: StateVector::default() });
+    let [Effect::Read { asker, .. }] = told[..] else { panic!("{told:?}") };
+    assert!(asker.is_of_peer() && !A.is_of_peer());
+    room.answered(
+        asker,
+        Ok(Answer { update: Bytes::from_static(HI), state_vector: StateVector::parse(HAS_HI).unwrap() }),
+    );
+    let told = effects(&mut room);
+    let [Effect::Tell { peer: P, message: PeerMessage::Answer { ask: AskId(5), result: Ok(Some(answer)) } }] =
+        &told[..]
+    else {
+        panic!("{told:?}")
+    };
+    assert_eq!(answer.archived, Some(StateVector::parse(HAS_HI).unwrap()));
+    room.peer_went(NOW, P);
+    assert!(room.is_empty());
+}
+
+#[test]
+fn a_peer_cannot_ask_without_bound() {
+    for policy in [Acknowledgement::Durable, Acknowledgement::Never] {
+        let mut room = Room::new(policy);
+        room.clustered(Millis(1_000));
+        room.join(A, false);
+        room.peer_came(NOW, P, EMPTY);
+        let mut refused = 0;
+        for ask in 0..1_000 {
+            let state_vector = StateVector::default();
+            let told = hears(&mut room, P, PeerMessage::Ask { ask: AskId(ask), state_vector });
+            refused += told
+                .iter()
+                .filter(|effect| {
+                    matches!(
+                        effect,
+                        Effect::Tell {
+                            message: PeerMessage::Answer {
+                                result: Err(StoreRefused::Trouble) | Ok(None),
+                                ..
+                            },
+                            ..
+                        }
+                    )
+                })
+                .count();
+        }
+        assert_eq!(refused, 1_000 - 256);
     }
 }
