@@ -112,17 +112,13 @@ impl Room {
 
     /// Puts a new question to whoever is best.
     pub(super) fn open_question(&mut self, now: Millis, asker: Asker, state_vector: StateVector) {
-        let (tried, served) = (BTreeSet::new(), None);
-        let question =
-            Question { asker, state_vector, asked: None, tried, rounds: 0, own_asked: false, served };
-        let ask = self.new_ask();
-        self.reopen(now, ask, question);
+        let ask = self.new_ask(false);
+        self.reopen(now, ask, Question::new(asker, state_vector));
     }
 
-    fn new_ask(&mut self) -> AskId {
-        let ask = self.next_ask;
-        self.next_ask = AskId(ask.0.saturating_add(1));
-        ask
+    pub(super) fn new_ask(&mut self, asks_back: bool) -> AskId {
+        self.asks += 1;
+        AskId::new(self.asks, asks_back)
     }
 
     /// Puts a question that is not open, or no more.
@@ -199,7 +195,7 @@ impl Room {
                 question.tried.remove(&asked.answerer);
                 self.may_be_late(old, Some(asked), question.asker);
             }
-            let ask = self.new_ask();
+            let ask = self.new_ask(false);
             self.reopen(now, ask, question);
         }
     }
@@ -368,6 +364,11 @@ impl Room {
 }
 
 impl Question {
+    pub(super) fn new(asker: Asker, state_vector: StateVector) -> Self {
+        let (tried, served) = (BTreeSet::new(), None);
+        Self { asker, state_vector, asked: None, tried, rounds: 0, own_asked: false, served }
+    }
+
     fn may_go_round(&self) -> bool {
         match self.asker {
             Asker::Member(_) => {

@@ -35,7 +35,8 @@ pub struct Room {
     /// Counts how often what is in the archive's reach had to be settled from the beginning.
     pub(super) reign: u64,
     pub(super) questions: BTreeMap<AskId, Question>,
-    pub(super) next_ask: AskId,
+    /// How many questions there were.
+    pub(super) asks: u64,
     /// Questions of members that a peer did not answer in time.
     pub(super) late: BTreeMap<AskId, (PeerId, MemberId)>,
     /// Questions of peers at the archive here, under the names that it knows them by.
@@ -66,7 +67,7 @@ impl Room {
             archive_peer: None,
             reign: 0,
             questions: BTreeMap::new(),
-            next_ask: AskId(1),
+            asks: 0,
             late: BTreeMap::new(),
             readers: BTreeMap::new(),
             next_reader: 0,

@@ -10,9 +10,21 @@ use crate::validate::AwarenessUpdate;
 
 use super::effect::{Arrival, StoreRefused, Ticket};
 
-/// Names one question of one peer about one document; unique within the asking room.
+/// Names one question of one peer about one document; unique within the asking room. An odd one wishes to be asked
+/// back: the asker may have something that who is asked has not, or has missed what that one said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AskId(pub u64);
+
+impl AskId {
+    /// The next one of a room that has given so many.
+    pub(super) fn new(number: u64, asks_back: bool) -> Self {
+        Self((number << 1) | u64::from(asks_back))
+    }
+
+    pub(super) fn asks_back(self) -> bool {
+        self.0 & 1 == 1
+    }
+}
 
 /// What a peer has in the room of a document.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use crate::time::Millis;
 use crate::update::StateVector;
 use crate::validate::AwarenessUpdate;
 
-use super::asking::{Answerer, Asker};
+use super::asking::{Answerer, Asker, Question};
 use super::effect::{Effect, MemberId, StoreRefused};
 use super::machine::Room;
 use super::peer::{AskId, PeerMessage, Roll};
@@ -48,6 +48,8 @@ pub(super) struct Peer {
     came: u64,
     /// What it had that was not here was asked for since it came.
     exchanged: bool,
+    /// When that is asked for, it should ask in turn.
+    both_ways: bool,
     /// Its open questions here.
     pub(super) asking: usize,
     /// Open questions to it.
@@ -120,8 +122,8 @@ impl Room {
         known.exchanged = false;
         known.doubt = Some((now.plus(RENEWAL_MS), change));
         if self.archive_here() {
-            // It waits for updates to be stored that may not have come. That it is asked tells it so.
-            self.ask_peer(now, peer);
+            // It waits for updates to be stored that may not have come.
+            self.ask_peer(now, peer, true);
             return;
         }
         if self.archive_peer == Some(peer) {
@@ -143,7 +145,7 @@ impl Room {
         }
         self.forget(peer);
         // Of its last words some may have reached one peer and not another.
-        self.exchange_anew();
+        self.exchange_anew(true);
         self.peers_changed(now, held);
     }
 
@@ -202,9 +204,15 @@ impl Room {
         } else {
             self.open_question(now, Asker::Peer(peer, ask), state_vector);
         }
+        if !ask.asks_back() {
+            return;
+        }
         if self.archive_peer == Some(peer) && self.awaits_archive() {
-            // It asks when it may have missed something.
+            // What is waited for may not have come to it.
             self.archive_anew(now);
+        } else {
+            self.exchanged(peer, false);
+            self.exchange(now);
         }
     }
 
@@ -223,9 +231,10 @@ impl Room {
         self.exchange(now);
     }
 
-    fn exchange_anew(&mut self) {
+    fn exchange_anew(&mut self, both_ways: bool) {
         for peer in self.peers.values_mut() {
             peer.exchanged = false;
+            peer.both_ways |= both_ways;
         }
     }
 
@@ -238,24 +247,24 @@ impl Room {
         let mut due = Vec::new();
         for (id, peer) in &mut self.peers {
             if !peer.exchanged && (peer.roll.archive || peer.roll.caught_up) {
-                peer.exchanged = true;
-                due.push(*id);
+                due.push((*id, std::mem::take(&mut peer.both_ways)));
             }
         }
-        for peer in due {
-            self.ask_peer(now, peer);
+        for (peer, both_ways) in due {
+            self.ask_peer(now, peer, both_ways);
         }
     }
 
     /// The room's own question to a peer, in place of an older one.
-    pub(super) fn ask_peer(&mut self, now: Millis, peer: PeerId) {
+    pub(super) fn ask_peer(&mut self, now: Millis, peer: PeerId, asks_back: bool) {
         self.exchanged(peer, true);
         self.close_questions(|question| question.asker == Asker::Room(peer));
         let known = match self.archive_here() || self.has_caught_up() {
             true => self.coverage.state_vector(),
             false => StateVector::default(),
         };
-        self.open_question(now, Asker::Room(peer), known);
+        let ask = self.new_ask(asks_back);
+        self.reopen(now, ask, Question::new(Asker::Room(peer), known));
     }
 
     pub(super) fn exchanged(&mut self, peer: PeerId, exchanged: bool) {
@@ -314,7 +323,7 @@ impl Room {
         if !self.has_caught_up() {
             // Who catches up next need not have what those had.
             self.coverage.clear();
-            self.exchange_anew();
+            self.exchange_anew(false);
         }
         if held && !self.is_held() {
             self.ask_everybody_anew();

@@ -250,7 +250,7 @@ impl Room {
                 || (member.owed > 0 || !member.questions.is_empty()) && !self.will_settle(*id, archive)
         };
         if self.members.iter().any(is_apart) {
-            self.ask_peer(now, archive);
+            self.ask_peer(now, archive, false);
         }
     }
 
