@@ -44,15 +44,15 @@ proptest! {
     }
 }
 
-const P: PeerId = PeerId(1);
-const Q: PeerId = PeerId(2);
-const NOW: Millis = Millis(0);
-const ARCHIVE: Roll = Roll { archive: true, caught_up: false };
-const HELD: Roll = Roll { archive: false, caught_up: true };
-const EMPTY: Roll = Roll { archive: false, caught_up: false };
+pub(super) const P: PeerId = PeerId(1);
+pub(super) const Q: PeerId = PeerId(2);
+pub(super) const NOW: Millis = Millis(0);
+pub(super) const ARCHIVE: Roll = Roll { archive: true, caught_up: false };
+pub(super) const HELD: Roll = Roll { archive: false, caught_up: true };
+pub(super) const EMPTY: Roll = Roll { archive: false, caught_up: false };
 
 /// A room whose roll call has ended, with a member that counts acknowledgements and has asked.
-fn clustered(policy: Acknowledgement, peers: &[(PeerId, Roll)]) -> Room {
+pub(super) fn clustered(policy: Acknowledgement, peers: &[(PeerId, Roll)]) -> Room {
     let mut room = Room::new(policy);
     room.clustered(Millis(1_000));
     for (peer, roll) in peers {
@@ -65,29 +65,29 @@ fn clustered(policy: Acknowledgement, peers: &[(PeerId, Roll)]) -> Room {
 }
 
 /// The same, alone until A has caught up.
-fn caught_up(policy: Acknowledgement) -> Room {
+pub(super) fn caught_up(policy: Acknowledgement) -> Room {
     let mut room = clustered(policy, &[]);
     effects(&mut room);
     room
 }
 
-fn says(room: &mut Room, id: MemberId, message: Message) -> Vec<Effect> {
+pub(super) fn says(room: &mut Room, id: MemberId, message: Message) -> Vec<Effect> {
     room.handle(NOW, id, message).unwrap();
     effects(room)
 }
 
-fn comes(room: &mut Room, peer: PeerId, roll: Roll) -> Vec<Effect> {
+pub(super) fn comes(room: &mut Room, peer: PeerId, roll: Roll) -> Vec<Effect> {
     room.peer_came(NOW, peer, roll);
     effects(room)
 }
 
-fn hears(room: &mut Room, peer: PeerId, message: PeerMessage) -> Vec<Effect> {
+pub(super) fn hears(room: &mut Room, peer: PeerId, message: PeerMessage) -> Vec<Effect> {
     room.peer_said(NOW, peer, message);
     effects(room)
 }
 
 /// Questions to peers.
-fn asks(effects: &[Effect]) -> Vec<(PeerId, AskId, StateVector)> {
+pub(super) fn asks(effects: &[Effect]) -> Vec<(PeerId, AskId, StateVector)> {
     let ask = |effect: &Effect| match effect {
         Effect::Tell { peer, message: PeerMessage::Ask { ask, state_vector } } => {
             Some((*peer, *ask, state_vector.clone()))
@@ -97,7 +97,7 @@ fn asks(effects: &[Effect]) -> Vec<(PeerId, AskId, StateVector)> {
     effects.iter().filter_map(ask).collect()
 }
 
-fn published(effects: &[Effect]) -> Vec<Option<Ticket>> {
+pub(super) fn published(effects: &[Effect]) -> Vec<Option<Ticket>> {
     let update = |effect: &Effect| match effect {
         Effect::Publish(PeerMessage::Update { ticket, .. }) => Some(*ticket),
         _ => None,
@@ -105,23 +105,23 @@ fn published(effects: &[Effect]) -> Vec<Option<Ticket>> {
     effects.iter().filter_map(update).collect()
 }
 
-fn acknowledged(effects: &[Effect]) -> usize {
+pub(super) fn acknowledged(effects: &[Effect]) -> usize {
     effects.iter().filter(|effect| matches!(effect, Effect::Acknowledge { applied: true, .. })).count()
 }
 
-fn answer(ask: AskId, update: &'static [u8], archived: Option<&[u8]>) -> PeerMessage {
+pub(super) fn answer(ask: AskId, update: &'static [u8], archived: Option<&[u8]>) -> PeerMessage {
     let archived = archived.map(|bytes| StateVector::parse(bytes).unwrap());
     let answer = PeerAnswer { update: Bytes::from_static(update), archived, caught_up: true };
     PeerMessage::Answer { ask, result: Ok(Some(answer)) }
 }
 
-fn update_of(ticket: Option<Ticket>) -> PeerMessage {
+pub(super) fn update_of(ticket: Option<Ticket>) -> PeerMessage {
     PeerMessage::Update { ticket, arrival: Arrival::Change, update: hi() }
 }
 
 /// Two structs of client 1 as HI writes them: state vector `{1: 2}`.
-const HAS_HI: &[u8] = &[1, 1, 2];
-const NOTHING: &[u8] = &[0, 0];
+pub(super) const HAS_HI: &[u8] = &[1, 1, 2];
+pub(super) const NOTHING: &[u8] = &[0, 0];
 
 #[test]
 fn nobody_is_told_that_there_is_nothing_before_the_roll_call_ends() {

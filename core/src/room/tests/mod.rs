@@ -2,6 +2,7 @@
 
 mod client;
 mod cluster;
+mod elsewhere;
 mod many;
 mod world;
 
