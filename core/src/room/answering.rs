@@ -106,7 +106,7 @@ impl Room {
 
     /// Another answered. What this one has may still be more.
     fn peer_is_late(&mut self, peer: PeerId, ask: AskId, answer: Option<PeerAnswer>) {
-        if let Some((_, id)) = self.late.remove(&ask).filter(|(of, _)| *of == peer)
+        if let Some(id) = self.late.remove(&(ask, peer))
             && let Some(PeerAnswer { update, .. }) = answer
             && self.members.contains_key(&id)
         {

@@ -206,7 +206,7 @@ impl Room {
             if self.late.len() >= LATE_MAX {
                 self.late.pop_first();
             }
-            self.late.insert(ask, (peer, id));
+            self.late.insert((ask, peer), id);
         }
     }
 
@@ -315,7 +315,7 @@ impl Room {
                 if let Some(peer) = self.peers.get_mut(&peer) {
                     peer.asked += 1;
                 }
-                self.late.remove(&ask);
+                self.late.remove(&(ask, peer));
                 self.tell_peer(peer, PeerMessage::Ask { ask, state_vector });
             }
         }

@@ -38,7 +38,7 @@ pub struct Room {
     /// How many questions there were.
     pub(super) asks: u64,
     /// Questions of members that a peer did not answer in time.
-    pub(super) late: BTreeMap<AskId, (PeerId, MemberId)>,
+    pub(super) late: BTreeMap<(AskId, PeerId), MemberId>,
     /// Questions of peers at the archive here, under the names that it knows them by.
     pub(super) readers: BTreeMap<MemberId, (PeerId, AskId)>,
     pub(super) next_reader: u64,

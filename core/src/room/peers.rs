@@ -156,7 +156,7 @@ impl Room {
             self.spread_presence(before, &goodbyes);
         }
         self.readers.retain(|_, (reader, _)| *reader != peer);
-        self.late.retain(|_, (answerer, _)| *answerer != peer);
+        self.late.retain(|(_, answerer), _| *answerer != peer);
         self.close_questions(|question| match question.asker {
             Asker::Peer(asker, _) | Asker::Room(asker) => asker == peer,
             Asker::Member(_) => false,

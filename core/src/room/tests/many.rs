@@ -261,3 +261,73 @@ fn a_peer_cannot_ask_without_bound() {
         assert_eq!(refused, 1_000 - 256);
     }
 }
+
+#[test]
+fn who_asks_two_peers_hears_what_the_slower_one_has() {
+    let mut room = clustered(Acknowledgement::Never, &[(P, HELD), (Q, HELD)]);
+    let first = asks(&effects(&mut room))[0].1;
+    room.handle_timeout(room.poll_timeout().unwrap());
+    let second = asks(&effects(&mut room))[0].1;
+    let told = hears(&mut room, Q, answer(second, NOTHING, None));
+    assert_eq!(sent_to(&told, A), [y_protocols::sync_step2(NOTHING)]);
+    let told = hears(&mut room, P, answer(first, HI, None));
+    assert_eq!(sent_to(&told, A), [y_protocols::update(HI)], "it is answered already");
+}
+
+#[test]
+fn a_peer_that_asks_hears_what_the_slower_member_has() {
+    let mut room = caught_up(Acknowledgement::Never);
+    says(&mut room, A, Message::SyncStep2(Update::empty()));
+    comes(&mut room, P, EMPTY);
+    room.join(B, false);
+    hears(&mut room, P, PeerMessage::Ask { ask: AskId(2), state_vector: StateVector::default() });
+    room.handle_timeout(room.poll_timeout().unwrap());
+    effects(&mut room);
+    let told = says(&mut room, B, Message::SyncStep2(Update::empty()));
+    assert!(matches!(told[..], [Effect::Tell { message: PeerMessage::Answer { .. }, .. }]), "{told:?}");
+    let told = says(&mut room, A, Message::SyncStep2(hi()));
+    assert!(matches!(told[..], [Effect::Tell { message: PeerMessage::Update { .. }, .. }]), "{told:?}");
+}
+
+#[test]
+fn the_last_archive_to_come_is_the_one() {
+    let mut room = clustered(Acknowledgement::Never, &[(Q, ARCHIVE)]);
+    assert_eq!(asks(&effects(&mut room))[0].0, Q);
+    let asked = asks(&comes(&mut room, P, ARCHIVE));
+    assert_eq!((asked.len(), asked[0].0), (1, P), "another may have crashed without a word");
+}
+
+#[test]
+fn who_caught_up_exchanges_unless_it_is_alone_with_the_answer() {
+    let mut room = clustered(Acknowledgement::Never, &[(P, HELD)]);
+    room.join(B, false);
+    room.handle(NOW, B, step1()).unwrap();
+    let ask = asks(&effects(&mut room))[0].1;
+    let asked = asks(&hears(&mut room, P, answer(ask, HI, None)));
+    assert_eq!(asked.len(), 1, "B may be answered by another");
+}
+
+#[test]
+fn who_catches_up_after_the_last_holder_left_exchanges_anew() {
+    let mut room = caught_up(Acknowledgement::Never);
+    for peer in [P, Q] {
+        let ask = asks(&comes(&mut room, peer, HELD))[0].1;
+        hears(&mut room, peer, answer(ask, NOTHING, None));
+    }
+    room.join(B, false);
+    says(&mut room, B, step1());
+    room.leave(NOW, A);
+    let asked = asks(&effects(&mut room));
+    assert_eq!((asked.len(), asked[0].0), (1, P), "B's question");
+    let asked = asks(&hears(&mut room, P, answer(asked[0].1, NOTHING, None)));
+    assert_eq!((asked.len(), asked[0].0), (1, Q));
+}
+
+#[test]
+fn own_content_is_asked_in_full_unless_all_others_hold_what_passed_by() {
+    let mut room = Room::new(Acknowledgement::Never);
+    room.join(A, false);
+    says(&mut room, A, Message::Update(hi()));
+    room.join(B, false);
+    assert_eq!(sent_to(&says(&mut room, B, step1()), B), [y_protocols::sync_step1(&[0])]);
+}

@@ -131,7 +131,7 @@ impl Cluster {
         }
     }
 
-    /// Everything arrives; then those from `absent` on leave, and whoever is silent has been silent for long.
+    /// Everything arrives; then those from `absent` on go with their relays, and whoever is silent has been silent for long.
     pub(super) fn rest(&mut self, absent: usize) {
         for relay in 0..self.relays.len() {
             self.come_back(relay);
@@ -142,8 +142,16 @@ impl Cluster {
             }
         }
         self.settle(0);
+        // They go with their relay: nobody but the others can say goodbye for them.
         for person in absent..self.people.len() {
-            self.cut(person);
+            if let Some(Seat { relay, .. }) = self.people[person].seat {
+                self.die(relay, 0);
+            }
+        }
+        for person in 0..absent {
+            if self.people[person].seat.is_none() {
+                self.connect(person, person % self.relays.len());
+            }
         }
         for person in 0..absent {
             self.announce(person);
