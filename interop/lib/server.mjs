@@ -8,25 +8,33 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
 import { atEnd } from './cleanup.mjs';
+import { cluster } from './cluster.mjs';
 import { until } from './wait.mjs';
 
 const STOP_PATIENCE_MS = 30_000;
 
-/** Starts `tombolo serve` on a new data folder, with the engine that TOMBOLO_DATA_ENGINE names. It must stop cleanly
- * when the test ends. */
+/** Starts `tombolo serve` on a new data folder. It must stop cleanly when the test ends. With TOMBOLO_CLUSTER it is
+ * three relays and an archive instead. */
 export async function serve(t, ...flags) {
-  const data = await mkdtemp(join(tmpdir(), 'tombolo-interop-'));
-  atEnd(t, () => rm(data, { recursive: true, force: true }));
-  const engine = process.env.TOMBOLO_DATA_ENGINE;
-  return Server.start(t, ['serve', '--data', engine ? `${engine}:${data}` : data, ...flags]);
+  if (process.env.TOMBOLO_CLUSTER) return cluster(t, { archive: true, flags });
+  return Server.start(t, ['serve', '--data', await dataFolder(t), ...flags]);
 }
 
-/** Starts `tombolo relay`, which keeps nothing. */
-export function relay(t, ...flags) {
+/** Starts `tombolo relay`, which keeps nothing. With TOMBOLO_CLUSTER it is three of them. */
+export async function relay(t, ...flags) {
+  if (process.env.TOMBOLO_CLUSTER) return cluster(t, { archive: false, flags });
   return Server.start(t, ['relay', ...flags]);
 }
 
-class Server {
+/** A new data folder, for the engine that TOMBOLO_DATA_ENGINE names. */
+export async function dataFolder(t) {
+  const data = await mkdtemp(join(tmpdir(), 'tombolo-interop-'));
+  atEnd(t, () => rm(data, { recursive: true, force: true }));
+  const engine = process.env.TOMBOLO_DATA_ENGINE;
+  return engine ? `${engine}:${data}` : data;
+}
+
+export class Server {
   #args;
   #child;
   #stderr = '';
@@ -65,10 +73,16 @@ class Server {
     return response.text();
   }
 
-  /** The sum over all labels of one metric; 0 if it was never touched. */
-  async metric(name) {
+  /** Open connections of clients; other servers are none. */
+  clients() {
+    return this.metric('tombolo_connections', (labels) => !labels.includes('"native"'));
+  }
+
+  /** The sum over all labels of one metric, or some of them; 0 if it was never touched. */
+  async metric(name, counts = () => true) {
     const lines = (await this.get('/metrics')).split('\n');
-    const values = lines.filter((line) => line.startsWith(`${name} `) || line.startsWith(`${name}{`));
+    const named = lines.filter((line) => line.startsWith(`${name} `) || line.startsWith(`${name}{`));
+    const values = named.filter((line) => counts(line.slice(name.length)));
     return values.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
   }
 

@@ -27,7 +27,7 @@ for (const [writing, makeWriter] of Object.entries(yjsDialects)) {
       for (let edit = 0; edit < EDITS; edit += 1) scribble(writer.doc, random);
       const written = stateOf(writer.doc);
       await writer.destroy();
-      await until(async () => (await server.metric('tombolo_connections')) === 0);
+      await until(async () => (await server.clients()) === 0);
 
       const reader = makeReader(t, server, 'room');
       await until(() => reader.synced);
@@ -79,7 +79,7 @@ test('what automerge-repo wrote is there after everybody left', { timeout }, asy
   for (let edit = 0; edit < EDITS; edit += 1) scribbleAutomerge(written, random);
   await untilServerHas(writer, written);
   await writer.destroy();
-  await until(async () => (await server.metric('tombolo_connections')) === 0);
+  await until(async () => (await server.clients()) === 0);
 
   const reader = automergeRepo(t, server);
   const read = await reader.repo.find(written.url);

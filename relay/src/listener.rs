@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tombolo_core::room::Acknowledgement;
 
 use crate::admission::Admission;
-use crate::backplane::{self, Hearer, Participant, Plane};
+use crate::backplane::{self, Hearer, Link, Participant, Plane};
 use crate::cluster::{Joint, Tunnels};
 use crate::config::{AcknowledgeWithoutArchive, RelayConfig};
 use crate::door::Door;
@@ -92,8 +92,9 @@ impl Relay {
         };
         let limits = RoomLimits::of(&config);
         let shards = Shards::start(shards).map_err(|source| StartError::Threads { source })?;
-        let name = backplane::fresh_name();
-        let rooms = Rooms::new(acknowledgement, parts.archive.clone(), Arc::clone(&metrics), limits, name);
+        let (name, joins) = (backplane::fresh_name(), config.link != Link::None);
+        let rooms =
+            Rooms::new(acknowledgement, parts.archive.clone(), Arc::clone(&metrics), limits, (name, joins));
         let home = parts.archive.as_ref().map(|archive| archive.pairwise().storage_id().to_owned());
         let pair_rooms = PairRooms::new(home, config.paired_members_max);
         // On a thread that has turns, so that what comes from there is gathered as well.

@@ -104,6 +104,12 @@ impl Cluster {
         self.home
     }
 
+    /// Whether it is known who lives; without a backplane there is nobody to know.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.link.as_ref().is_none_or(|link| link.settles.is_none())
+    }
+
     /// The others that live, and whether an archive is behind each as far as it has said.
     pub fn peers(&self) -> impl Iterator<Item = (PeerId, bool)> + '_ {
         self.peers.iter().map(|(peer, about)| (*peer, about.archive == Some(true)))

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tombolo_core::cluster::{Cluster, Output, Timing, To, TunnelFrame};
 use tombolo_core::id::{DocumentId, PeerId};
 use tombolo_core::room::{PeerMessage, Roll};
@@ -21,6 +21,8 @@ use crate::room::Rooms;
 
 /// Longest time between two looks at the machine's clock.
 const NAP: Duration = Duration::from_secs(1);
+/// Longest time that a client of automerge-repo waits for others to be known.
+const SETTLED: Duration = Duration::from_secs(3);
 
 /// What joins the rooms of this relay with those of others.
 pub(crate) struct Joint {
@@ -30,6 +32,7 @@ pub(crate) struct Joint {
     pub(super) telling: Mutex<()>,
     /// Something is to be told, or the machine's next deadline may have changed.
     news: Notify,
+    settled: watch::Sender<bool>,
     pub(super) rooms: Weak<Rooms>,
     pub(super) shared: OnceLock<Weak<Shared>>,
 }
@@ -42,8 +45,8 @@ struct Inner {
 }
 
 impl Joint {
-    /// `archive` if one has a seat in the rooms here.
-    pub(crate) fn new(me: PeerId, archive: bool, rooms: Weak<Rooms>) -> Self {
+    /// `archive` if one has a seat in the rooms here, `joins` if there will be others.
+    pub(crate) fn new(me: PeerId, archive: bool, joins: bool, rooms: Weak<Rooms>) -> Self {
         let machine = Cluster::new(me, archive, Timing::default());
         let inner = Inner { machine, backplane: None, events: VecDeque::new() };
         Self {
@@ -51,6 +54,7 @@ impl Joint {
             inner: Mutex::new(inner),
             telling: Mutex::new(()),
             news: Notify::new(),
+            settled: watch::Sender::new(!joins),
             rooms,
             shared: OnceLock::new(),
         }
@@ -86,6 +90,14 @@ impl Joint {
     /// Who serves automerge-repo connections, if that is another.
     pub(crate) fn home_elsewhere(&self) -> Option<PeerId> {
         self.lock().machine.home().filter(|home| *home != self.me)
+    }
+
+    /// Waits until it is known who serves automerge-repo connections: a client that is told too early that nobody has
+    /// its document believes it. Without a backplane there is nothing to wait for.
+    pub(crate) async fn settled(&self) {
+        let mut settled = self.settled.subscribe();
+        // The sender lives as long as this.
+        let _ = tokio::time::timeout(SETTLED, settled.wait_for(|settled| *settled)).await;
     }
 
     /// How many others live: without an archive, and with one.
@@ -174,6 +186,12 @@ impl Joint {
                     is_news = true;
                 }
             }
+        }
+        if machine.me().starts > 0 {
+            self.settled.send_if_modified(|settled| {
+                let is_settled = machine.is_settled();
+                std::mem::replace(settled, is_settled) != is_settled
+            });
         }
         if is_news {
             self.news.notify_one();

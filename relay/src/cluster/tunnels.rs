@@ -15,7 +15,7 @@ use tombolo_core::id::PeerId;
 
 use super::tunnel::{self, Entrance};
 use crate::connection::queue::Queue;
-use crate::connection::{Closing, Dialect, frame};
+use crate::connection::{Closing, Dialect, frame, refuse_text};
 use crate::listener::Shared;
 
 /// "Come back": stock clients do after any code.
@@ -137,6 +137,7 @@ impl Drop for Local {
 /// A connection that is served elsewhere; dropping it ends the tunnel.
 pub(crate) struct Away {
     shared: Arc<Shared>,
+    queue: Arc<Queue>,
     home: PeerId,
     tunnel: TunnelId,
 }
@@ -154,7 +155,7 @@ impl Away {
         tunnels.lock().away.insert(tunnel, (home, Arc::clone(queue)));
         let (path, host) = (PATH.to_owned(), host.to_owned());
         shared.joint.tunnel(home, TunnelFrame::Open { tunnel, path, host, client: Some(address.ip()) });
-        Self { shared: Arc::clone(shared), home, tunnel }
+        Self { shared: Arc::clone(shared), queue: Arc::clone(queue), home, tunnel }
     }
 }
 
@@ -169,7 +170,7 @@ impl Dialect for Away {
     }
 
     fn text(&mut self, _text: &str) -> Result<(), Closing> {
-        Err(Closing::refused(1003, "this dialect has binary messages only", "text_message"))
+        Err(refuse_text(&self.queue))
     }
 }
 

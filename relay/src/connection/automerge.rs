@@ -63,11 +63,8 @@ impl Automerge {
         self
     }
 
-    /// Clients in Node throw on a failed handshake, so every refusal comes after it: `error`, then close.
     fn refuse(&self, message: &str, reason: &'static str) -> Closing {
-        let error = Message::Error { sender: None, target: None, message: message.to_owned() };
-        self.queue.answer(frame::binary(&[&error.encode()]));
-        Closing::refused(CLOSE_REFUSED, message, reason)
+        refuse(&self.queue, message, reason)
     }
 
     fn join(&mut self, sender: &str, metadata: PeerMetadata, versions: &[String]) -> Result<(), Closing> {
@@ -201,8 +198,20 @@ impl Dialect for Automerge {
     }
 
     fn text(&mut self, _text: &str) -> Result<(), Closing> {
-        Err(self.refuse("this dialect has binary messages only", "text_message"))
+        Err(refuse_text(&self.queue))
     }
+}
+
+/// Clients in Node throw on a failed handshake, so every refusal comes after it: `error`, then close.
+fn refuse(queue: &Queue, message: &str, reason: &'static str) -> Closing {
+    let error = Message::Error { sender: None, target: None, message: message.to_owned() };
+    queue.answer(frame::binary(&[&error.encode()]));
+    Closing::refused(CLOSE_REFUSED, message, reason)
+}
+
+/// A text message came.
+pub(crate) fn refuse_text(queue: &Queue) -> Closing {
+    refuse(queue, "this dialect has binary messages only", "text_message")
 }
 
 /// How the archive reaches a connection.

@@ -11,7 +11,7 @@ mod write;
 mod y_webrtc;
 mod y_websocket;
 
-pub(crate) use automerge::Automerge;
+pub(crate) use automerge::{Automerge, refuse_text};
 pub(crate) use task::{Accepted, ease, judge, run};
 
 use std::sync::{Mutex, PoisonError};

@@ -35,7 +35,13 @@ impl Guests {
     #[must_use]
     pub fn alone(archive: Arc<dyn Archive>) -> Self {
         let limits = RoomLimits::of(&RelayConfig::new((Ipv4Addr::LOCALHOST, 0).into()));
-        Self(Rooms::new(Acknowledgement::Durable, Some(archive), Arc::default(), limits, fresh_name()))
+        Self(Rooms::new(
+            Acknowledgement::Durable,
+            Some(archive),
+            Arc::default(),
+            limits,
+            (fresh_name(), false),
+        ))
     }
 
     /// Who sees what goes on in them.

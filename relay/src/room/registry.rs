@@ -37,10 +37,10 @@ impl Rooms {
         archive: Option<Arc<dyn Archive>>,
         metrics: Arc<Metrics>,
         limits: RoomLimits,
-        name: PeerId,
+        (name, joins): (PeerId, bool),
     ) -> Arc<Self> {
         Arc::new_cyclic(|rooms| Self {
-            joint: Arc::new(Joint::new(name, archive.is_some(), Weak::clone(rooms))),
+            joint: Arc::new(Joint::new(name, archive.is_some(), joins, Weak::clone(rooms))),
             start: Instant::now(),
             next_member: AtomicU64::new(1),
             acknowledgement,
