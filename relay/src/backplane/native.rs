@@ -120,11 +120,18 @@ async fn open(address: &RelayAddress) -> Result<Socket, Failure> {
         Err(Error::Url(_)) => Err(Failure::permanent(format!(
             "this program was built without TLS and cannot reach {address}; build it with the feature nats"
         ))),
-        Err(Error::Tls(error)) => Err(Failure::permanent(format!(
-            "no TLS with the relay at {address}: {error}; its certificate must be of an authority that this machine trusts"
+        Err(error) if is_about_tls(&error) => Err(Failure::passing(format!(
+            "no TLS with the relay at {address}: {error}; it needs a certificate of an authority that this machine trusts, \
+             or that SSL_CERT_FILE names"
         ))),
         Err(error) => Err(unreachable(&error)),
     }
+}
+
+/// What is wrong with TLS is said in words only.
+fn is_about_tls(error: &Error) -> bool {
+    let words = error.to_string();
+    words.contains("certificate") || words.contains("corrupt message")
 }
 
 #[cfg(feature = "nats")]

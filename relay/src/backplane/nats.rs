@@ -129,8 +129,10 @@ fn failure(address: &NatsAddress, error: &ConnectError) -> Failure {
                 "NATS at {address} does not let this relay in; correct the user, password or token in --backplane"
             ))
         }
-        ConnectErrorKind::Tls => Failure::permanent(format!(
-            "no TLS with NATS at {address}: {why}; its certificate must be of an authority that this machine trusts"
+        // What is wrong with TLS is said in words only.
+        _ if why.contains("certificate") || why.contains("corrupt message") => Failure::passing(format!(
+            "no TLS with NATS at {address}: {why}; it needs a certificate of an authority that this machine trusts, or \
+             that SSL_CERT_FILE names"
         )),
         ConnectErrorKind::TimedOut => Failure::passing(format!(
             "NATS at {address} does not answer; see whether it runs, or correct --backplane"
