@@ -17,7 +17,7 @@ use tombolo_core::id::PeerId;
 use super::address::{RelayAddress, Token};
 use super::link::{End, Failure, Transport};
 use super::local::Hub;
-use super::outbox::{Outbox, Outward, Overflow};
+use super::outbox::{Outbox, Outward};
 
 /// Time for a connection to be made, and for the welcome.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -57,6 +57,7 @@ impl Transport for DoorOf {
         let (mut speaks, mut hears) = made.socket.split();
         let end = tokio::select! {
             biased;
+            () = outbox.overflow() => Err("it takes less than is said here".to_owned()),
             end = speak(&mut speaks, outbox) => end,
             why = hear(&mut hears, hub) => Err(why),
         };
@@ -168,7 +169,7 @@ async fn speak(socket: &mut SplitSink<Socket, tungstenite::Message>, outbox: &Ou
     loop {
         let entries = tokio::select! {
             biased;
-            entries = outbox.take() => entries.map_err(|Overflow| "it takes less than is said here".to_owned())?,
+            entries = outbox.take() => entries,
             () = sleep(PING) => {
                 let ping = tungstenite::Message::Ping(Bytes::new());
                 socket.send(ping).await.map_err(|error| error.to_string())?;

@@ -23,7 +23,7 @@ use super::MESSAGE_BYTES_MAX;
 use super::address::{Credentials, NatsAddress};
 use super::link::{End, Failure, Transport};
 use super::local::Hub;
-use super::outbox::{Outbox, Outward, Overflow};
+use super::outbox::{Outbox, Outward};
 use super::subject::subject;
 
 /// Time for a connection to be made.
@@ -77,6 +77,7 @@ impl Transport for Nats {
         let mut speaker = Speaker { client, prefix: &address.prefix, subscribed, listens: HashMap::new() };
         let end = tokio::select! {
             biased;
+            () = outbox.overflow() => Err("it takes less than is said here".to_owned()),
             end = speaker.speak(outbox) => end,
             why = hear(events, fresh, hub) => Err(why),
         };
@@ -155,9 +156,7 @@ impl Speaker<'_> {
     async fn speak(&mut self, outbox: &Outbox) -> Result<(), String> {
         self.listen(To::Everybody).await?;
         loop {
-            let entries =
-                outbox.take().await.map_err(|Overflow| "it takes less than is said here".to_owned())?;
-            for entry in entries {
+            for entry in outbox.take().await {
                 match entry {
                     Outward::Say(to, message) => {
                         let published = self.client.publish(subject(self.prefix, &to), message).await;
