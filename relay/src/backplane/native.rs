@@ -17,7 +17,7 @@ use tombolo_core::id::PeerId;
 use super::address::{RelayAddress, Token};
 use super::link::{End, Failure, Transport};
 use super::local::Hub;
-use super::outbox::{Outbox, Outward, Overflow};
+use super::outbox::{Outbox, Outward};
 
 /// Time for a connection to be made, and for the welcome.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -57,6 +57,7 @@ impl Transport for DoorOf {
         let (mut speaks, mut hears) = made.socket.split();
         let end = tokio::select! {
             biased;
+            () = outbox.overflow() => Err("it takes less than is said here".to_owned()),
             end = speak(&mut speaks, outbox) => end,
             why = hear(&mut hears, hub) => Err(why),
         };
@@ -120,11 +121,18 @@ async fn open(address: &RelayAddress) -> Result<Socket, Failure> {
         Err(Error::Url(_)) => Err(Failure::permanent(format!(
             "this program was built without TLS and cannot reach {address}; build it with the feature nats"
         ))),
-        Err(Error::Tls(error)) => Err(Failure::permanent(format!(
-            "no TLS with the relay at {address}: {error}; its certificate must be of an authority that this machine trusts"
+        Err(error) if is_about_tls(&error) => Err(Failure::passing(format!(
+            "no TLS with the relay at {address}: {error}; it needs a certificate of an authority that this machine trusts, \
+             or that SSL_CERT_FILE names"
         ))),
         Err(error) => Err(unreachable(&error)),
     }
+}
+
+/// What is wrong with TLS is said in words only.
+fn is_about_tls(error: &Error) -> bool {
+    let words = error.to_string();
+    words.contains("certificate") || words.contains("corrupt message")
 }
 
 #[cfg(feature = "nats")]
@@ -161,7 +169,7 @@ async fn speak(socket: &mut SplitSink<Socket, tungstenite::Message>, outbox: &Ou
     loop {
         let entries = tokio::select! {
             biased;
-            entries = outbox.take() => entries.map_err(|Overflow| "it takes less than is said here".to_owned())?,
+            entries = outbox.take() => entries,
             () = sleep(PING) => {
                 let ping = tungstenite::Message::Ping(Bytes::new());
                 socket.send(ping).await.map_err(|error| error.to_string())?;

@@ -23,7 +23,7 @@ use super::MESSAGE_BYTES_MAX;
 use super::address::{Credentials, NatsAddress};
 use super::link::{End, Failure, Transport};
 use super::local::Hub;
-use super::outbox::{Outbox, Outward, Overflow};
+use super::outbox::{Outbox, Outward};
 use super::subject::subject;
 
 /// Time for a connection to be made.
@@ -77,6 +77,7 @@ impl Transport for Nats {
         let mut speaker = Speaker { client, prefix: &address.prefix, subscribed, listens: HashMap::new() };
         let end = tokio::select! {
             biased;
+            () = outbox.overflow() => Err("it takes less than is said here".to_owned()),
             end = speaker.speak(outbox) => end,
             why = hear(events, fresh, hub) => Err(why),
         };
@@ -129,8 +130,10 @@ fn failure(address: &NatsAddress, error: &ConnectError) -> Failure {
                 "NATS at {address} does not let this relay in; correct the user, password or token in --backplane"
             ))
         }
-        ConnectErrorKind::Tls => Failure::permanent(format!(
-            "no TLS with NATS at {address}: {why}; its certificate must be of an authority that this machine trusts"
+        // What is wrong with TLS is said in words only.
+        _ if why.contains("certificate") || why.contains("corrupt message") => Failure::passing(format!(
+            "no TLS with NATS at {address}: {why}; it needs a certificate of an authority that this machine trusts, or \
+             that SSL_CERT_FILE names"
         )),
         ConnectErrorKind::TimedOut => Failure::passing(format!(
             "NATS at {address} does not answer; see whether it runs, or correct --backplane"
@@ -153,9 +156,7 @@ impl Speaker<'_> {
     async fn speak(&mut self, outbox: &Outbox) -> Result<(), String> {
         self.listen(To::Everybody).await?;
         loop {
-            let entries =
-                outbox.take().await.map_err(|Overflow| "it takes less than is said here".to_owned())?;
-            for entry in entries {
+            for entry in outbox.take().await {
                 match entry {
                     Outward::Say(to, message) => {
                         let published = self.client.publish(subject(self.prefix, &to), message).await;

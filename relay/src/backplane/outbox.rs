@@ -24,10 +24,6 @@ pub(super) enum Outward {
     End,
 }
 
-/// More waited than may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Overflow;
-
 #[derive(Debug, Default)]
 struct Waiting {
     entries: VecDeque<Outward>,
@@ -40,12 +36,13 @@ struct Waiting {
 pub(super) struct Outbox {
     waiting: Mutex<Waiting>,
     news: Notify,
+    overflow: Notify,
     bytes_max: usize,
 }
 
 impl Outbox {
     pub(super) fn new(bytes_max: usize) -> Arc<Self> {
-        Arc::new(Self { waiting: Mutex::default(), news: Notify::new(), bytes_max })
+        Arc::new(Self { waiting: Mutex::default(), news: Notify::new(), overflow: Notify::new(), bytes_max })
     }
 
     pub(super) fn push(&self, entry: Outward) {
@@ -56,6 +53,8 @@ impl Outbox {
         waiting.bytes += ENTRY_COST + if let Outward::Say(_, message) = &entry { message.len() } else { 0 };
         if waiting.bytes > self.bytes_max {
             *waiting = Waiting { has_overflowed: true, ..Waiting::default() };
+            // Who writes may be waiting for the network.
+            self.overflow.notify_one();
         } else {
             waiting.entries.push_back(entry);
         }
@@ -64,22 +63,23 @@ impl Outbox {
     }
 
     /// Waits for something and takes all that waits. For the one who writes; nothing is lost if it stops waiting.
-    ///
-    /// # Errors
-    /// [`Overflow`] if something had to be left out.
-    pub(super) async fn take(&self) -> Result<VecDeque<Outward>, Overflow> {
+    pub(super) async fn take(&self) -> VecDeque<Outward> {
         loop {
             {
                 let mut waiting = self.lock();
-                if waiting.has_overflowed {
-                    return Err(Overflow);
-                }
                 if !waiting.entries.is_empty() {
                     waiting.bytes = 0;
-                    return Ok(std::mem::take(&mut waiting.entries));
+                    return std::mem::take(&mut waiting.entries);
                 }
             }
             self.news.notified().await;
+        }
+    }
+
+    /// Completes when something had to be left out: then it is of no use any more.
+    pub(super) async fn overflow(&self) {
+        while !self.lock().has_overflowed {
+            self.overflow.notified().await;
         }
     }
 
@@ -99,13 +99,19 @@ mod tests {
         let say = |len: usize| Outward::Say(To::Everybody, vec![0; len].into());
         outbox.push(say(1));
         outbox.push(Outward::End);
-        assert_eq!(outbox.take().await.unwrap(), [say(1), Outward::End]);
+        assert_eq!(outbox.take().await, [say(1), Outward::End]);
         outbox.push(say(900));
-        assert_eq!(outbox.take().await.unwrap(), [say(900)], "what was taken waits no more");
+        assert_eq!(outbox.take().await, [say(900)], "what was taken waits no more");
         outbox.push(say(900));
+        assert!(is_idle(outbox.overflow()).await);
         outbox.push(say(900));
-        assert_eq!(outbox.take().await, Err(Overflow));
+        outbox.overflow().await;
         outbox.push(say(1));
-        assert_eq!(outbox.take().await, Err(Overflow), "for good");
+        outbox.overflow().await;
+        assert!(is_idle(outbox.take()).await, "nothing comes behind what was left out");
+    }
+
+    async fn is_idle(waiting: impl Future) -> bool {
+        tokio::time::timeout(std::time::Duration::ZERO, waiting).await.is_err()
     }
 }

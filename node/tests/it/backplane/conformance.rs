@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use tombolo_core::cluster::To;
-use tombolo_relay::backplane::{self, Link, MESSAGE_BYTES_MAX, Plane, Status};
+use tombolo_relay::backplane::{self, Link, Plane, Status};
 
-use super::world::{Peer, Server, Told, document, room, soon};
+use super::world::{BYTES_MAX, Peer, Server, Told, document, marked, room, soon};
 
 /// A way for participants to be joined.
 enum World {
@@ -152,7 +152,7 @@ async fn rooms_are_heard_from_listen_to_unlisten(world: World) {
 async fn large_messages_arrive_whole(world: World) {
     let [mut a, mut b] = world.peers().await;
     let of = |number: usize| -> Bytes {
-        (0..MESSAGE_BYTES_MAX).map(|at| u8::try_from((at ^ at >> 8 ^ number) & 0xff).unwrap()).collect()
+        (0..BYTES_MAX).map(|at| u8::try_from((at ^ at >> 8 ^ number) & 0xff).unwrap()).collect()
     };
     b.listen("large");
     b.say(&To::Peer(a.name), "go");
@@ -200,7 +200,7 @@ async fn a_kill_is_told_and_all_begin_anew(mut world: World) {
             assert!(reason.contains("away"), "{reason}");
             assert!(matches!(peer.plane.status(), Status::Away { .. }));
         }
-        old.say(&To::Everybody, Bytes::from_static(b"lost"));
+        old.say(&To::Everybody, marked(b"lost"));
         old.listen(&document("of another time"));
         world.server().revive();
         for peer in [&mut a, &mut b] {
@@ -210,7 +210,7 @@ async fn a_kill_is_told_and_all_begin_anew(mut world: World) {
         let mut both = [a, b];
         world.acquaint(&mut both).await;
         [a, b] = both;
-        old.say(&To::Everybody, Bytes::from_static(b"of another time"));
+        old.say(&To::Everybody, marked(b"of another time"));
         b.say(&room("of another time"), "x");
         // Nothing is listened to any more.
         a.say(&room("r"), "x");

@@ -18,7 +18,7 @@ async fn whoever_does_not_get_in_is_told_why() {
         (link(&format!("ws://{}", guarded.address), None), "wants a token; give its own with --peer-token"),
         (link(&format!("ws://{}", guarded.address), Some("wr0ng")), "wrong token"),
         (link(&format!("ws://{}/elsewhere", open.address), None), "nothing is served here"),
-        (link(&format!("wss://{}", open.address), None), "cannot reach the relay"),
+        (link(&format!("wss://{}", open.address), None), "no TLS with the relay"),
         (link(&format!("ws://{}", nats.address), None), "cannot reach the relay"),
         (link("ws://no-such-host.invalid", None), "cannot reach the relay"),
     ] {

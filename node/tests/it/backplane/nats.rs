@@ -1,10 +1,9 @@
 //! What is NATS' own: credentials, prefixes, small servers, servers that hang, several participants of one process.
 
-use bytes::Bytes;
 use tombolo_core::cluster::To;
 use tombolo_relay::backplane::{self, Link, MESSAGE_BYTES_MAX, Status};
 
-use super::world::{Peer, Server, Told, document, room, soon};
+use super::world::{BYTES_MAX, Peer, Server, Told, document, room, soon};
 
 fn link(url: &str) -> Link {
     Link::Nats(vec![url.parse().unwrap()])
@@ -172,7 +171,7 @@ async fn a_server_that_hangs_is_away() {
     server.signal("STOP");
     // More than may wait.
     for _ in 0..400 {
-        says.say(&To::Everybody, Bytes::from(vec![0; MESSAGE_BYTES_MAX]));
+        says.say(&To::Everybody, vec![0; BYTES_MAX]);
     }
     let reason = says.down().await;
     assert!(reason.contains("takes less than is said"), "{reason}");

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tombolo_core::cluster::To;
 use tombolo_core::id::{DocumentId, PeerId};
-use tombolo_relay::backplane::{self, Backplane, Hearer, Link, Participant, Plane};
+use tombolo_relay::backplane::{self, Backplane, Hearer, Link, MESSAGE_BYTES_MAX, Participant, Plane};
 
 use crate::command_line::tombolo;
 
@@ -103,13 +103,26 @@ pub enum Told {
 
 struct Ear(UnboundedSender<Told>);
 
+/// What messages of a test begin with: real relays say words of their own.
+const MARK: &[u8] = b"test:";
+
+/// A message of a test as it is said.
+pub fn marked(message: &[u8]) -> Bytes {
+    [MARK, message].concat().into()
+}
+
+/// Most bytes of a message of a test.
+pub const BYTES_MAX: usize = MESSAGE_BYTES_MAX - MARK.len();
+
 impl Hearer for Ear {
     fn up(&self, backplane: Arc<dyn Backplane>) {
         let _ = self.0.send(Told::Up(backplane));
     }
 
     fn hear(&self, to: &To, message: Bytes) {
-        let _ = self.0.send(Told::Heard(to.clone(), message));
+        if message.starts_with(MARK) {
+            let _ = self.0.send(Told::Heard(to.clone(), message.slice(MARK.len()..)));
+        }
     }
 
     fn down(&self, reason: &str) {
@@ -208,8 +221,8 @@ impl Peer {
         self.backplane.as_ref().expect("it is not up")
     }
 
-    pub fn say(&self, to: &To, message: impl Into<Bytes>) {
-        self.backplane().say(to, message.into());
+    pub fn say(&self, to: &To, message: impl AsRef<[u8]>) {
+        self.backplane().say(to, marked(message.as_ref()));
     }
 
     pub fn listen(&self, room: &str) {
