@@ -13,16 +13,30 @@ use super::queue::Queue;
 use super::{Closing, Dialect, PresenceAllowance, frame};
 use crate::admission::Claim;
 use crate::listener::Shared;
-use crate::room::{Framing, Seat, Seated};
+use crate::room::{Framing, Seat, Seated, Speaker};
 
 enum Attachment {
     /// Frames that came before the token; the provider sends both in one go.
     Waiting {
         /// With the bytes of each.
-        messages: Vec<(y_protocols::Message, usize)>,
+        messages: Vec<(Word, usize)>,
         bytes: usize,
     },
-    Seated(Seated),
+    Seated(Place),
+}
+
+/// What is said on a document.
+enum Word {
+    /// To the room.
+    Y(y_protocols::Message),
+    /// Past it.
+    Stateless(String),
+}
+
+/// A document in use.
+struct Place {
+    seated: Seated,
+    speaker: Speaker,
 }
 
 /// A Hocuspocus connection.
@@ -52,8 +66,8 @@ impl Hocuspocus {
     }
 
     fn authenticate(&mut self, address: Address, token: &str) -> Result<(), Closing> {
-        if let Some(Attachment::Seated(seated)) = self.attached.get(&address)
-            && seated.is_seated()
+        if let Some(Attachment::Seated(place)) = self.attached.get(&address)
+            && place.seated.is_seated()
         {
             // A token sent again on an established document: still who it was.
             return Ok(());
@@ -91,17 +105,18 @@ impl Hocuspocus {
                         return Ok(());
                     }
                 };
-                for (message, bytes) in waiting {
-                    self.hand_on(&seated, message, bytes)?;
+                let place = Place { seated, speaker: self.shared.stateless.speaker(&document, seat) };
+                for (word, bytes) in waiting {
+                    self.hand_on(&place, word, bytes)?;
                 }
-                self.attached.insert(address, Attachment::Seated(seated));
+                self.attached.insert(address, Attachment::Seated(place));
                 Ok(())
             }
         }
     }
 
     /// Leaves a document; gives back what waited for its token.
-    fn detach(&mut self, address: &Address) -> Vec<(y_protocols::Message, usize)> {
+    fn detach(&mut self, address: &Address) -> Vec<(Word, usize)> {
         match self.attached.remove(address) {
             Some(Attachment::Waiting { messages, bytes }) => {
                 self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
@@ -111,19 +126,29 @@ impl Hocuspocus {
         }
     }
 
-    fn hand_on(&self, seated: &Seated, message: y_protocols::Message, bytes: usize) -> Result<(), Closing> {
-        if seated.handle(message, bytes).map_err(violated)?.is_presence {
+    fn hand_on(&self, place: &Place, word: Word, bytes: usize) -> Result<(), Closing> {
+        let is_presence = match word {
+            Word::Y(message) => place.seated.handle(message, bytes).map_err(violated)?.is_presence,
+            Word::Stateless(payload) => {
+                // Whom the archive refused has nothing to say there any more.
+                if place.seated.is_seated() {
+                    place.speaker.say(&payload, &self.shared.metrics);
+                }
+                true
+            }
+        };
+        if is_presence {
             self.presence.spend(&self.shared, &self.queue);
         }
         Ok(())
     }
 
-    fn sync(&mut self, address: Address, message: y_protocols::Message, bytes: usize) -> Result<(), Closing> {
-        if let Some(Attachment::Seated(seated)) = self.attached.get(&address) {
-            return self.hand_on(seated, message, bytes);
+    fn hear(&mut self, address: Address, word: Word, bytes: usize) -> Result<(), Closing> {
+        if let Some(Attachment::Seated(place)) = self.attached.get(&address) {
+            return self.hand_on(place, word, bytes);
         }
         // What a message holds in memory beside its bytes counts, too: a flood of the smallest is one as well.
-        let cost = bytes + size_of::<(y_protocols::Message, usize)>();
+        let cost = bytes + size_of::<(Word, usize)>();
         self.waiting_bytes += cost;
         let one_too_many = self.attached.len() >= self.shared.config.documents_per_connection_max
             && !self.attached.contains_key(&address);
@@ -138,7 +163,7 @@ impl Hocuspocus {
         if let Attachment::Waiting { messages, bytes: waiting } =
             self.attached.entry(address).or_insert_with(new)
         {
-            messages.push((message, bytes));
+            messages.push((word, bytes));
             *waiting += cost;
         }
         Ok(())
@@ -157,9 +182,8 @@ impl Dialect for Hocuspocus {
         let Incoming::Addressed { address, message } = incoming else { return Ok(()) };
         match message {
             Message::Auth { token, .. } => self.authenticate(address, &token),
-            Message::Y(message) => self.sync(address, message, bytes),
-            // An application's own message: it has no default receiver.
-            Message::Stateless(_) => Ok(()),
+            Message::Y(message) => self.hear(address, Word::Y(message), bytes),
+            Message::Stateless(payload) => self.hear(address, Word::Stateless(payload), bytes),
             Message::Close => {
                 if self.attached.contains_key(&address) {
                     self.detach(&address);

@@ -33,6 +33,8 @@ mod signaling; // y-webrtc: topics
 #[cfg(test)]
 mod slow; // members that do not read
 #[cfg(test)]
+mod stateless; // messages of applications
+#[cfg(test)]
 mod stop; // the end of a relay
 #[cfg(test)]
 mod websocket; // malformed WebSocket frames and floods of them
