@@ -11,7 +11,7 @@ use tombolo_core::pairs::Slot;
 
 use super::queue::Queue;
 use super::{Closing, Dialect, PresenceAllowance, frame};
-use crate::admission::Claim;
+use crate::admission::Denied;
 use crate::cluster::Local;
 use crate::listener::Shared;
 use crate::member::{Archive, PairwisePeer, PairwisePort};
@@ -44,6 +44,7 @@ pub(crate) struct Automerge {
     queue: Arc<Queue>,
     address: SocketAddr,
     host: Box<str>,
+    denied: Option<Denied>,
     joined: Option<Joined>,
     presence: PresenceAllowance,
     /// That it has its socket here, if it has.
@@ -54,7 +55,12 @@ impl Automerge {
     pub(crate) fn new(shared: &Arc<Shared>, queue: &Arc<Queue>, address: SocketAddr, host: &str) -> Self {
         let (shared, queue) = (Arc::clone(shared), Arc::clone(queue));
         let presence = PresenceAllowance::default();
-        Self { shared, queue, address, host: host.into(), joined: None, presence, local: None }
+        Self { shared, queue, address, host: host.into(), denied: None, joined: None, presence, local: None }
+    }
+
+    /// One that may not join; it is told so when it wants to.
+    pub(crate) fn denied(self, denied: Denied) -> Self {
+        Self { denied: Some(denied), ..self }
     }
 
     /// With its socket at this relay: it has to leave when another serves it.
@@ -67,6 +73,8 @@ impl Automerge {
     fn refuse(&self, message: &str, reason: &'static str) -> Closing {
         let error = Message::Error { sender: None, target: None, message: message.to_owned() };
         self.queue.answer(frame::binary(&[&error.encode()]));
+        // Through a tunnel nobody else says so here.
+        tracing::debug!(address = %self.address, reason, "an automerge-repo client was refused");
         Closing::refused(CLOSE_REFUSED, message, reason)
     }
 
@@ -77,8 +85,9 @@ impl Automerge {
         if !versions.iter().any(|version| version == PROTOCOL_VERSION) {
             return Err(self.refuse("unsupported protocol version", "protocol_version"));
         }
-        let claim = Claim { address: self.address, document: None, token: None };
-        self.shared.admission.admit(&claim).map_err(|denied| self.refuse(&denied.reason, "admission"))?;
+        if let Some(denied) = &self.denied {
+            return Err(self.refuse(&denied.reason, "admission"));
+        }
         let archive = self.shared.archive.clone();
         let end = archive.as_ref().map(|archive| archive.pairwise());
         let names = end.map_or_else(|| Names::slots(&self.host), |end| Names::Archive(end.peer_id().into()));

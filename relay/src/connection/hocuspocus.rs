@@ -8,10 +8,13 @@ use bytes::Bytes;
 use tombolo_core::dialect::hocuspocus::{self, Address, Incoming, Message};
 use tombolo_core::dialect::y_protocols;
 use tombolo_core::id::DocumentId;
+use tombolo_core::update::StateVector;
 
 use super::queue::Queue;
+use super::reader::{self, Fate};
 use super::{Closing, Dialect, PresenceAllowance, frame};
-use crate::admission::Claim;
+use crate::admission::{Access, Claim};
+use crate::config::AcknowledgeWithoutArchive;
 use crate::listener::Shared;
 use crate::room::{Framing, Seat, Seated, Speaker};
 
@@ -37,6 +40,7 @@ enum Word {
 struct Place {
     seated: Seated,
     speaker: Speaker,
+    access: Access,
 }
 
 /// A Hocuspocus connection.
@@ -65,54 +69,72 @@ impl Hocuspocus {
         self.queue.answer(frame::binary(&[body]));
     }
 
+    /// A token: the first for a document, or a newer one for one that is open, which may change what its client may do.
     fn authenticate(&mut self, address: Address, token: &str) -> Result<(), Closing> {
-        if let Some(Attachment::Seated(place)) = self.attached.get(&address)
-            && place.seated.is_seated()
-        {
-            // A token sent again on an established document: still who it was.
-            return Ok(());
-        }
-        let admitted =
-            DocumentId::yjs(address.document()).map_err(|error| error.to_string()).and_then(|document| {
-                let claim = Claim { address: self.address, document: Some(&document), token: Some(token) };
-                self.shared.admission.admit(&claim).map_err(|denied| denied.reason)?;
-                Ok(document)
-            });
-        let waiting = self.detach(&address);
-        match admitted {
+        let standing = match self.attached.get(&address) {
+            Some(Attachment::Seated(place)) if place.seated.is_seated() => Some(place.access),
+            Some(_) | None => None,
+        };
+        match self.admit(&address, token) {
+            // Stock servers do not answer, either.
+            Ok((_, access)) if standing == Some(access) => Ok(()),
+            Ok((document, access)) => self.take_place(address, &document, access, standing.is_some()),
             Err(reason) => {
+                self.detach(&address);
                 self.shared.metrics.refuse("admission");
                 self.send(&hocuspocus::permission_denied(&address, &reason));
-                Ok(())
-            }
-            Ok(document) => {
-                if self.attached.len() >= self.shared.config.documents_per_connection_max {
-                    return Err(Closing::refused(
-                        hocuspocus::CLOSE_RESET,
-                        "too many documents on one connection",
-                        "documents_per_connection",
-                    ));
+                if standing.is_some() {
+                    self.send(&hocuspocus::close(&address, &reason));
                 }
-                self.send(&hocuspocus::authenticated(&address, "read-write"));
-                let framing = Framing::Addressed(address.clone());
-                let seat = Seat { queue: Arc::clone(&self.queue), framing };
-                let seated = match self.shared.rooms.join(&document, &seat, true) {
-                    Ok(seated) => seated,
-                    Err(full) => {
-                        self.shared.metrics.refuse(full.reason());
-                        // No PermissionDenied: the provider would not come back, and tomorrow there may be room.
-                        self.send(&hocuspocus::close(&address, &full.to_string()));
-                        return Ok(());
-                    }
-                };
-                let place = Place { seated, speaker: self.shared.stateless.speaker(&document, seat) };
-                for (word, bytes) in waiting {
-                    self.hand_on(&place, word, bytes)?;
-                }
-                self.attached.insert(address, Attachment::Seated(place));
                 Ok(())
             }
         }
+    }
+
+    fn admit(&self, address: &Address, token: &str) -> Result<(DocumentId, Access), String> {
+        let document = DocumentId::yjs(address.document()).map_err(|error| error.to_string())?;
+        let claim = Claim { address: self.address, document: Some(&document), token: Some(token) };
+        let access = self.shared.admission.admit(&claim).map_err(|denied| denied.reason)?;
+        Ok((document, access))
+    }
+
+    fn take_place(
+        &mut self,
+        address: Address,
+        document: &DocumentId,
+        access: Access,
+        is_open: bool,
+    ) -> Result<(), Closing> {
+        let waiting = self.detach(&address);
+        if self.attached.len() >= self.shared.config.documents_per_connection_max {
+            return Err(Closing::refused(
+                hocuspocus::CLOSE_RESET,
+                "too many documents on one connection",
+                "documents_per_connection",
+            ));
+        }
+        self.send(&hocuspocus::authenticated(&address, scope(access)));
+        let seat = Seat { queue: Arc::clone(&self.queue), framing: Framing::Addressed(address.clone()) };
+        let seated = match self.shared.rooms.join(document, &seat, true) {
+            Ok(seated) => seated,
+            Err(full) => {
+                self.shared.metrics.refuse(full.reason());
+                // No PermissionDenied: the provider would not come back, and tomorrow there may be room.
+                self.send(&hocuspocus::close(&address, &full.to_string()));
+                return Ok(());
+            }
+        };
+        let place = Place { seated, speaker: self.shared.stateless.speaker(document, seat), access };
+        if is_open {
+            // Its provider does not ask again. Asked for it, the room says what it missed, and wants what was refused.
+            let question = y_protocols::Message::SyncStep1(StateVector::default());
+            self.hand_on(&address, &place, Word::Y(question), 0)?;
+        }
+        for (word, bytes) in waiting {
+            self.hand_on(&address, &place, word, bytes)?;
+        }
+        self.attached.insert(address, Attachment::Seated(place));
+        Ok(())
     }
 
     /// Leaves a document; gives back what waited for its token.
@@ -126,9 +148,16 @@ impl Hocuspocus {
         }
     }
 
-    fn hand_on(&self, place: &Place, word: Word, bytes: usize) -> Result<(), Closing> {
+    fn hand_on(&self, address: &Address, place: &Place, word: Word, bytes: usize) -> Result<(), Closing> {
         let is_presence = match word {
-            Word::Y(message) => place.seated.handle(message, bytes).map_err(violated)?.is_presence,
+            Word::Y(message) => {
+                let message = match place.access {
+                    Access::ReadWrite => Some(message),
+                    Access::ReadOnly => self.of_reader(address, place, message),
+                };
+                let Some(message) = message else { return Ok(()) };
+                place.seated.handle(message, bytes).map_err(violated)?.is_presence
+            }
             Word::Stateless(payload) => {
                 // Whom the archive refused has nothing to say there any more.
                 if place.seated.is_seated() {
@@ -143,9 +172,34 @@ impl Hocuspocus {
         Ok(())
     }
 
+    /// What the room is told for a member that may only read; what it is not told of is answered here.
+    fn of_reader(
+        &self,
+        address: &Address,
+        place: &Place,
+        message: y_protocols::Message,
+    ) -> Option<y_protocols::Message> {
+        let is_told = || place.seated.is_seated();
+        match reader::fate(message, self.shared.archive.is_some()) {
+            Fate::Room(message) => return Some(message),
+            Fate::Nothing => {
+                if self.shared.config.acknowledge == AcknowledgeWithoutArchive::Forwarded && is_told() {
+                    self.send(&hocuspocus::sync_status(address, true));
+                }
+            }
+            Fate::Refused => {
+                self.shared.metrics.refuse("read_only");
+                if is_told() {
+                    self.send(&hocuspocus::sync_status(address, false));
+                }
+            }
+        }
+        None
+    }
+
     fn hear(&mut self, address: Address, word: Word, bytes: usize) -> Result<(), Closing> {
         if let Some(Attachment::Seated(place)) = self.attached.get(&address) {
-            return self.hand_on(place, word, bytes);
+            return self.hand_on(&address, place, word, bytes);
         }
         // What a message holds in memory beside its bytes counts, too: a flood of the smallest is one as well.
         let cost = bytes + size_of::<(Word, usize)>();
@@ -167,6 +221,13 @@ impl Hocuspocus {
             *waiting += cost;
         }
         Ok(())
+    }
+}
+
+fn scope(access: Access) -> &'static str {
+    match access {
+        Access::ReadWrite => "read-write",
+        Access::ReadOnly => "readonly",
     }
 }
 

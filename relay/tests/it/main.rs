@@ -1,6 +1,8 @@
 //! The relay as its clients see it: a real listener, real sockets, every dialect, honest and hostile peers.
 
 #[cfg(test)]
+mod access; // who may join, and who may write
+#[cfg(test)]
 mod archive; // an archive that answers when the test says so
 #[cfg(test)]
 mod automerge; // automerge-repo: joining, pairwise messages, gossip
