@@ -24,7 +24,7 @@ import {
   update,
 } from '../lib/frames.mjs';
 import { rawSocket } from '../lib/raw.mjs';
-import { serve } from '../lib/server.mjs';
+import { relay, serve } from '../lib/server.mjs';
 import { until } from '../lib/wait.mjs';
 import { marksOf, untilEqual } from '../lib/yjs.mjs';
 
@@ -196,6 +196,35 @@ test('flushDelay batches are acknowledged one by one', { timeout }, async (t) =>
   }
   await untilEqual(writer, reader);
 });
+
+for (const [name, start] of Object.entries({ serve, relay })) {
+  test(`${name}: what is said with sendStateless reaches all others on the document, in order`, { timeout }, async (t) => {
+    const server = await start(t);
+    const websocketProvider = hocuspocusSocket(t, server);
+    const sessions = { websocketProvider, sessionAwareness: true };
+    const clients = [
+      hocuspocus(t, server, 'room', sessions),
+      hocuspocus(t, server, 'room', sessions),
+      hocuspocus(t, server, 'room'),
+      hocuspocus(t, server, 'another room'),
+    ];
+    const heard = clients.map(({ provider }) => {
+      const payloads = [];
+      provider.on('stateless', ({ payload }) => payloads.push(payload));
+      return payloads;
+    });
+    await until(() => clients.every((client) => client.synced));
+    const [first, second, third] = clients.map(({ provider }) => provider);
+    const payloads = ['', 'Zoë 👩‍👧', JSON.stringify({ action: 'refresh' }), 'x'.repeat(100_000)];
+    for (const payload of payloads) first.sendStateless(payload);
+    await until(() => heard[1].length === payloads.length && heard[2].length === payloads.length);
+    third.sendStateless('back');
+    await until(() => heard[0].length > 0 && heard[1].length > payloads.length);
+    second.sendStateless('end');
+    await until(() => heard[0].length > 1 && heard[2].length > payloads.length);
+    assert.deepEqual(heard, [['back', 'end'], [...payloads, 'back'], [...payloads, 'end'], []]);
+  });
+}
 
 /** A bare connection with its frames read. */
 async function openHocuspocus(t, server) {

@@ -12,6 +12,7 @@ use tombolo_relay::{AllowedOrigins, DropIn, RelayConfig};
 use tombolo_store::Engine;
 
 use crate::error::Error;
+use crate::tokens::Entry;
 
 /// Where a server listens unless told otherwise.
 pub const LISTEN: &str = "127.0.0.1:8484";
@@ -48,6 +49,10 @@ pub struct File {
     pub backplane: Vec<String>,
     /// `relay = ["ws://10.0.0.3:8484"]`, for who keeps documents
     pub relay: Vec<String>,
+    /// `token = "…"`
+    pub token: Option<String>,
+    /// `read-only-token = "…"`
+    pub read_only_token: Option<String>,
 }
 
 /// Settings that came by flag or environment.
@@ -77,6 +82,10 @@ pub struct Given {
     pub backplane: Vec<String>,
     /// `--relay`
     pub relay: Vec<String>,
+    /// `--token`
+    pub token: Option<String>,
+    /// `--read-only-token`
+    pub read_only_token: Option<String>,
     /// `--config`
     pub config: Option<PathBuf>,
 }
@@ -110,13 +119,15 @@ pub struct Settings {
     pub backplane: Vec<NatsAddress>,
     /// The relays whose documents are kept, too.
     pub relays: Vec<RelayAddress>,
+    /// Who may join.
+    pub entry: Entry,
 }
 
 impl Settings {
     /// Lays what was given over what the file says.
     ///
     /// # Errors
-    /// [`Error::ConfigFile`] or [`Error::Setting`], with the name of what is wrong.
+    /// [`Error::ConfigFile`], [`Error::Setting`] or [`Error::Token`], with the name of what is wrong.
     pub fn resolve(given: Given) -> Result<Self, Error> {
         let file = given.config.as_deref().map(read).transpose()?.unwrap_or_default();
         let listen = given.listen.or(file.listen).unwrap_or_else(|| LISTEN.to_owned());
@@ -128,6 +139,8 @@ impl Settings {
         let backplane = if given.backplane.is_empty() { file.backplane } else { given.backplane };
         let relays = if given.relay.is_empty() { file.relay } else { given.relay };
         let peer_token = given.peer_token.or(file.peer_token);
+        let token = given.token.or(file.token);
+        let read_only_token = given.read_only_token.or(file.read_only_token);
         let (engine, data) = data(given.data.or(file.data).unwrap_or_else(|| DATA.into()))?;
         Ok(Self {
             listen: listen.parse().map_err(|_| Error::Setting {
@@ -155,6 +168,7 @@ impl Settings {
             peer_token: peer_token.map(|token| place("peer-token", &token)).transpose()?,
             backplane: self::backplane(&backplane)?,
             relays: relays.iter().map(|relay| place("relay", relay)).collect::<Result<_, _>>()?,
+            entry: Entry::by(token.as_deref(), read_only_token.as_deref())?,
             open: given.open || file.open.unwrap_or_default(),
             origins: AllowedOrigins::of(&origins)
                 .map_err(|error| Error::Origin { value: origins.join(", "), error })?,
@@ -183,7 +197,7 @@ impl Settings {
     /// [`Error::Exposed`] if others than this machine would reach it and nobody said that they may,
     /// [`Error::SamePort`] if one port is wanted twice.
     pub fn relay(&self) -> Result<RelayConfig, Error> {
-        if !self.open && !self.listen.ip().to_canonical().is_loopback() {
+        if !self.open && !self.entry.is_guarded() && !self.listen.ip().to_canonical().is_loopback() {
             return Err(Error::Exposed { address: self.listen });
         }
         let mut config = RelayConfig::new(self.listen);
@@ -280,7 +294,14 @@ fn read(path: &Path) -> Result<File, Error> {
     let fail =
         |source: Box<dyn std::error::Error + Send + Sync>| Error::ConfigFile { path: path.into(), source };
     let text = std::fs::read_to_string(path).map_err(|error| fail(error.into()))?;
-    toml::from_str(&text).map_err(|error| fail(error.into()))
+    toml::from_str(&text).map_err(|error| {
+        // Not as the parser shows it: with the line itself, which may hold a token.
+        let line = error
+            .span()
+            .and_then(|span| text.get(..span.start))
+            .map_or(1, |before| before.split('\n').count());
+        fail(format!("line {line}: {}", error.message()).into())
+    })
 }
 
 #[cfg(test)]
@@ -355,9 +376,13 @@ mod tests {
         let path = folder.path().join("tombolo.toml");
         std::fs::write(&path, "lisen = \"127.0.0.1:1\"\n").unwrap();
         assert!(matches!(
-            Settings::resolve(Given { config: Some(path), ..Given::default() }),
+            Settings::resolve(Given { config: Some(path.clone()), ..Given::default() }),
             Err(Error::ConfigFile { .. })
         ));
+        std::fs::write(&path, "open = true\ntokn = \"a secret of mine\"\n").unwrap();
+        let slip = Settings::resolve(Given { config: Some(path), ..Given::default() }).unwrap_err();
+        let why = std::error::Error::source(&slip).unwrap().to_string();
+        assert!(why.starts_with("line 2: unknown field `tokn`") && !why.contains("secret"), "{why}");
         let bad = Given { listen: Some("here".into()), ..Given::default() };
         assert!(matches!(Settings::resolve(bad), Err(Error::Setting { name: "listen", .. })));
     }

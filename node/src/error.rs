@@ -30,6 +30,14 @@ pub enum Error {
         /// What would do.
         expected: &'static str,
     },
+    /// A token protects nothing. It is not said which it was.
+    #[error("{name} cannot be used; {expected}")]
+    Token {
+        /// Which setting.
+        name: &'static str,
+        /// What would do.
+        expected: &'static str,
+    },
     /// What was given is no origin.
     #[error("allow-origin cannot be {value:?}; {error}")]
     Origin {
@@ -50,9 +58,9 @@ pub enum Error {
     },
     /// Others than this machine would reach a server without access control.
     #[error(
-        "{address} can be reached from other machines, and everybody who reaches it may read and write everything, \
-         for there is no access control yet; give --open if that is what you want, or listen on 127.0.0.1 and let \
-         those in whom you choose through a proxy or a tunnel"
+        "{address} can be reached from other machines, and everybody who reaches it may read and write everything; \
+         give --token to let those in who show it, or --open if everybody may, or listen on 127.0.0.1 and let those in \
+         whom you choose through a proxy or a tunnel"
     )]
     Exposed {
         /// Where to listen.
@@ -156,6 +164,7 @@ impl Error {
         match self {
             Self::ConfigFile { .. }
             | Self::Setting { .. }
+            | Self::Token { .. }
             | Self::Origin { .. }
             | Self::Place { .. }
             | Self::Exposed { .. }

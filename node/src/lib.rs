@@ -18,3 +18,5 @@ pub mod error;
 pub mod http;
 #[cfg(feature = "server")]
 pub mod telemetry;
+#[cfg(feature = "server")]
+pub mod tokens;

@@ -28,11 +28,13 @@ impl DropIn {
     }
 
     /// What is spoken at this path of it.
-    pub(crate) fn endpoint(self, path: &str, query: Option<&str>, host: &str) -> Endpoint {
+    pub(crate) fn endpoint(self, path: &str, token: Option<String>, host: &str) -> Endpoint {
         match self {
-            Self::Yjs => Endpoint::room_at(path.strip_prefix('/').unwrap_or(path), query),
+            Self::Yjs => {
+                Endpoint::YWebsocket { room: path.strip_prefix('/').unwrap_or(path).to_owned(), token }
+            }
             Self::Hocuspocus => Endpoint::Hocuspocus,
-            Self::Automerge => Endpoint::Automerge { host: host.to_owned() },
+            Self::Automerge => Endpoint::Automerge { host: host.to_owned(), token },
         }
     }
 }

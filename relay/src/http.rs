@@ -12,15 +12,18 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
-    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName,
+    HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    UPGRADE, VARY,
 };
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use percent_encoding::percent_decode_str;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use crate::admission::Claim;
 use crate::backplane::Status;
 use crate::connection::{self, Accepted};
 use crate::door::Turned;
@@ -39,6 +42,9 @@ pub trait Routes: Send + Sync + 'static {
         path: &'a str,
     ) -> Pin<Box<dyn Future<Output = Option<Response<Body>>> + Send + 'a>>;
 
+    /// Whether a path is only for who may join.
+    fn is_private(&self, path: &str) -> bool;
+
     /// Prometheus lines to add to the relay's own.
     fn metrics(&self) -> String;
 
@@ -53,44 +59,39 @@ pub trait Routes: Send + Sync + 'static {
 const HOST_BYTES_MAX: usize = 259;
 
 /// Which dialect a path belongs to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
 pub(crate) enum Endpoint {
-    /// `/yjs/<room>`, still percent-encoded, with the query.
-    YWebsocket { room: String },
-    /// `/hocuspocus`
+    /// `/yjs/<room>`, still percent-encoded.
+    YWebsocket { room: String, token: Option<String> },
+    /// `/hocuspocus`: tokens come later, for each document.
     Hocuspocus,
     /// `/automerge`, and the host as the client calls it.
-    Automerge { host: String },
+    Automerge { host: String, token: Option<String> },
     /// `/signaling`
-    Signaling,
+    Signaling { token: Option<String> },
     /// `/native`, and whether nobody but this machine can have asked for it.
     Native { is_local: bool },
 }
 
 impl Endpoint {
-    fn of(path: &str, query: Option<&str>, host: &str) -> Option<Self> {
+    fn of(path: &str, token: Option<String>, host: &str) -> Option<Self> {
         let trimmed = path.trim_end_matches('/');
         match trimmed {
             "/hocuspocus" => Some(Self::Hocuspocus),
-            "/automerge" => Some(Self::Automerge { host: host.to_owned() }),
-            "/signaling" => Some(Self::Signaling),
+            "/automerge" => Some(Self::Automerge { host: host.to_owned(), token }),
+            "/signaling" => Some(Self::Signaling { token }),
             "/native" => Some(Self::Native { is_local: false }),
-            "/yjs" => Some(Self::YWebsocket { room: String::new() }),
-            _ => path.strip_prefix("/yjs/").map(|room| Self::room_at(room, query)),
+            "/yjs" => Some(Self::YWebsocket { room: String::new(), token }),
+            _ => path.strip_prefix("/yjs/").map(|room| Self::YWebsocket { room: room.to_owned(), token }),
         }
-    }
-
-    /// A y-websocket room of this name in the path.
-    pub(crate) fn room_at(room: &str, query: Option<&str>) -> Self {
-        Self::YWebsocket { room: query.map_or_else(|| room.to_owned(), |query| format!("{room}?{query}")) }
     }
 
     /// The one room of a connection there, if it has one only.
     fn room(&self) -> Option<&str> {
         match self {
-            // The query holds a token at most.
-            Self::YWebsocket { room } => Some(room.split_once('?').map_or(room, |(room, _)| room)),
-            Self::Hocuspocus | Self::Automerge { .. } | Self::Signaling | Self::Native { .. } => None,
+            Self::YWebsocket { room, .. } => Some(room),
+            Self::Hocuspocus | Self::Automerge { .. } | Self::Signaling { .. } | Self::Native { .. } => None,
         }
     }
 
@@ -99,7 +100,7 @@ impl Endpoint {
             Self::YWebsocket { .. } => "yjs",
             Self::Hocuspocus => "hocuspocus",
             Self::Automerge { .. } => "automerge",
-            Self::Signaling => "webrtc",
+            Self::Signaling { .. } => "webrtc",
             Self::Native { .. } => "native",
         }
     }
@@ -161,8 +162,8 @@ async fn answer(visit: Visit, request: Request<Incoming>) -> Response<Body> {
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     let host = host.filter(|host| host.len() <= HOST_BYTES_MAX).unwrap_or_default();
     let endpoint = match visit.entrance.stands_in_for {
-        Some(drop_in) => Some(drop_in.endpoint(path, query, host)),
-        None => Endpoint::of(path, query, host),
+        Some(drop_in) => Some(drop_in.endpoint(path, token_in(query), host)),
+        None => Endpoint::of(path, token_in(query), host),
     };
     if let Some(endpoint) = endpoint {
         return upgrade(visit, endpoint, request);
@@ -185,6 +186,11 @@ async fn answer(visit: Visit, request: Request<Incoming>) -> Response<Body> {
                 Err(turned) => return turn_away(&visit, turned),
             };
             let Some(routes) = &shared.routes else { return nothing() };
+            if routes.is_private(path)
+                && let Err(turned) = admit(&visit, request.headers(), query)
+            {
+                return readable_by(page, turn_away(&visit, turned));
+            }
             routes.respond(method, path).await.map_or_else(nothing, |response| readable_by(page, response))
         }
     }
@@ -196,6 +202,27 @@ fn ready(shared: &Shared) -> Result<(), String> {
     match shared.plane.status() {
         Status::None | Status::Up { .. } => Ok(()),
         Status::Away { why } => Err(format!("{why}; members that are here go on without those elsewhere")),
+    }
+}
+
+/// The token in a query; `?token=` is where clients that cannot send one put it.
+fn token_in(query: Option<&str>) -> Option<String> {
+    let mut pairs = query?.split('&');
+    let token = pairs.find_map(|pair| pair.strip_prefix("token="))?;
+    Some(percent_decode_str(token).decode_utf8_lossy().into_owned())
+}
+
+/// Lets in whoever may read, by a token in the query or in the header that is made for it.
+fn admit(visit: &Visit, headers: &HeaderMap, query: Option<&str>) -> Result<(), Turned> {
+    let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let token = bearer.map(str::to_owned).or_else(|| token_in(query));
+    let claim = Claim { address: visit.address, document: None, token: token.as_deref() };
+    match visit.shared.admission.admit(&claim) {
+        Ok(_) => Ok(()),
+        Err(denied) => {
+            let words = format!("{}\n", denied.reason);
+            Err(Turned { status: StatusCode::UNAUTHORIZED, refusal: "admission", words })
+        }
     }
 }
 
@@ -314,14 +341,29 @@ mod tests {
 
     #[test]
     fn paths_choose_the_dialect() {
-        let room = |room: &str| Some(Endpoint::YWebsocket { room: room.into() });
+        let room = |room: &str| Some(Endpoint::YWebsocket { room: room.into(), token: None });
         assert_eq!(Endpoint::of("/yjs/a/b%20c", None, "h"), room("a/b%20c"));
-        assert_eq!(Endpoint::of("/yjs/a", Some("token=x"), "h"), room("a?token=x"));
         assert_eq!(Endpoint::of("/yjs", None, "h"), room(""));
         assert_eq!(Endpoint::of("/hocuspocus/", None, "h"), Some(Endpoint::Hocuspocus));
-        assert_eq!(Endpoint::of("/automerge", None, "h"), Some(Endpoint::Automerge { host: "h".into() }));
-        assert_eq!(Endpoint::of("/signaling/", None, "h"), Some(Endpoint::Signaling));
+        let automerge = Endpoint::Automerge { host: "h".into(), token: Some("x".into()) };
+        assert_eq!(Endpoint::of("/automerge", Some("x".into()), "h"), Some(automerge));
+        assert_eq!(Endpoint::of("/signaling/", None, "h"), Some(Endpoint::Signaling { token: None }));
         assert_eq!(Endpoint::of("/native", None, "h"), Some(Endpoint::Native { is_local: false }));
         assert_eq!(Endpoint::of("/", None, "h"), None);
+    }
+
+    #[test]
+    fn tokens_are_found_in_queries() {
+        for (query, token) in [
+            ("token=x", Some("x")),
+            ("a=b&token=%F0%9F%94%91%20%26", Some("🔑 &")),
+            ("token=", Some("")),
+            ("mytoken=x", None),
+            ("token", None),
+            ("", None),
+        ] {
+            assert_eq!(token_in(Some(query)).as_deref(), token, "{query}");
+        }
+        assert_eq!(token_in(None), None);
     }
 }

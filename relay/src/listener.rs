@@ -21,7 +21,7 @@ use crate::limits::{Neighbour, Neighbours, Stay};
 use crate::member::Archive;
 use crate::metrics::Metrics;
 use crate::open::Open;
-use crate::room::{Guests, PairRooms, RoomLimits, Rooms, Topics};
+use crate::room::{Guests, PairRooms, RoomLimits, Rooms, Stateless, Topics};
 use crate::shards::Shards;
 use crate::shutdown::Stop;
 
@@ -34,7 +34,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) rooms: Arc<Rooms>,
     pub(crate) pair_rooms: Arc<PairRooms>,
-    pub(crate) topics: Arc<Topics>,
+    pub(crate) topics: Topics,
+    pub(crate) stateless: Stateless,
     pub(crate) stop: Stop,
     pub(crate) open: Open,
     pub(crate) shards: Shards,
@@ -110,7 +111,8 @@ impl Relay {
             metrics,
             rooms,
             pair_rooms,
-            topics: Arc::default(),
+            topics: Topics::default(),
+            stateless: Stateless::default(),
             stop: Stop::new(),
             open: Open::default(),
             shards,

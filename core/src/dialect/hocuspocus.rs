@@ -191,6 +191,12 @@ pub fn sync_status(address: &Address, applied: bool) -> Bytes {
     addressed(address, &[8, u8::from(applied)])
 }
 
+/// An application's own message, as another client gave it.
+#[must_use]
+pub fn stateless(address: &Address, payload: &str) -> Bytes {
+    with_text(address, &[5], payload)
+}
+
 /// This document is closed; the socket goes on.
 #[must_use]
 pub fn close(address: &Address, reason: &str) -> Bytes {

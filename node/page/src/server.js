@@ -6,6 +6,15 @@ import * as Y from 'yjs';
 
 const ANSWER_MS_MAX = 10_000;
 
+/**
+ * What the page was opened with as `?token=`, for a server that wants one.
+ *
+ * @returns {string | null}
+ */
+export function shownToken() {
+  return new URLSearchParams(location.search).get('token');
+}
+
 /** The server answered, and the answer is that it cannot do it. */
 export class Refused extends Error {}
 
@@ -39,7 +48,9 @@ export async function fetchDurable(name, signal) {
  * @param {AbortSignal} signal
  */
 async function getJson(path, signal) {
-  const response = await fetch(path, { signal });
+  const token = shownToken();
+  const headers = token === null ? undefined : { authorization: `Bearer ${token}` };
+  const response = await fetch(path, { signal, headers });
   if (!response.ok) {
     throw new Refused(`${path}: ${response.status}`);
   }

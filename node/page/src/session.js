@@ -7,7 +7,7 @@ import { IndexeddbPersistence } from 'y-indexeddb';
 import { WebsocketProvider } from 'y-websocket';
 import * as Y from 'yjs';
 import { SaveTracker } from './save-tracker.js';
-import { fetchDurable } from './server.js';
+import { fetchDurable, shownToken } from './server.js';
 
 /**
  * @typedef {object} Watcher
@@ -43,10 +43,12 @@ export class Session {
     );
     this.#copy = new IndexeddbPersistence(`tombolo/${name}`, this.#doc);
     const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:';
+    const token = shownToken();
     this.#provider = new WebsocketProvider(`${scheme}//${location.host}/yjs`, encodeURIComponent(name), this.#doc, {
       // What another tab says would have the provider as its origin, like what the server says, and would count as
       // stored. Tabs meet through the server instead.
       disableBc: true,
+      params: token === null ? {} : { token },
     });
     this.awareness = this.#provider.awareness;
     this.person = person;

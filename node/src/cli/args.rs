@@ -77,8 +77,15 @@ pub(super) struct Common {
     /// of --relay; better given in the variable, which other users of the machine do not see
     #[arg(long, env = "TOMBOLO_PEER_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     peer_token: Option<String>,
-    /// A TOML file with any of: listen, open, allow-origin, drop-in, proxy, peer-token, data, log, ack, admin,
-    /// backplane, relay
+    /// Clients must show this token; one that is random, and that others on this machine do not see, as in the variable
+    /// or in the file [default: everybody may]
+    #[arg(long, env = "TOMBOLO_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// Clients that show this one may read and not write; besides --token [default: none]
+    #[arg(long, env = "TOMBOLO_READ_ONLY_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    read_only_token: Option<String>,
+    /// A TOML file with any of: listen, open, allow-origin, drop-in, proxy, token, read-only-token, peer-token, data,
+    /// log, ack, admin, backplane, relay
     #[arg(long, env = "TOMBOLO_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -156,6 +163,8 @@ impl Args {
             drop_in: common.drop_in.clone(),
             proxy: common.proxy.clone(),
             peer_token: common.peer_token.clone(),
+            token: common.token.clone(),
+            read_only_token: common.read_only_token.clone(),
             config: common.config.clone(),
             ..own
         }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
-use tombolo_relay::admission::Everybody;
 use tombolo_relay::{AcknowledgeWithoutArchive, Parts, Relay};
 
 use super::descriptors;
@@ -24,7 +23,7 @@ pub(super) async fn run(settings: &Settings) -> Result<(), Error> {
     if settings.acknowledge_forwarded {
         config.acknowledge = AcknowledgeWithoutArchive::Forwarded;
     }
-    let parts = Parts { admission: Arc::new(Everybody), archive: None, routes: None };
+    let parts = Parts { admission: settings.entry.admission(), archive: None, routes: None };
     let admin = settings.admin.as_deref().map(Folder::take).transpose()?;
     let relay = Relay::start(config, parts).await?;
     let admin = admin.map(|folder| folder.serve(&relay)).transpose()?;

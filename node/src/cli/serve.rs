@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tombolo_relay::admission::Everybody;
 use tombolo_relay::member::Archive;
 use tombolo_relay::{Parts, Relay, RelayConfig};
 use tombolo_store::worker::{ProcessWorker, Worker};
@@ -29,7 +28,7 @@ pub(super) async fn run(settings: &Settings) -> Result<(), Error> {
     let served = start(settings, config, &store, worker).await;
     let ended = match served {
         Ok((relay, admin)) => {
-            announce(&relay, &settings.data);
+            announce(&relay, &settings.data, settings.entry.is_guarded());
             ends.wait().await;
             if let Some(admin) = admin {
                 admin.stop().await;
@@ -53,7 +52,8 @@ async fn start(
     let archive = Arc::new(StoreArchive::start(store.clone(), &worker)?);
     let routes = NodeRoutes::new(store.clone(), Arc::clone(&archive));
     let seats = Some(Arc::clone(&archive) as Arc<dyn Archive>);
-    let parts = Parts { admission: Arc::new(Everybody), archive: seats, routes: Some(Arc::new(routes)) };
+    let parts =
+        Parts { admission: settings.entry.admission(), archive: seats, routes: Some(Arc::new(routes)) };
     config.connections_max = descriptors::connections_max(config.connections_max);
     let relay = Relay::start(config, parts).await?;
     let desk = Desk::new(store.clone(), worker, archive, relay.guests());
@@ -66,11 +66,11 @@ async fn start(
     Ok((relay, admin))
 }
 
-fn announce(relay: &Relay, data: &Path) {
+fn announce(relay: &Relay, data: &Path, is_guarded: bool) {
     let host = relay.local_addr();
     let data = std::fs::canonicalize(data).unwrap_or_else(|_| data.to_owned());
     println!("tombolo {} is ready\n", env!("CARGO_PKG_VERSION"));
-    println!("  page         http://{host}/");
+    println!("  page         http://{host}/{}", if is_guarded { "?token=TOKEN" } else { "" });
     println!("  y-websocket  ws://{host}/yjs");
     println!("  hocuspocus   ws://{host}/hocuspocus");
     println!("  automerge    ws://{host}/automerge");

@@ -63,6 +63,11 @@ impl Routes for NodeRoutes {
         Box::pin(self.route(method, path))
     }
 
+    fn is_private(&self, path: &str) -> bool {
+        // The page itself says nothing of anybody.
+        path.starts_with("/api/")
+    }
+
     fn metrics(&self) -> String {
         metrics::text(&self.store.metrics())
     }

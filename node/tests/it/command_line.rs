@@ -20,6 +20,8 @@ pub(crate) fn tombolo(arguments: &[&str]) -> Command {
         "PEER_TOKEN",
         "BACKPLANE",
         "RELAY",
+        "TOKEN",
+        "READ_ONLY_TOKEN",
     ] {
         command.env_remove(format!("TOMBOLO_{name}"));
     }
@@ -158,6 +160,8 @@ fn what_cannot_be_is_said_in_one_sentence() {
         &["relay", "--drop-in", "y-sweet"],
         &["relay", "--drop-in", "yjs:"],
         &["relay", "--drop-in", "yjs:99999"],
+        &["relay", "--token", "short"],
+        &["relay", "--read-only-token", "0123456789abcdef"],
         &["sing"],
         &[],
     ] {
@@ -230,6 +234,36 @@ fn help_reads_well() {
 }
 
 #[test]
+fn a_token_is_never_printed() {
+    const SECRET: &str = "a-secret-of&25+characters";
+    let folder = tempfile::tempdir().unwrap();
+    let help = run(tombolo(&["serve", "--help"]).env("TOMBOLO_TOKEN", SECRET));
+    let said = String::from_utf8(help.stdout).unwrap();
+    assert!(said.contains("TOMBOLO_TOKEN") && !said.contains(SECRET), "{said}");
+    let same = ["relay", "--token", SECRET, "--read-only-token", SECRET];
+    let file = folder.path().join("tombolo.toml");
+    std::fs::write(&file, format!("token = {SECRET:?}\nopne = true\nread-only-token = {SECRET:?}")).unwrap();
+    for refused in [run(&mut tombolo(&same)), run(tombolo(&["relay", "--config"]).arg(&file))] {
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(!stderr(&refused).contains(SECRET), "{}", stderr(&refused));
+    }
+    let log = folder.path().join("log");
+    let mut guarded = tombolo(&["serve", "--listen", "127.0.0.1:0", "--log", "trace", "--data"]);
+    guarded.arg(folder.path().join("data")).env("TOMBOLO_TOKEN", SECRET);
+    let server = Running::start(guarded.stderr(std::fs::File::create(&log).unwrap()));
+    let shown = format!("token={}", SECRET.replace('&', "%26"));
+    for path in ["/yjs/room", "/automerge", "/signaling", "/hocuspocus", "/api/documents", "/nothing"] {
+        server.get(&format!("{path}?{shown}"));
+        server.get(&format!("{path}?{shown}x"));
+    }
+    assert!(!server.said.join("\n").contains(SECRET));
+    assert_eq!(server.end("TERM"), Some(0));
+    let logged = std::fs::read_to_string(&log).unwrap();
+    assert!(logged.contains("a request was turned away"), "{logged}");
+    assert!(!logged.contains(SECRET) && !logged.contains(&shown), "{logged}");
+}
+
+#[test]
 fn a_log_that_nobody_sees_has_no_colours() {
     let folder = tempfile::tempdir().unwrap();
     Running::serve(folder.path(), &[]).end("TERM");
@@ -250,9 +284,13 @@ fn other_machines_are_let_in_only_on_purpose() {
             let refused = run(tombolo(&[command, "--listen", address]).env("TOMBOLO_DATA", &data));
             let said = stderr(&refused);
             assert_eq!(refused.status.code(), Some(2), "{said}");
-            for word in
-                [address, "everybody who reaches it may read and write everything", "--open", "127.0.0.1"]
-            {
+            for word in [
+                address,
+                "everybody who reaches it may read and write everything",
+                "--open",
+                "--token",
+                "127.0.0.1",
+            ] {
                 assert!(said.contains(word), "{word}: {said}");
             }
         }
@@ -266,6 +304,12 @@ fn other_machines_are_let_in_only_on_purpose() {
     let file = folder.path().join("tombolo.toml");
     std::fs::write(&file, "listen = \"0.0.0.0:0\"\nopen = true\n").unwrap();
     let server = Running::start(tombolo(&["serve", "--config"]).arg(&file).arg("--data").arg(&data));
+    assert_eq!(server.end("TERM"), Some(0));
+    let token = "0123456789abcdef";
+    let server = Running::start(tombolo(&listen).arg("--data").arg(&data).env("TOMBOLO_TOKEN", token));
+    assert!(server.get("/api/documents").starts_with("HTTP/1.1 401 "));
+    assert!(server.get(&format!("/api/documents?token={token}")).starts_with("HTTP/1.1 200 "));
+    assert!(server.get("/healthz").ends_with("ok\n"));
     assert_eq!(server.end("TERM"), Some(0));
     std::fs::write(&file, "listen = \"0.0.0.0:0\"\n").unwrap();
     let list = run(tombolo(&["doc", "list", "--config"]).arg(&file).arg("--data").arg(&data));

@@ -117,6 +117,8 @@ fn documents_are_in_step_with_the_code() {
         "drop-in",
         "proxy",
         "peer-token",
+        "token",
+        "read-only-token",
         "data",
         "log",
         "config",

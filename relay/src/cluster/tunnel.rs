@@ -94,7 +94,7 @@ async fn write(shared: &Shared, (peer, tunnel): (PeerId, TunnelId), queue: &Queu
     loop {
         let (_, taken) = queue.take(&mut out, TAKEN_BYTES).await;
         for piece in out.drain(..) {
-            frames.put(piece);
+            frames.put(&piece);
             while let Some(frame) = frames.next(tunnel) {
                 shared.joint.tunnel(peer, frame);
             }
@@ -110,8 +110,8 @@ async fn write(shared: &Shared, (peer, tunnel): (PeerId, TunnelId), queue: &Queu
 struct Frames(BytesMut);
 
 impl Frames {
-    fn put(&mut self, piece: Bytes) {
-        self.0.extend_from_slice(&piece);
+    fn put(&mut self, piece: &[u8]) {
+        self.0.extend_from_slice(piece);
     }
 
     fn next(&mut self, tunnel: TunnelId) -> Option<TunnelFrame> {
@@ -152,7 +152,7 @@ mod tests {
         for step in [1, 7, 1_000, bytes.len()] {
             let (mut frames, mut got) = (Frames::default(), Vec::new());
             for piece in bytes.chunks(step) {
-                frames.put(Bytes::copy_from_slice(piece));
+                frames.put(piece);
                 got.extend(std::iter::from_fn(|| frames.next(tunnel)));
             }
             let data =

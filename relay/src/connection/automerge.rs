@@ -11,7 +11,7 @@ use tombolo_core::pairs::Slot;
 
 use super::queue::Queue;
 use super::{Closing, Dialect, PresenceAllowance, frame};
-use crate::admission::Claim;
+use crate::admission::Denied;
 use crate::cluster::Local;
 use crate::listener::Shared;
 use crate::member::{Archive, PairwisePeer, PairwisePort};
@@ -44,6 +44,7 @@ pub(crate) struct Automerge {
     queue: Arc<Queue>,
     address: SocketAddr,
     host: Box<str>,
+    denied: Option<Denied>,
     joined: Option<Joined>,
     presence: PresenceAllowance,
     /// That it has its socket here, if it has.
@@ -54,16 +55,23 @@ impl Automerge {
     pub(crate) fn new(shared: &Arc<Shared>, queue: &Arc<Queue>, address: SocketAddr, host: &str) -> Self {
         let (shared, queue) = (Arc::clone(shared), Arc::clone(queue));
         let presence = PresenceAllowance::default();
-        Self { shared, queue, address, host: host.into(), joined: None, presence, local: None }
+        Self { shared, queue, address, host: host.into(), denied: None, joined: None, presence, local: None }
+    }
+
+    /// One that may not join; it is told so when it wants to.
+    pub(crate) fn denied(self, denied: Denied) -> Self {
+        Self { denied: Some(denied), ..self }
     }
 
     /// With its socket at this relay: it has to leave when another serves it.
-    pub(crate) fn as_local(mut self) -> Self {
+    pub(crate) fn with_socket(mut self) -> Self {
         self.local = Some(self.shared.tunnels.local(&self.queue));
         self
     }
 
     fn refuse(&self, message: &str, reason: &'static str) -> Closing {
+        // Through a tunnel nobody else says so here.
+        tracing::debug!(address = %self.address, reason, "an automerge-repo client was refused");
         refuse(&self.queue, message, reason)
     }
 
@@ -74,8 +82,9 @@ impl Automerge {
         if !versions.iter().any(|version| version == PROTOCOL_VERSION) {
             return Err(self.refuse("unsupported protocol version", "protocol_version"));
         }
-        let claim = Claim { address: self.address, document: None, token: None };
-        self.shared.admission.admit(&claim).map_err(|denied| self.refuse(&denied.reason, "admission"))?;
+        if let Some(denied) = &self.denied {
+            return Err(self.refuse(&denied.reason, "admission"));
+        }
         let archive = self.shared.archive.clone();
         let end = archive.as_ref().map(|archive| archive.pairwise());
         let names = end.map_or_else(|| Names::slots(&self.host), |end| Names::Archive(end.peer_id().into()));

@@ -6,6 +6,7 @@ mod hocuspocus;
 mod native;
 pub(crate) mod queue;
 mod read;
+mod reader; // members that may only read
 mod task;
 mod write;
 mod y_webrtc;

@@ -25,6 +25,7 @@ use super::write::{self, Pace};
 use super::y_webrtc::YWebrtc;
 use super::y_websocket::YWebsocket;
 use super::{Closing, Dialect, frame};
+use crate::admission::{Claim, admit_writer};
 use crate::cluster::Away;
 use crate::config::{Rate, RelayConfig};
 use crate::http::Endpoint;
@@ -177,19 +178,37 @@ fn dialect_of(
     endpoint: &Endpoint,
 ) -> (Box<dyn Dialect>, Option<Bytes>) {
     match endpoint {
-        Endpoint::YWebsocket { room } => (
-            Box::new(YWebsocket::new(shared, queue, address, room)),
+        Endpoint::YWebsocket { room, token } => (
+            Box::new(YWebsocket::new(shared, queue, address, room, token.as_deref())),
             Some(frame::binary(&[&y_protocols::EMPTY_AWARENESS])),
         ),
         Endpoint::Hocuspocus => {
             (Box::new(Hocuspocus::new(shared, queue, address)), Some(frame::binary(&[&hocuspocus::PING])))
         }
-        Endpoint::Automerge { host } => match shared.joint.home_elsewhere() {
-            Some(home) => (Box::new(Away::new(shared, queue, address, host, home)), None),
-            None => (Box::new(Automerge::new(shared, queue, address, host).as_local()), None),
-        },
-        Endpoint::Signaling => (Box::new(YWebrtc::new(shared, queue, address)), None),
+        Endpoint::Automerge { host, token } => {
+            (automerge(shared, queue, address, host, token.as_deref()), None)
+        }
+        Endpoint::Signaling { token } => {
+            (Box::new(YWebrtc::new(shared, queue, address, token.as_deref())), None)
+        }
         Endpoint::Native { is_local } => (Box::new(Native::new(shared, queue, address, *is_local)), None),
+    }
+}
+
+/// An automerge-repo connection. It is admitted where its socket is, also if another relay serves it.
+fn automerge(
+    shared: &Arc<Shared>,
+    queue: &Arc<Queue>,
+    address: SocketAddr,
+    host: &str,
+    token: Option<&str>,
+) -> Box<dyn Dialect> {
+    let claim = Claim { address, document: None, token };
+    let new = || Automerge::new(shared, queue, address, host);
+    match (admit_writer(&*shared.admission, &claim), shared.joint.home_elsewhere()) {
+        (Err(denied), _) => Box::new(new().denied(denied)),
+        (Ok(()), Some(home)) => Box::new(Away::new(shared, queue, address, host, home)),
+        (Ok(()), None) => Box::new(new().with_socket()),
     }
 }
 

@@ -8,7 +8,7 @@ use tombolo_core::dialect::y_webrtc::{self, Message};
 
 use super::queue::Queue;
 use super::{Closing, Dialect, frame};
-use crate::admission::Claim;
+use crate::admission::{Claim, admit_writer};
 use crate::listener::Shared;
 use crate::room::Subscriber;
 
@@ -23,9 +23,14 @@ pub(crate) struct YWebrtc {
 }
 
 impl YWebrtc {
-    pub(crate) fn new(shared: &Arc<Shared>, queue: &Arc<Queue>, address: SocketAddr) -> Self {
-        let claim = Claim { address, document: None, token: None };
-        if let Err(denied) = shared.admission.admit(&claim) {
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        queue: &Arc<Queue>,
+        address: SocketAddr,
+        token: Option<&str>,
+    ) -> Self {
+        let claim = Claim { address, document: None, token };
+        if let Err(denied) = admit_writer(&*shared.admission, &claim) {
             shared.metrics.refuse("admission");
             queue.close(CLOSE_REFUSED, &denied.reason);
         }

@@ -7,12 +7,14 @@ mod framing;
 mod gather;
 mod guest;
 mod limits;
+mod listeners;
 mod onlooker; // what each room does, for who looks
 mod pairing;
 mod peers; // among other relays
 mod port;
 mod registry;
 mod seated;
+mod stateless; // messages of applications
 mod topics;
 pub(crate) mod turn;
 
@@ -24,4 +26,5 @@ pub(crate) use pairing::{Ear, Listener, Names, PROTOCOL_VERSION, PairRooms};
 pub(crate) use peers::PeerEvent;
 pub(crate) use registry::Rooms;
 pub(crate) use seated::Seated;
+pub(crate) use stateless::{Speaker, Stateless};
 pub(crate) use topics::{Subscriber, Topics};

@@ -7,7 +7,7 @@ use tombolo_core::dialect::y_protocols::{sync_step2, update};
 use tombolo_core::id::DocumentId;
 use tombolo_core::room::StoreRefused;
 use tombolo_core::update::Update;
-use tombolo_relay::admission::{Admission, Claim, Denied};
+use tombolo_relay::admission::{Access, Admission, Claim, Denied};
 use tombolo_relay::member::Archive;
 
 use super::archive::{Calls, stub};
@@ -207,11 +207,11 @@ async fn a_document_is_one_room_for_both_yjs_dialects() {
 struct NotSecret;
 
 impl Admission for NotSecret {
-    fn admit(&self, claim: &Claim<'_>) -> Result<(), Denied> {
+    fn admit(&self, claim: &Claim<'_>) -> Result<Access, Denied> {
         assert_eq!(claim.token, Some("token"));
         match claim.document {
             Some(document) if document.to_string().contains("secret") => Err(Denied { reason: "no".into() }),
-            _ => Ok(()),
+            _ => Ok(Access::ReadWrite),
         }
     }
 }

@@ -33,7 +33,7 @@ async fn health_readiness_and_metrics_are_served() {
     assert!(!text.lines().any(refused), "a client that goes is no refusal: {text}");
 }
 
-struct Page;
+pub struct Page;
 
 impl Routes for Page {
     fn respond<'a>(
@@ -41,7 +41,13 @@ impl Routes for Page {
         _: &'a Method,
         path: &'a str,
     ) -> Pin<Box<dyn Future<Output = Option<Response<Body>>> + Send + 'a>> {
-        Box::pin(async move { (path == "/page").then(|| text_response(StatusCode::OK, "a page")) })
+        Box::pin(async move {
+            ["/page", "/private"].contains(&path).then(|| text_response(StatusCode::OK, "a page"))
+        })
+    }
+
+    fn is_private(&self, path: &str) -> bool {
+        path == "/private"
     }
 
     fn metrics(&self) -> String {

@@ -1,6 +1,8 @@
 //! The relay as its clients see it: a real listener, real sockets, every dialect, honest and hostile peers.
 
 #[cfg(test)]
+mod access; // who may join, and who may write
+#[cfg(test)]
 mod archive; // an archive that answers when the test says so
 #[cfg(test)]
 mod automerge; // automerge-repo: joining, pairwise messages, gossip
@@ -32,6 +34,8 @@ mod rates; // who sends too fast, and who does not
 mod signaling; // y-webrtc: topics
 #[cfg(test)]
 mod slow; // members that do not read
+#[cfg(test)]
+mod stateless; // messages of applications
 #[cfg(test)]
 mod stop; // the end of a relay
 #[cfg(test)]

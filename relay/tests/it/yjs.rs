@@ -3,7 +3,7 @@
 
 use tombolo_core::dialect::y_protocols::{sync_step2, update};
 use tombolo_core::room::StoreRefused;
-use tombolo_relay::admission::{Admission, Claim, Denied};
+use tombolo_relay::admission::{Access, Admission, Claim, Denied};
 
 use super::archive::stub;
 use super::frames::{edit, nothing, presence, step1};
@@ -156,7 +156,7 @@ async fn rooms_and_connections_that_come_and_go_leave_nothing_behind() {
 struct Nobody;
 
 impl Admission for Nobody {
-    fn admit(&self, claim: &Claim<'_>) -> Result<(), Denied> {
+    fn admit(&self, claim: &Claim<'_>) -> Result<Access, Denied> {
         assert_eq!((claim.document.is_some(), claim.token), (true, Some("a b")));
         Err(Denied { reason: "nobody may".into() })
     }

@@ -91,6 +91,7 @@ fn what_the_server_writes_is_what_the_reference_writes() {
     let server = golden.keys().filter(|name| name.starts_with("server-")).count();
     assert_eq!(server, 12, "each one is above");
     assert_eq!(sync_status(&plain, false)[..], [1, b'd', 8, 0]);
+    assert_eq!(stateless(&plain, "s"), golden["client-stateless"], "the same both ways");
 }
 
 #[test]
