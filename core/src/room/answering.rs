@@ -38,6 +38,12 @@ impl Room {
         self.ask_waiting(now);
     }
 
+    /// Somebody who has this will have caught up.
+    pub(super) fn hold(&mut self, has: &StateVector) {
+        let common = self.common.take().filter(|_| self.has_caught_up());
+        self.common = Some(common.map_or_else(|| has.clone(), |common| common.lower(has)));
+    }
+
     /// A member answers the question that it was asked.
     pub(super) fn member_answers(
         &mut self,
@@ -182,6 +188,9 @@ impl Room {
         }
         if is_first && by_member && (reply.caught_up || self.peers.is_empty()) {
             // Who has caught up has everything that passed by here.
+            if !reply.caught_up || !self.has_caught_up() {
+                self.hold(&question.state_vector);
+            }
             self.caught_up(now, id, reply.caught_up);
             return;
         }
@@ -190,12 +199,11 @@ impl Room {
         if let Some(archived) = &reply.archived {
             has.add_state_vector(archived);
         }
-        if !self.coverage.is_empty()
-            && let Ok(update) = Update::parse(reply.update.clone())
-        {
+        if let Ok(update) = Update::parse(reply.update.clone()) {
             has.add(&update);
         }
         if has.includes(&self.coverage) {
+            self.hold(&has.state_vector());
             self.caught_up(now, id, true);
             return;
         }

@@ -355,6 +355,7 @@ impl Room {
                 if question.served.is_none() {
                     self.serve(id, Update::empty().bytes().clone());
                 }
+                self.hold(&question.state_vector);
                 self.caught_up(now, id, false);
             }
             Asker::Peer(peer, ask) => self.tell_peer(peer, PeerMessage::Answer { ask, result: Ok(None) }),

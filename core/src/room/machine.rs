@@ -26,6 +26,9 @@ pub struct Room {
     pub(super) presence: Presence,
     /// Invariant without an archive here: each member that has caught up was handed all of it.
     pub(super) coverage: Coverage,
+    /// What all members that have caught up had then, as far as they said. Only what is asked of peers in their name
+    /// leans on it: that need not come once more.
+    pub(super) common: Option<StateVector>,
     pub(super) plane: Plane,
     pub(super) peers: BTreeMap<PeerId, Peer>,
     /// How many came, so that the last can be told.
@@ -61,6 +64,7 @@ impl Room {
             members: BTreeMap::new(),
             presence: Presence::default(),
             coverage: Coverage::default(),
+            common: None,
             plane: Plane::default(),
             peers: BTreeMap::new(),
             arrivals: 0,

@@ -259,9 +259,12 @@ impl Room {
     pub(super) fn ask_peer(&mut self, now: Millis, peer: PeerId, asks_back: bool) {
         self.exchanged(peer, true);
         self.close_questions(|question| question.asker == Asker::Room(peer));
-        let known = match self.archive_here() || self.has_caught_up() {
-            true => self.coverage.state_vector(),
-            false => StateVector::default(),
+        let covered = self.coverage.state_vector();
+        let known = match &self.common {
+            _ if self.archive_here() => covered,
+            Some(common) if self.has_caught_up() => covered.upper(common),
+            None if self.has_caught_up() => covered,
+            _ => StateVector::default(),
         };
         let ask = self.new_ask(asks_back);
         self.reopen(now, ask, Question::new(Asker::Room(peer), known));

@@ -56,6 +56,23 @@ impl StateVector {
         self.0.is_empty()
     }
 
+    /// What both know.
+    #[must_use]
+    pub fn lower(&self, other: &Self) -> Self {
+        self.iter().map(|(client, clock)| (client, clock.min(other.get(client)))).collect()
+    }
+
+    /// What one of both knows.
+    #[must_use]
+    pub fn upper(&self, other: &Self) -> Self {
+        let mut upper = self.clone();
+        for (client, clock) in other.iter() {
+            let known = upper.0.entry(client).or_default();
+            *known = clock.max(*known);
+        }
+        upper
+    }
+
     /// Each known client with its first unknown clock, in ascending client order.
     pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.0.iter().map(|(&client, &clock)| (client, clock))
