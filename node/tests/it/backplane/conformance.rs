@@ -47,8 +47,8 @@ impl World {
     /// What one says before another's connection is there is lost, as it may be. So all call until all hear all.
     async fn acquaint(&self, peers: &mut [Peer]) {
         for from in 0..peers.len() {
-            for to in 0..peers.len() {
-                while from != to {
+            for to in (0..peers.len()).filter(|to| *to != from) {
+                loop {
                     peers[from].say(&To::Peer(peers[to].name), "there?");
                     let answer =
                         tokio::time::timeout(std::time::Duration::from_millis(200), peers[to].told());

@@ -202,7 +202,7 @@ async fn other_servers_are_tried_and_what_was_said_is_said_before_the_end() {
         }
     }
     for number in 0..1000u32 {
-        moves.say(&To::Everybody, number.to_be_bytes().to_vec());
+        moves.say(&To::Everybody, number.to_be_bytes());
     }
     moves.plane.stop().await;
     assert!(matches!(moves.plane.status(), Status::Away { .. }));
