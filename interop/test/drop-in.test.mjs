@@ -12,7 +12,7 @@ import { untilEqual } from '../lib/yjs.mjs';
 
 const timeout = 120_000;
 
-test('clients of the usual ports meet those of the main one', { timeout }, async (t) => {
+test('clients of the usual ports meet those of the main one', { timeout, skip: !!process.env.TOMBOLO_CLUSTER && 'it is of one server' }, async (t) => {
   const server = await serve(t, '--drop-in', 'yjs:0', '--drop-in', 'hocuspocus:0', '--drop-in', 'automerge:0');
   const clients = [
     yWebsocket(t, server.dropIns.yjs, 'a room'),

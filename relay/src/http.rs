@@ -310,7 +310,7 @@ fn upgrade(visit: Visit, mut endpoint: Endpoint, mut request: Request<Incoming>)
         let shards = Arc::clone(&shared);
         let room = endpoint.room().map(str::to_owned);
         let run = move |socket| async move {
-            if matches!(endpoint, Endpoint::Automerge { .. }) {
+            if matches!(endpoint, Endpoint::Automerge { .. } | Endpoint::Signaling { .. }) {
                 // Boxed: it is rarely waited for, and takes no room in the task then.
                 Box::pin(shared.joint.settled()).await;
             }

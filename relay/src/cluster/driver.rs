@@ -92,8 +92,8 @@ impl Joint {
         self.lock().machine.home().filter(|home| *home != self.me)
     }
 
-    /// Waits until it is known who serves automerge-repo connections: a client that is told too early that nobody has
-    /// its document believes it. Without a backplane there is nothing to wait for.
+    /// Waits until it is known who serves connections that are handed through: a client of automerge-repo that is told
+    /// too early that nobody has its document believes it. Without a backplane there is nothing to wait for.
     pub(crate) async fn settled(&self) {
         let mut settled = self.settled.subscribe();
         // The sender lives as long as this.

@@ -12,4 +12,4 @@ mod tunnel; // one tunnel where it ends
 mod tunnels; // automerge-repo connections that another relay serves
 
 pub(crate) use driver::Joint;
-pub(crate) use tunnels::{Away, Local, Tunnels};
+pub(crate) use tunnels::{Away, Handed, Tunnels};

@@ -1,4 +1,4 @@
-//! One tunnel where it ends: a connection of automerge-repo that has its socket at another relay.
+//! One tunnel where it ends: a connection that has its socket at another relay.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -10,8 +10,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tombolo_core::cluster::{TunnelFrame, TunnelId};
 use tombolo_core::id::PeerId;
 
+use super::tunnels::Handed;
 use crate::connection::queue::{Queue, Taken};
-use crate::connection::{self, Automerge, Dialect, frame};
+use crate::connection::{self, Automerge, Dialect, YWebrtc, frame};
 use crate::listener::Shared;
 
 /// Most bytes that wait at one end of a tunnel: the largest message, and some.
@@ -41,6 +42,7 @@ impl Entrance {
 pub(super) fn serve(
     shared: &Arc<Shared>,
     (peer, tunnel): (PeerId, TunnelId),
+    handed: Handed,
     host: String,
     address: SocketAddr,
 ) -> Entrance {
@@ -51,8 +53,12 @@ pub(super) fn serve(
     let entrance = Entrance { messages, waiting: Arc::clone(&waiting), queue: Arc::clone(&queue) };
     let shared_too = Arc::clone(shared);
     shared.shards.spawn(async move {
-        let dialect = Automerge::new(&shared_too, &queue, address, &host);
-        let reading = read(&shared_too, Box::new(dialect), &queue, incoming, &waiting);
+        // It was admitted where its socket is.
+        let dialect: Box<dyn Dialect> = match handed {
+            Handed::Automerge => Box::new(Automerge::new(&shared_too, &queue, address, &host)),
+            Handed::Signaling => Box::new(YWebrtc::new(&shared_too, &queue)),
+        };
+        let reading = read(&shared_too, (handed, dialect), &queue, incoming, &waiting);
         tokio::select! {
             () = write(&shared_too, (peer, tunnel), &queue) => {}
             () = reading => queue.end(),
@@ -65,7 +71,7 @@ pub(super) fn serve(
 /// Ends when the other end has; a connection that is closed from here is ended by its last words.
 async fn read(
     shared: &Shared,
-    dialect: Box<dyn Dialect>,
+    (handed, dialect): (Handed, Box<dyn Dialect>),
     queue: &Queue,
     mut incoming: UnboundedReceiver<Bytes>,
     waiting: &AtomicUsize,
@@ -73,10 +79,12 @@ async fn read(
     let mut dialect = Some(dialect);
     while let Some(payload) = incoming.recv().await {
         waiting.fetch_sub(payload.len(), Ordering::Relaxed);
-        if dialect.is_none() {
-            continue;
-        }
-        if let Err(closing) = connection::judge(&mut dialect, payload).await {
+        let Some(speaks) = &mut dialect else { continue };
+        let judged = match handed {
+            Handed::Automerge => connection::judge(&mut dialect, payload).await,
+            Handed::Signaling => speaks.text(&String::from_utf8_lossy(&payload)),
+        };
+        if let Err(closing) = judged {
             if let Some(reason) = closing.refusal {
                 shared.metrics.refuse(reason);
             }
@@ -123,7 +131,7 @@ impl Frames {
             self.0.advance(len);
             let payload = self.0.split_to(payload).freeze();
             match first {
-                frame::BINARY => return Some(TunnelFrame::Data { tunnel, payload }),
+                frame::BINARY | frame::TEXT => return Some(TunnelFrame::Data { tunnel, payload }),
                 frame::CLOSE => {
                     let (code, reason) = frame::close_of(&payload);
                     return Some(TunnelFrame::Close { tunnel, code, reason });

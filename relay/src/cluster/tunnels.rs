@@ -1,7 +1,7 @@
-//! automerge-repo connections that another relay serves, and those of others that are served here.
+//! Connections that another relay serves, and those of others that are served here.
 //!
-//! automerge-repo syncs in pairs, so all clients of a document must meet at one place: at the archive, or at one
-//! of the relays. Elsewhere a connection is only handed through, message by message. When that place changes, the
+//! automerge-repo syncs in pairs, and signaling of y-webrtc knows no room, so their clients must meet at one place: at
+//! the archive, or at one of the relays. Elsewhere a connection is only handed through, message by message. When that place changes, the
 //! connections end and stock clients come back by themselves.
 
 use std::collections::HashMap;
@@ -23,8 +23,28 @@ const CLOSE_MOVED: u16 = 1012;
 const MOVED: &str = "these documents are served elsewhere now";
 /// "Come back": what it did not read in time is lost to it.
 const CLOSE_BEHIND: u16 = 1013;
-/// The path of the dialect.
-const PATH: &str = "/automerge";
+
+/// A dialect whose connections are handed through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Handed {
+    /// automerge-repo: binary messages.
+    Automerge,
+    /// Signaling of y-webrtc: text.
+    Signaling,
+}
+
+impl Handed {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Automerge => "/automerge",
+            Self::Signaling => "/signaling",
+        }
+    }
+
+    fn at(path: &str) -> Option<Self> {
+        [Self::Automerge, Self::Signaling].into_iter().find(|handed| handed.path() == path)
+    }
+}
 
 /// All tunnels of a relay, and the connections that have none.
 #[derive(Default)]
@@ -36,27 +56,33 @@ pub(crate) struct Tunnels {
 #[derive(Default)]
 struct Inner {
     /// Connections here that are served elsewhere.
-    away: HashMap<TunnelId, (PeerId, Arc<Queue>)>,
+    away: HashMap<TunnelId, Handing>,
     /// Connections elsewhere that are served here.
     here: HashMap<(PeerId, TunnelId), Entrance>,
     /// Connections here that are served here.
     local: HashMap<u64, Weak<Queue>>,
 }
 
+struct Handing {
+    home: PeerId,
+    handed: Handed,
+    queue: Arc<Queue>,
+}
+
 impl Tunnels {
-    /// A connection that is served here, as long as this lives.
-    pub(crate) fn local(self: &Arc<Self>, queue: &Arc<Queue>) -> Local {
+    /// A connection that is served here, and has to leave when another relay serves it.
+    pub(crate) fn local(self: &Arc<Self>, queue: &Arc<Queue>, dialect: Box<dyn Dialect>) -> Local {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.lock().local.insert(number, Arc::downgrade(queue));
-        Local { tunnels: Arc::clone(self), number }
+        Local { tunnels: Arc::clone(self), number, dialect }
     }
 
     /// Another place serves from now on: whoever is served at the old one has to come back.
     pub(super) fn home_changed(&self, home: PeerId, me: PeerId) {
         let moved: Vec<_> = {
             let inner = self.lock();
-            let away =
-                inner.away.values().filter(|(peer, _)| *peer != home).map(|(_, queue)| Arc::clone(queue));
+            let away = inner.away.values().filter(|handing| handing.home != home);
+            let away = away.map(|handing| Arc::clone(&handing.queue));
             let local = inner.local.values().filter(|_| home != me).filter_map(Weak::upgrade);
             away.chain(local).collect()
         };
@@ -69,7 +95,11 @@ impl Tunnels {
             let mut inner = self.lock();
             // Their tasks end with them.
             inner.here.retain(|(other, _), _| *other != peer);
-            inner.away.extract_if(|_, (other, _)| *other == peer).map(|(_, (_, queue))| queue).collect()
+            inner
+                .away
+                .extract_if(|_, handing| handing.home == peer)
+                .map(|(_, handing)| handing.queue)
+                .collect()
         };
         away.iter().for_each(|queue| queue.close(CLOSE_MOVED, MOVED));
     }
@@ -77,9 +107,13 @@ impl Tunnels {
     /// A frame of a peer.
     pub(super) fn take(self: &Arc<Self>, shared: &Arc<Shared>, peer: PeerId, frame: TunnelFrame) {
         match frame {
-            TunnelFrame::Open { tunnel, host, client, .. } => {
+            TunnelFrame::Open { tunnel, path, host, client } => {
+                let Some(handed) = Handed::at(&path) else {
+                    let (code, reason) = (CLOSE_MOVED, "this version does not serve it".to_owned());
+                    return shared.joint.tunnel(peer, TunnelFrame::Close { tunnel, code, reason });
+                };
                 let from = SocketAddr::new(client.unwrap_or_else(|| shared.config.listen.ip()), 0);
-                let entrance = tunnel::serve(shared, (peer, tunnel), host, from);
+                let entrance = tunnel::serve(shared, (peer, tunnel), handed, host, from);
                 self.lock().here.insert((peer, tunnel), entrance);
             }
             TunnelFrame::Data { tunnel, payload } => self.data(peer, tunnel, payload),
@@ -87,10 +121,11 @@ impl Tunnels {
                 let away = {
                     let mut inner = self.lock();
                     inner.here.remove(&(peer, tunnel));
-                    inner.away.extract_if(|id, (other, _)| *id == tunnel && *other == peer).next()
+                    let is_of_it = inner.away.get(&tunnel).is_some_and(|handing| handing.home == peer);
+                    is_of_it.then(|| inner.away.remove(&tunnel)).flatten()
                 };
-                if let Some((_, (_, queue))) = away {
-                    queue.close(code, &reason);
+                if let Some(handing) = away {
+                    handing.queue.close(code, &reason);
                 }
             }
         }
@@ -102,14 +137,18 @@ impl Tunnels {
             if let Some(entrance) = inner.here.get(&(peer, tunnel)) {
                 return entrance.put(payload);
             }
-            inner.away.get(&tunnel).filter(|(other, _)| *other == peer).map(|(_, queue)| Arc::clone(queue))
+            let away = inner.away.get(&tunnel).filter(|handing| handing.home == peer);
+            away.map(|handing| (handing.handed, Arc::clone(&handing.queue)))
         };
-        let Some(queue) = away else { return };
+        let Some((handed, queue)) = away else { return };
         // Where it is served nobody knows how much waits here.
         if queue.bytes() > tunnel::WAITING_BYTES_MAX {
             return queue.close(CLOSE_BEHIND, "the connection does not keep up");
         }
-        queue.answer(frame::binary(&[&payload]));
+        match handed {
+            Handed::Automerge => queue.answer(frame::binary(&[&payload])),
+            Handed::Signaling => queue.answer(frame::text(&String::from_utf8_lossy(&payload))),
+        }
     }
 
     pub(super) fn ended_here(&self, peer: PeerId, tunnel: TunnelId) {
@@ -126,6 +165,21 @@ impl Tunnels {
 pub(crate) struct Local {
     tunnels: Arc<Tunnels>,
     number: u64,
+    dialect: Box<dyn Dialect>,
+}
+
+impl Dialect for Local {
+    fn message(&mut self, payload: Bytes) -> Result<(), Closing> {
+        self.dialect.message(payload)
+    }
+
+    fn silent(&self) -> u16 {
+        self.dialect.silent()
+    }
+
+    fn text(&mut self, text: &str) -> Result<(), Closing> {
+        self.dialect.text(text)
+    }
 }
 
 impl Drop for Local {
@@ -139,6 +193,7 @@ pub(crate) struct Away {
     shared: Arc<Shared>,
     queue: Arc<Queue>,
     home: PeerId,
+    handed: Handed,
     tunnel: TunnelId,
 }
 
@@ -147,20 +202,25 @@ impl Away {
         shared: &Arc<Shared>,
         queue: &Arc<Queue>,
         address: SocketAddr,
-        host: &str,
+        (handed, host): (Handed, &str),
         home: PeerId,
     ) -> Self {
         let tunnels = &shared.tunnels;
-        let tunnel = TunnelId(tunnels.next.fetch_add(1, Ordering::Relaxed));
-        tunnels.lock().away.insert(tunnel, (home, Arc::clone(queue)));
-        let (path, host) = (PATH.to_owned(), host.to_owned());
+        // While both sides find out who serves, there may be tunnels in both directions: the last bit tells them apart.
+        let number = tunnels.next.fetch_add(1, Ordering::Relaxed);
+        let tunnel = TunnelId(2 * number + u64::from(shared.joint.me() > home));
+        tunnels.lock().away.insert(tunnel, Handing { home, handed, queue: Arc::clone(queue) });
+        let (path, host) = (handed.path().to_owned(), host.to_owned());
         shared.joint.tunnel(home, TunnelFrame::Open { tunnel, path, host, client: Some(address.ip()) });
-        Self { shared: Arc::clone(shared), queue: Arc::clone(queue), home, tunnel }
+        Self { shared: Arc::clone(shared), queue: Arc::clone(queue), home, handed, tunnel }
     }
 }
 
 impl Dialect for Away {
     fn message(&mut self, payload: Bytes) -> Result<(), Closing> {
+        if self.handed == Handed::Signaling {
+            return Err(Closing::refused(1003, "this dialect has text messages only", "binary_message"));
+        }
         self.shared.joint.tunnel(self.home, TunnelFrame::Data { tunnel: self.tunnel, payload });
         Ok(())
     }
@@ -169,8 +229,13 @@ impl Dialect for Away {
         CLOSE_MOVED
     }
 
-    fn text(&mut self, _text: &str) -> Result<(), Closing> {
-        Err(refuse_text(&self.queue))
+    fn text(&mut self, text: &str) -> Result<(), Closing> {
+        if self.handed == Handed::Automerge {
+            return Err(refuse_text(&self.queue));
+        }
+        let payload = Bytes::copy_from_slice(text.as_bytes());
+        self.shared.joint.tunnel(self.home, TunnelFrame::Data { tunnel: self.tunnel, payload });
+        Ok(())
     }
 }
 

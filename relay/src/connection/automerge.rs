@@ -12,7 +12,6 @@ use tombolo_core::pairs::Slot;
 use super::queue::Queue;
 use super::{Closing, Dialect, PresenceAllowance, frame};
 use crate::admission::Denied;
-use crate::cluster::Local;
 use crate::listener::Shared;
 use crate::member::{Archive, PairwisePeer, PairwisePort};
 use crate::room::{Ear, Listener, Names, PROTOCOL_VERSION, PairRooms};
@@ -47,26 +46,18 @@ pub(crate) struct Automerge {
     denied: Option<Denied>,
     joined: Option<Joined>,
     presence: PresenceAllowance,
-    /// That it has its socket here, if it has.
-    local: Option<Local>,
 }
 
 impl Automerge {
     pub(crate) fn new(shared: &Arc<Shared>, queue: &Arc<Queue>, address: SocketAddr, host: &str) -> Self {
         let (shared, queue) = (Arc::clone(shared), Arc::clone(queue));
         let presence = PresenceAllowance::default();
-        Self { shared, queue, address, host: host.into(), denied: None, joined: None, presence, local: None }
+        Self { shared, queue, address, host: host.into(), denied: None, joined: None, presence }
     }
 
     /// One that may not join; it is told so when it wants to.
     pub(crate) fn denied(self, denied: Denied) -> Self {
         Self { denied: Some(denied), ..self }
-    }
-
-    /// With its socket at this relay: it has to leave when another serves it.
-    pub(crate) fn with_socket(mut self) -> Self {
-        self.local = Some(self.shared.tunnels.local(&self.queue));
-        self
     }
 
     fn refuse(&self, message: &str, reason: &'static str) -> Closing {

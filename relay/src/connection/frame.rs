@@ -7,6 +7,8 @@ use bytes::Bytes;
 
 /// The first byte of a binary message in one frame.
 pub(crate) const BINARY: u8 = FIN_BINARY;
+/// The first byte of a text message in one frame.
+pub(crate) const TEXT: u8 = FIN_TEXT;
 /// The first byte of a close frame.
 pub(crate) const CLOSE: u8 = FIN_CLOSE;
 const FIN_BINARY: u8 = 0x82;

@@ -14,6 +14,7 @@ mod y_websocket;
 
 pub(crate) use automerge::{Automerge, refuse_text};
 pub(crate) use task::{Accepted, ease, judge, run};
+pub(crate) use y_webrtc::YWebrtc;
 
 use std::sync::{Mutex, PoisonError};
 

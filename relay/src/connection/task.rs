@@ -26,7 +26,7 @@ use super::y_webrtc::YWebrtc;
 use super::y_websocket::YWebsocket;
 use super::{Closing, Dialect, frame};
 use crate::admission::{Claim, admit_writer};
-use crate::cluster::Away;
+use crate::cluster::{Away, Handed};
 use crate::config::{Rate, RelayConfig};
 use crate::http::Endpoint;
 use crate::limits::{Allowance, Dues, TooFast};
@@ -186,30 +186,35 @@ fn dialect_of(
             (Box::new(Hocuspocus::new(shared, queue, address)), Some(frame::binary(&[&hocuspocus::PING])))
         }
         Endpoint::Automerge { host, token } => {
-            (automerge(shared, queue, address, host, token.as_deref()), None)
+            (handed(shared, queue, (address, token.as_deref()), (Handed::Automerge, host)), None)
         }
         Endpoint::Signaling { token } => {
-            (Box::new(YWebrtc::new(shared, queue, address, token.as_deref())), None)
+            (handed(shared, queue, (address, token.as_deref()), (Handed::Signaling, "")), None)
         }
         Endpoint::Native { is_local } => (Box::new(Native::new(shared, queue, address, *is_local)), None),
     }
 }
 
-/// An automerge-repo connection. It is admitted where its socket is, also if another relay serves it.
-fn automerge(
+/// A connection that may be served elsewhere. It is admitted where its socket is.
+fn handed(
     shared: &Arc<Shared>,
     queue: &Arc<Queue>,
-    address: SocketAddr,
-    host: &str,
-    token: Option<&str>,
+    (address, token): (SocketAddr, Option<&str>),
+    (handed, host): (Handed, &str),
 ) -> Box<dyn Dialect> {
-    let claim = Claim { address, document: None, token };
-    let new = || Automerge::new(shared, queue, address, host);
-    match (admit_writer(&*shared.admission, &claim), shared.joint.home_elsewhere()) {
-        (Err(denied), _) => Box::new(new().denied(denied)),
-        (Ok(()), Some(home)) => Box::new(Away::new(shared, queue, address, host, home)),
-        (Ok(()), None) => Box::new(new().with_socket()),
+    let admitted = admit_writer(&*shared.admission, &Claim { address, document: None, token });
+    if let (Ok(()), Some(home)) = (&admitted, shared.joint.home_elsewhere()) {
+        return Box::new(Away::new(shared, queue, address, (handed, host), home));
     }
+    let dialect: Box<dyn Dialect> = match (handed, admitted) {
+        (Handed::Automerge, Ok(())) => Box::new(Automerge::new(shared, queue, address, host)),
+        (Handed::Automerge, Err(denied)) => {
+            Box::new(Automerge::new(shared, queue, address, host).denied(denied))
+        }
+        (Handed::Signaling, Ok(())) => Box::new(YWebrtc::new(shared, queue)),
+        (Handed::Signaling, Err(denied)) => Box::new(YWebrtc::new(shared, queue).denied(&denied)),
+    };
+    Box::new(shared.tunnels.local(queue, dialect))
 }
 
 /// How reading ended.

@@ -1,6 +1,5 @@
 //! y-webrtc: signaling for peers that connect to each other. Nothing of a document passes here.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,7 +7,7 @@ use tombolo_core::dialect::y_webrtc::{self, Message};
 
 use super::queue::Queue;
 use super::{Closing, Dialect, frame};
-use crate::admission::{Claim, admit_writer};
+use crate::admission::Denied;
 use crate::listener::Shared;
 use crate::room::Subscriber;
 
@@ -23,19 +22,16 @@ pub(crate) struct YWebrtc {
 }
 
 impl YWebrtc {
-    pub(crate) fn new(
-        shared: &Arc<Shared>,
-        queue: &Arc<Queue>,
-        address: SocketAddr,
-        token: Option<&str>,
-    ) -> Self {
-        let claim = Claim { address, document: None, token };
-        if let Err(denied) = admit_writer(&*shared.admission, &claim) {
-            shared.metrics.refuse("admission");
-            queue.close(CLOSE_REFUSED, &denied.reason);
-        }
+    pub(crate) fn new(shared: &Arc<Shared>, queue: &Arc<Queue>) -> Self {
         let subscriber = shared.topics.subscriber(queue);
         Self { shared: Arc::clone(shared), queue: Arc::clone(queue), subscriber }
+    }
+
+    /// One that may not join.
+    pub(crate) fn denied(self, denied: &Denied) -> Self {
+        self.shared.metrics.refuse("admission");
+        self.queue.close(CLOSE_REFUSED, &denied.reason);
+        self
     }
 
     fn subscribe(&mut self, topics: Vec<String>) -> Result<(), Closing> {
