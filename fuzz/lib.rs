@@ -4,11 +4,13 @@
 //! libFuzzer, and what has been run, is in `README.md`.
 
 mod chunks; // forged checksums
+mod cluster; // what another relay says
 mod disk; // what a store finds on its disk
 mod panics; // where engines panicked
 mod validators; // what a client sends
 mod worker; // what passed, to the engines
 
+pub use cluster::cluster;
 pub use disk::disk;
 pub use validators::{automerge, awareness, dialects, update};
 pub use worker::{died, worker};

@@ -1,5 +1,7 @@
 //! What time brings: beats, ends of calls, questions again.
 
+use std::collections::BTreeSet;
+
 use super::envelope::{Here, ToEverybody, ToPeer, ToRoom};
 use super::machine::Cluster;
 use crate::id::DocumentId;
@@ -81,13 +83,16 @@ impl Cluster {
         }
     }
 
-    /// Asks after the peers of some rooms: whoever lost the end of a stream, and all repetitions of it, learns it.
+    /// Asks after the peers of some rooms, and the archives: whoever lost the end of a stream, and all repetitions of
+    /// it, learns it.
     fn ask_in_turn(&mut self, now: Millis) {
         let rooms = TURN_ROOMS_MIN.max(self.rooms.len() / TURN_BEATS).min(self.rooms.len());
         for _ in 0..rooms {
             let Some(document) = self.next_in_turn() else { return };
             let Some(room) = self.rooms.get(&document) else { return };
-            let peers: Vec<_> = room.members.keys().copied().collect();
+            let archives = self.peers.iter().filter(|(_, peer)| peer.archive == Some(true));
+            let peers: BTreeSet<_> =
+                room.members.keys().chain(archives.map(|(peer, _)| peer)).copied().collect();
             for peer in peers {
                 self.want(now, &document, peer);
             }

@@ -95,6 +95,8 @@ pub struct Heard {
     pub opening: u64,
     /// The sender's meeting with it.
     pub meeting: u64,
+    /// Whether the sender knows that it was heard there itself.
+    pub mutual: bool,
 }
 
 /// What a room is told.

@@ -82,7 +82,7 @@ impl Cluster {
             }
             // Those that have it open heard the roll in it.
             ToEverybody::Who(who) if !self.rooms.contains_key(&who.document) => {
-                self.answer_who(sender.peer, who);
+                self.answer_who(now, sender.peer, who);
             }
             _ => {}
         }
@@ -116,6 +116,10 @@ impl Cluster {
             Some(_) => {
                 self.leave(document, peer, false);
                 self.answered(now, document, peer);
+                if self.peers.get(&peer).is_some_and(|about| about.archive == Some(true)) {
+                    // It did not know that the room is open here.
+                    self.await_one(now, document, peer);
+                }
             }
             None => self.hear_said(document, peer, letter)?,
         }
@@ -205,7 +209,7 @@ impl Cluster {
                     self.answer_hello(peer);
                 }
             }
-            ToPeer::Who(who) => self.answer_who(peer, who),
+            ToPeer::Who(who) => self.answer_who(now, peer, who),
             ToPeer::NotHere { who, until } => self.hear_not_here(now, peer, &who, until),
             ToPeer::Missed(Some(document)) => self.hear_missed(&document, peer),
             ToPeer::Missed(None) => self.lose_all(peer),
@@ -279,9 +283,14 @@ impl Cluster {
     }
 
     /// Says what there is of a room. An archive joins it.
-    fn answer_who(&mut self, peer: PeerId, who: Who) {
-        if self.rooms.contains_key(&who.document) {
+    fn answer_who(&mut self, now: Millis, peer: PeerId, who: Who) {
+        if let Some(room) = self.rooms.get(&who.document) {
+            let is_known = room.members.contains_key(&peer);
             self.say_roll(&who.document, Some(peer));
+            if !is_known {
+                // It has the room open, and what said so was lost.
+                self.want(now, &who.document, peer);
+            }
         } else if self.archive {
             self.outputs.push_back(Output::Wanted(who.document));
         } else if self.closed.contains_key(&who.document) {

@@ -59,7 +59,7 @@ impl Cluster {
         }
         let peers: Vec<_> = self.peers.keys().copied().collect();
         for peer in peers {
-            self.end(now, peer);
+            self.forget(now, peer);
         }
         self.closed.clear();
         self.choose_home();
@@ -76,9 +76,9 @@ impl Cluster {
     /// A peer is gone that cannot say so itself: everybody is told.
     pub fn bye_for(&mut self, now: Millis, peer: PeerId) {
         let Some(starts) = self.peers.get(&peer).map(|known| known.starts) else { return };
-        let message = bye(Sender { peer, starts });
-        self.outputs.push_back(Output::Transmit { to: To::Everybody, message });
-        self.end(now, peer);
+        let sender = Sender { peer, starts };
+        self.outputs.push_back(Output::Transmit { to: To::Everybody, message: bye(sender) });
+        self.hear_bye(now, sender);
     }
 
     /// Time has passed after coming up: whoever lives is known.
@@ -101,6 +101,7 @@ impl Cluster {
         if self.ended.contains(&sender) {
             return None;
         }
+        let mut archive = None;
         if let Some(known) = self.peers.get_mut(&peer) {
             if starts < known.starts {
                 return None;
@@ -109,7 +110,9 @@ impl Cluster {
                 known.heard_at = now;
                 return Some(false);
             }
-            self.end(now, peer);
+            // It is the same program, so nobody needs another home.
+            archive = known.archive;
+            self.forget(now, peer);
         }
         if self.peers.len() >= PEERS_MAX {
             return None;
@@ -118,7 +121,7 @@ impl Cluster {
         let about = Peer {
             starts,
             meeting: self.count,
-            archive: None,
+            archive,
             heard_at: now,
             said: 0,
             has_spoken: false,
@@ -164,6 +167,11 @@ impl Cluster {
 
     /// A peer is gone, from all rooms.
     pub(super) fn end(&mut self, now: Millis, peer: PeerId) {
+        self.forget(now, peer);
+        self.choose_home();
+    }
+
+    fn forget(&mut self, now: Millis, peer: PeerId) {
         let Some(mut about) = self.peers.remove(&peer) else { return };
         about.assembly.clear(&mut self.held);
         let rooms = self.rooms.iter();
@@ -177,7 +185,6 @@ impl Cluster {
         if about.has_tunnels {
             self.outputs.push_back(Output::TunnelsBroken { peer });
         }
-        self.choose_home();
     }
 
     /// Frames of tunnels with a peer are missing.

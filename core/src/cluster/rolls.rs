@@ -149,7 +149,8 @@ impl Cluster {
         let Some(room) = self.rooms.get(document) else { return };
         let heard = answers.and_then(|peer| {
             let (seat, about) = (room.members.get(&peer)?, self.peers.get(&peer)?);
-            Some(Heard { peer, opening: seat.opening, meeting: about.meeting })
+            let (opening, mutual) = (seat.opening, seat.has_come());
+            Some(Heard { peer, opening, meeting: about.meeting, mutual })
         });
         let body = ToRoom::Roll { roll: room.roll, opening: room.opening, heard };
         self.note_to_room(document, &body);
@@ -183,7 +184,8 @@ impl Cluster {
         if let Some(heard) = heard {
             self.hears_us(document, peer, heard.meeting);
         }
-        if is_new {
+        // It must hear that it was heard, before anything that is said to it.
+        if is_new || heard.is_some_and(|heard| !heard.mutual) {
             self.say_roll(document, Some(peer));
         }
         let seat = self.rooms.get(document).and_then(|room| room.members.get(&peer));
@@ -221,11 +223,16 @@ impl Cluster {
         let Some(room) = self.rooms.get_mut(document) else { return };
         let Some(mut seat) = room.members.remove(&peer) else { return };
         seat.assembly.clear(&mut self.held);
-        if seat.has_come() {
-            let document = document.clone();
-            if is_late {
-                self.outputs.push_back(Output::Lost { document: document.clone(), peer });
-            }
+        let document = document.clone();
+        if !seat.has_come() && seat.missed {
+            // The room was never told of it, but may lack what it said.
+            let (document, roll) = (document.clone(), seat.roll);
+            self.outputs.push_back(Output::Came { document, peer, roll });
+        }
+        if seat.missed || (is_late && seat.has_come()) {
+            self.outputs.push_back(Output::Lost { document: document.clone(), peer });
+        }
+        if seat.missed || seat.has_come() {
             self.outputs.push_back(Output::Went { document, peer });
         }
     }

@@ -66,6 +66,11 @@ fn frames_of_all_dialects() {
 }
 
 #[test]
+fn what_another_relay_says() {
+    replay("cluster", 50, bodies::cluster);
+}
+
+#[test]
 fn what_passed_in_the_engines() {
     replay("worker", 100, bodies::worker);
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::error::InvalidEnvelope;
 use super::head::{Head, Place, read_id};
-use super::write::{HERE_ARCHIVE, HERE_HELLO, ROLL_ARCHIVE, ROLL_CAUGHT_UP, ROLL_HEARD};
+use super::write::{HERE_ARCHIVE, HERE_HELLO, ROLL_ARCHIVE, ROLL_CAUGHT_UP, ROLL_HEARD, ROLL_MUTUAL};
 use super::{kind, message, tunnel};
 use crate::cluster::envelope::{Envelope, Heard, Here, Part, Stream, ToEverybody, ToPeer, ToRoom, Who};
 use crate::dialect::payload::keep;
@@ -123,7 +123,18 @@ impl Envelope {
         Ok(Self { sender, stream })
     }
 
-    /// The message as bytes, whatever its length.
+    /// Whether this program knows what it says.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        !matches!(
+            self.stream,
+            Stream::Everybody(ToEverybody::Unknown)
+                | Stream::Room { body: ToRoom::Unknown, .. }
+                | Stream::Peer { body: ToPeer::Unknown, .. }
+        )
+    }
+
+    /// The message as bytes, whatever its length. Nothing is behind the head of what is not known.
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let place = match &self.stream {
@@ -150,13 +161,17 @@ fn here(reader: &mut Reader<'_>) -> Result<Here, InvalidEnvelope> {
 }
 
 fn roll(reader: &mut Reader<'_>) -> Result<ToRoom, InvalidEnvelope> {
-    let flags = flags(reader, ROLL_ARCHIVE | ROLL_CAUGHT_UP | ROLL_HEARD, "what is in a room")?;
+    let flags = flags(reader, ROLL_ARCHIVE | ROLL_CAUGHT_UP | ROLL_HEARD | ROLL_MUTUAL, "what is in a room")?;
     let opening = reader.var_u64()?;
     let heard = if flags & ROLL_HEARD == 0 {
+        if flags & ROLL_MUTUAL != 0 {
+            return Err(InvalidEnvelope::Code { what: "whom it heard", found: flags.into() });
+        }
         None
     } else {
         let peer = crate::id::PeerId(read_id(reader)?);
-        Some(Heard { peer, opening: reader.var_u64()?, meeting: reader.var_u64()? })
+        let (opening, meeting) = (reader.var_u64()?, reader.var_u64()?);
+        Some(Heard { peer, opening, meeting, mutual: flags & ROLL_MUTUAL != 0 })
     };
     let roll = Roll { archive: flags & ROLL_ARCHIVE != 0, caught_up: flags & ROLL_CAUGHT_UP != 0 };
     Ok(ToRoom::Roll { roll, opening, heard })

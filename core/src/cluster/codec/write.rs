@@ -2,7 +2,7 @@
 
 use super::head::write_id;
 use super::{kind, message, tunnel};
-use crate::cluster::envelope::{Here, Part, ToEverybody, ToPeer, ToRoom, Who};
+use crate::cluster::envelope::{Heard, Here, Part, ToEverybody, ToPeer, ToRoom, Who};
 use crate::id::DocumentId;
 use crate::room::Roll;
 use crate::wire::lib0::{write_var_bytes, write_var_u64};
@@ -12,6 +12,7 @@ pub(super) const HERE_HELLO: u8 = 2;
 pub(super) const ROLL_ARCHIVE: u8 = 1;
 pub(super) const ROLL_CAUGHT_UP: u8 = 2;
 pub(super) const ROLL_HEARD: u8 = 4;
+pub(super) const ROLL_MUTUAL: u8 = 8;
 
 impl ToEverybody {
     /// Appends the letter.
@@ -32,7 +33,7 @@ impl ToRoom {
             Self::Part(part) => write_part(out, part),
             Self::Roll { roll, opening, heard } => {
                 out.push(kind::ROLL);
-                out.push(roll_flags(*roll) | (u8::from(heard.is_some()) * ROLL_HEARD));
+                out.push(roll_flags(*roll) | heard.map_or(0, heard_flags));
                 write_var_u64(out, *opening);
                 if let Some(heard) = heard {
                     write_id(out, heard.peer.0);
@@ -95,6 +96,10 @@ fn write_who(out: &mut Vec<u8>, kind: u8, who: &Who) {
     out.push(kind);
     write_document(out, &who.document);
     write_var_u64(out, who.opening);
+}
+
+fn heard_flags(heard: Heard) -> u8 {
+    ROLL_HEARD | (u8::from(heard.mutual) * ROLL_MUTUAL)
 }
 
 fn write_document(out: &mut Vec<u8>, document: &DocumentId) {
