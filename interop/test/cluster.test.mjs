@@ -200,3 +200,16 @@ test('an archive goes on at another relay when its own is killed', { timeout }, 
   await until(() => at.synced);
   assert.equal(marksOf(reader).length, 2);
 });
+
+test('what an application says with sendStateless is heard on all relays, and never by who says it', { timeout }, async (t) => {
+  const all = await cluster(t, { archive: false });
+  const heard = [[], [], []];
+  const clients = all.relays.map((at, n) =>
+    hocuspocus(t, at, 'room', { onStateless: ({ payload }) => heard[n].push(payload) }),
+  );
+  await until(() => clients.every((client) => client.synced));
+  clients[0].provider.sendStateless('hello');
+  await until(() => heard[1].length === 1 && heard[2].length === 1);
+  await pause(100);
+  assert.deepEqual(heard, [[], ['hello'], ['hello']]);
+});

@@ -76,4 +76,7 @@ pub enum PeerMessage {
     },
     /// These updates are durable, or will never be; from the peer with the archive to the one that they came from.
     Stored(Vec<(Ticket, Result<(), StoreRefused>)>),
+    /// What an application says to whoever has the document open now (Hocuspocus: Stateless); at most
+    /// [`EPHEMERAL_BYTES_MAX`](crate::limits::EPHEMERAL_BYTES_MAX). It passes by the room.
+    Stateless(String),
 }

@@ -186,6 +186,7 @@ impl Room {
             PeerMessage::Ask { ask, state_vector } => self.peer_asks(now, peer, ask, state_vector),
             PeerMessage::Answer { ask, result } => self.peer_answers(now, peer, ask, result),
             PeerMessage::Stored(results) => self.stored_by_peer(now, peer, results),
+            PeerMessage::Stateless(_) => {}
         }
     }
 

@@ -4,8 +4,8 @@ use std::sync::{Arc, PoisonError, Weak};
 
 use tombolo_core::cluster::Output;
 use tombolo_core::id::DocumentId;
+use tombolo_core::room::PeerMessage;
 
-use super::Tunnels;
 use super::driver::Joint;
 use crate::listener::Shared;
 use crate::room::{PeerEvent, Rooms};
@@ -60,15 +60,18 @@ impl Joint {
             }
             Output::Lost { document, peer } => (document, PeerEvent::Lost(peer)),
             Output::Went { document, peer } => (document, PeerEvent::Went(peer)),
+            Output::Said { document, message: PeerMessage::Stateless(text), .. } => {
+                return self.with_shared(|shared| shared.stateless.tell(&document, &text, &shared.metrics));
+            }
             Output::Said { document, peer, message } => (document, PeerEvent::Said(peer, message)),
             Output::Wanted(document) => return rooms.open(&document),
             Output::Home(home) => {
-                return self.with_tunnels(|tunnels, _| tunnels.home_changed(home, self.me()));
+                return self.with_shared(|shared| shared.tunnels.home_changed(home, self.me()));
             }
             Output::Tunnel { peer, frame } => {
-                return self.with_tunnels(|tunnels, shared| tunnels.take(shared, peer, frame));
+                return self.with_shared(|shared| shared.tunnels.take(shared, peer, frame));
             }
-            Output::TunnelsBroken { peer } => return self.with_tunnels(|tunnels, _| tunnels.broken(peer)),
+            Output::TunnelsBroken { peer } => return self.with_shared(|shared| shared.tunnels.broken(peer)),
             Output::Refused { peer, error } => {
                 return tracing::warn!(?peer, %error, "what another relay said was refused");
             }
@@ -78,9 +81,9 @@ impl Joint {
         rooms.tell(&document, event);
     }
 
-    fn with_tunnels(&self, act: impl FnOnce(&Arc<Tunnels>, &Arc<Shared>)) {
+    fn with_shared(&self, act: impl FnOnce(&Arc<Shared>)) {
         if let Some(shared) = self.shared.get().and_then(Weak::upgrade) {
-            act(&shared.tunnels, &shared);
+            act(&shared);
         }
     }
 }

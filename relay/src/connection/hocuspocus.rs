@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tombolo_core::dialect::hocuspocus::{self, Address, Incoming, Message};
 use tombolo_core::dialect::y_protocols;
 use tombolo_core::id::DocumentId;
+use tombolo_core::room::PeerMessage;
 use tombolo_core::update::StateVector;
 
 use super::queue::Queue;
@@ -162,6 +163,7 @@ impl Hocuspocus {
                 // Whom the archive refused has nothing to say there any more.
                 if place.seated.is_seated() {
                     place.speaker.say(&payload, &self.shared.metrics);
+                    self.shared.joint.say(place.speaker.document(), PeerMessage::Stateless(payload));
                 }
                 true
             }

@@ -55,6 +55,11 @@ impl<K: Eq + Hash, L> Listeners<K, L> {
 }
 
 impl<K: Eq + Hash, L> Listening<K, L> {
+    /// To what.
+    pub(super) fn key(&self) -> &K {
+        &self.key
+    }
+
     /// Who else listens to the same.
     pub(super) fn others(&self) -> Vec<L>
     where

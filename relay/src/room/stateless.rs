@@ -26,23 +26,35 @@ impl Stateless {
     pub(crate) fn speaker(&self, document: &DocumentId, seat: Seat) -> Speaker {
         Speaker(self.0.listen(document.clone(), seat))
     }
+
+    /// Tells everybody on a document what somebody at another relay said.
+    pub(crate) fn tell(&self, document: &DocumentId, payload: &str, metrics: &Metrics) {
+        spread(&self.0.of(document), payload, metrics);
+    }
 }
 
 impl Speaker {
-    /// Tells all others on this document.
+    pub(crate) fn document(&self) -> &DocumentId {
+        self.0.key()
+    }
+
+    /// Tells all others on this document who are connected here.
     pub(crate) fn say(&self, payload: &str, metrics: &Metrics) {
-        let others = self.0.others();
-        let mut frames = PerFraming::new();
-        for Seat { queue, framing } in &others {
-            let Framing::Addressed(address) = framing else { continue };
-            if queue.is_behind() {
-                metrics.refuse("stateless_behind");
-                continue;
-            }
-            let frame = frames.of(framing, || frame::binary(&[&hocuspocus::stateless(address, payload)]));
-            metrics.messages_sent.inc();
-            metrics.bytes_sent.inc_by(frame.len() as u64);
-            queue.forward(frame);
+        spread(&self.0.others(), payload, metrics);
+    }
+}
+
+fn spread(seats: &[Seat], payload: &str, metrics: &Metrics) {
+    let mut frames = PerFraming::new();
+    for Seat { queue, framing } in seats {
+        let Framing::Addressed(address) = framing else { continue };
+        if queue.is_behind() {
+            metrics.refuse("stateless_behind");
+            continue;
         }
+        let frame = frames.of(framing, || frame::binary(&[&hocuspocus::stateless(address, payload)]));
+        metrics.messages_sent.inc();
+        metrics.bytes_sent.inc_by(frame.len() as u64);
+        queue.forward(frame);
     }
 }

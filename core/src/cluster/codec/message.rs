@@ -16,6 +16,7 @@ const PRESENCE: u8 = 4;
 const ASK: u8 = 5;
 const ANSWER: u8 = 6;
 const STORED: u8 = 7;
+const STATELESS: u8 = 8;
 
 const NOBODY: u8 = 0;
 /// What was asked for; any other number is a refusal.
@@ -58,6 +59,10 @@ pub(super) fn write(out: &mut Vec<u8>, message: &PeerMessage) {
                 out.push(outcome.map_or_else(refused_code, |()| STORED_WELL));
             }
         }
+        PeerMessage::Stateless(text) => {
+            out.push(STATELESS);
+            write_var_bytes(out, text.as_bytes());
+        }
     }
 }
 
@@ -94,6 +99,11 @@ pub(super) fn read(frame: &Bytes, mut reader: Reader<'_>) -> Result<PeerMessage,
         },
         ANSWER => PeerMessage::Answer { ask: AskId(reader.var_u64()?), result: read_answer(frame, reader)? },
         STORED => read_stored(reader)?,
+        STATELESS => {
+            let text = reader.var_str()?.to_owned();
+            reader.end()?;
+            PeerMessage::Stateless(text)
+        }
         found => return Err(InvalidEnvelope::Code { what: "what a room says", found: found.into() }),
     })
 }

@@ -100,6 +100,7 @@ fn peer() -> Vec<(&'static str, ToPeer)> {
         ("answer-archive", found(Some(vector()), true)),
         ("answer-member", found(None, false)),
         ("peer-stored", said(PeerMessage::Stored(stored))),
+        ("peer-stateless", said(PeerMessage::Stateless("hi".to_owned()))),
         ("part-peer", ToPeer::Part(Part { index: 1, count: 2, bytes: Bytes::from_static(b"\x01") })),
         ("tunnel-open", open(Some(Ipv4Addr::new(192, 0, 2, 1).into()))),
         ("tunnel-open-v6", open(Some(Ipv6Addr::LOCALHOST.into()))),
