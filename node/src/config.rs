@@ -1,5 +1,6 @@
 //! Settings: flag over environment over file over default, checked once.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
@@ -12,6 +13,7 @@ use tombolo_relay::{AllowedOrigins, DropIn, RelayConfig};
 use tombolo_store::Engine;
 
 use crate::error::Error;
+use crate::limits;
 use crate::tokens::Entry;
 
 /// Where a server listens unless told otherwise.
@@ -49,6 +51,8 @@ pub struct File {
     pub backplane: Vec<String>,
     /// `relay = ["ws://10.0.0.3:8484"]`, for who keeps documents
     pub relay: Vec<String>,
+    /// `[limits]`, below which `room-members = 100` or `connection-messages = "100/1000"`
+    pub limits: BTreeMap<String, toml::Value>,
     /// `token = "…"`
     pub token: Option<String>,
     /// `read-only-token = "…"`
@@ -82,6 +86,8 @@ pub struct Given {
     pub backplane: Vec<String>,
     /// `--relay`
     pub relay: Vec<String>,
+    /// `--limit`, each as NAME=VALUE
+    pub limit: Vec<String>,
     /// `--token`
     pub token: Option<String>,
     /// `--read-only-token`
@@ -121,6 +127,8 @@ pub struct Settings {
     pub relays: Vec<RelayAddress>,
     /// Who may join.
     pub entry: Entry,
+    /// Limits that are not what they are by default, by name.
+    pub limits: BTreeMap<String, String>,
 }
 
 impl Settings {
@@ -168,6 +176,7 @@ impl Settings {
             peer_token: peer_token.map(|token| place("peer-token", &token)).transpose()?,
             backplane: self::backplane(&backplane)?,
             relays: relays.iter().map(|relay| place("relay", relay)).collect::<Result<_, _>>()?,
+            limits: self::limits(file.limits, &given.limit)?,
             entry: Entry::by(token.as_deref(), read_only_token.as_deref())?,
             open: given.open || file.open.unwrap_or_default(),
             origins: AllowedOrigins::of(&origins)
@@ -203,6 +212,9 @@ impl Settings {
         let mut config = RelayConfig::new(self.listen);
         config.origins = self.origins.clone();
         config.proxies = self.proxies.clone();
+        for (name, value) in &self.limits {
+            limits::set(&mut config, name, value)?;
+        }
         config.peer_token = self.peer_token.clone();
         let mut taken = vec![("--listen".to_owned(), self.listen.port())];
         for &(drop_in, port) in &self.drop_ins {
@@ -246,6 +258,22 @@ fn backplane(given: &[String]) -> Result<Vec<NatsAddress>, Error> {
         });
     }
     Ok(servers)
+}
+
+/// Those of the file, and over them those that were given, each one by its name.
+fn limits(file: BTreeMap<String, toml::Value>, given: &[String]) -> Result<BTreeMap<String, String>, Error> {
+    let in_file = file.into_iter().map(|(name, value)| match value {
+        toml::Value::String(text) => (name, text),
+        other => (name, other.to_string()),
+    });
+    let mut all: BTreeMap<_, _> = in_file.collect();
+    for pair in given {
+        all.extend([limits::pair(pair)?]);
+    }
+    // All that is wrong is said before anything starts.
+    let mut scratch = RelayConfig::new(SocketAddr::from(([127, 0, 0, 1], 0)));
+    all.iter().try_for_each(|(name, value)| limits::set(&mut scratch, name, value))?;
+    Ok(all)
 }
 
 fn proxy(value: String) -> Result<IpAddr, Error> {
@@ -368,6 +396,24 @@ mod tests {
         }
         let apart = vec!["nats://a/x".into(), "nats://b/y".into()];
         assert!(Settings::resolve(Given { backplane: apart, ..Given::default() }).is_err());
+    }
+
+    #[test]
+    fn limits_are_laid_over_each_other_one_by_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tombolo.toml");
+        let file = "[limits]\nroom-members = 5\nconnections = 6\nroom-messages = \"7/8\"\n";
+        std::fs::write(&path, file).unwrap();
+        let limit = vec!["connections=9".to_owned(), "queue-bytes=2MiB".to_owned()];
+        let given = Given { config: Some(path.clone()), limit, ..Given::default() };
+        let config = Settings::resolve(given).unwrap().relay().unwrap();
+        assert_eq!((config.members_per_room_max, config.connections_max), (5, 9));
+        assert_eq!((config.room_messages.burst, config.queue_bytes_max), (8, 2 * 1024 * 1024));
+        for wrong in ["room-member = 5", "room-members = 0", "room-members = [5]", "room-messages = 5"] {
+            std::fs::write(&path, format!("[limits]\n{wrong}\n")).unwrap();
+            let given = Given { config: Some(path.clone()), ..Given::default() };
+            assert!(matches!(Settings::resolve(given), Err(Error::Limit { .. })), "{wrong}");
+        }
     }
 
     #[test]

@@ -30,6 +30,16 @@ pub enum Error {
         /// What would do.
         expected: &'static str,
     },
+    /// A limit has no meaning.
+    #[error("the limit {name} cannot be {value:?}; {expected}")]
+    Limit {
+        /// Which.
+        name: String,
+        /// What was given.
+        value: String,
+        /// What would do.
+        expected: String,
+    },
     /// A token protects nothing. It is not said which it was.
     #[error("{name} cannot be used; {expected}")]
     Token {
@@ -165,6 +175,7 @@ impl Error {
             Self::ConfigFile { .. }
             | Self::Setting { .. }
             | Self::Token { .. }
+            | Self::Limit { .. }
             | Self::Origin { .. }
             | Self::Place { .. }
             | Self::Exposed { .. }

@@ -77,6 +77,10 @@ pub(super) struct Common {
     /// of --relay; better given in the variable, which other users of the machine do not see
     #[arg(long, env = "TOMBOLO_PEER_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     peer_token: Option<String>,
+    /// Another limit than the usual one, as in room-members=100 or connection-messages=100/1000; README.md lists all;
+    /// repeatable
+    #[arg(long, env = "TOMBOLO_LIMIT", value_name = "NAME=VALUE", value_delimiter = ',')]
+    limit: Vec<String>,
     /// Clients must show this token; one that is random, and that others on this machine do not see, as in the variable
     /// or in the file [default: everybody may]
     #[arg(long, env = "TOMBOLO_TOKEN", value_name = "TOKEN", hide_env_values = true)]
@@ -84,8 +88,8 @@ pub(super) struct Common {
     /// Clients that show this one may read and not write; besides --token [default: none]
     #[arg(long, env = "TOMBOLO_READ_ONLY_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     read_only_token: Option<String>,
-    /// A TOML file with any of: listen, open, allow-origin, drop-in, proxy, token, read-only-token, peer-token, data,
-    /// log, ack, admin, backplane, relay
+    /// A TOML file with any of: listen, open, allow-origin, drop-in, proxy, limits, token, read-only-token, peer-token,
+    /// data, log, ack, admin, backplane, relay
     #[arg(long, env = "TOMBOLO_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -163,6 +167,7 @@ impl Args {
             drop_in: common.drop_in.clone(),
             proxy: common.proxy.clone(),
             peer_token: common.peer_token.clone(),
+            limit: common.limit.clone(),
             token: common.token.clone(),
             read_only_token: common.read_only_token.clone(),
             config: common.config.clone(),

@@ -20,6 +20,7 @@ pub(crate) fn tombolo(arguments: &[&str]) -> Command {
         "PEER_TOKEN",
         "BACKPLANE",
         "RELAY",
+        "LIMIT",
         "TOKEN",
         "READ_ONLY_TOKEN",
     ] {
@@ -160,6 +161,9 @@ fn what_cannot_be_is_said_in_one_sentence() {
         &["relay", "--drop-in", "y-sweet"],
         &["relay", "--drop-in", "yjs:"],
         &["relay", "--drop-in", "yjs:99999"],
+        &["relay", "--limit", "room-members"],
+        &["relay", "--limit", "room-members=0"],
+        &["relay", "--limit", "rooms=5"],
         &["relay", "--token", "short"],
         &["relay", "--read-only-token", "0123456789abcdef"],
         &["sing"],

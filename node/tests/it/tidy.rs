@@ -119,6 +119,7 @@ fn documents_are_in_step_with_the_code() {
         "peer-token",
         "token",
         "read-only-token",
+        "limit",
         "data",
         "log",
         "config",
@@ -153,6 +154,21 @@ fn documents_are_in_step_with_the_code() {
     let architecture = read(&root.join("ARCHITECTURE.md"));
     for name in CRATES {
         assert!(architecture.contains(&format!("`{name}/`")), "ARCHITECTURE.md does not tell of {name}/");
+    }
+}
+
+/// The README's defaults, set as they stand there, change nothing.
+#[test]
+fn every_limit_is_listed_with_its_default() {
+    let readme = read(&root().join("README.md"));
+    let mut config = tombolo_relay::RelayConfig::new(([127, 0, 0, 1], 0).into());
+    let defaults = format!("{config:?}");
+    for name in tombolo::limits::names() {
+        let start = format!("| `{name}` | `");
+        let row = readme.lines().find_map(|line| line.strip_prefix(&start));
+        let row = row.unwrap_or_else(|| panic!("README.md does not list the limit {name}"));
+        tombolo::limits::set(&mut config, name, row.split('`').next().unwrap()).unwrap();
+        assert_eq!(format!("{config:?}"), defaults, "{name}");
     }
 }
 

@@ -162,6 +162,7 @@ impl Hocuspocus {
             Word::Stateless(payload) => {
                 // Whom the archive refused has nothing to say there any more.
                 if place.seated.is_seated() {
+                    place.seated.hand_out();
                     place.speaker.say(&payload, &self.shared.metrics);
                     self.shared.joint.say(place.speaker.document(), PeerMessage::Stateless(payload));
                 }

@@ -32,6 +32,11 @@ impl Seated {
         Ok(said)
     }
 
+    /// Hands on at once what was said in the room before: something follows that passes by the room.
+    pub(crate) fn hand_out(&self) {
+        self.room.end_turn();
+    }
+
     /// Whether it still has its seat: the archive may have refused it, and its connection goes on.
     pub(crate) fn is_seated(&self) -> bool {
         self.room.lock().seats.contains_key(&self.id)

@@ -1,7 +1,8 @@
 //! Stateless messages of Hocuspocus: what an application says to whoever has the document open now. They pass by the
 //! room: nothing of them is merged, kept or made up for.
 //!
-//! Guarantees: those of one sender arrive in their order, each once or not at all, never back at the sender. Who is
+//! Guarantees: those of one sender arrive in their order, each once or not at all, never back at the sender, and behind
+//! the updates that it sent before. Who is
 //! behind is left out: a message that no longer matters must not be why a reader has to resynchronise.
 
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use tombolo_relay::Rate;
 
 use super::archive::stub;
 use super::frames::{admitted, auth, edit, presence, status, to};
-use super::world::{Client, Server, soon};
+use super::world::{Client, Server, masked, soon};
 
 fn stateless(payload: &str) -> Vec<u8> {
     let mut body = vec![5];
@@ -76,6 +76,23 @@ async fn next_stateless(client: &mut Client) -> Bytes {
         if frame.starts_with(b"\x03doc\x05") {
             return frame;
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_changed_before_is_heard_before() {
+    let server = Server::start().await;
+    let mut author = attached(&server, "doc").await;
+    let mut other = attached(&server, "doc").await;
+    let mut all = Vec::new();
+    for clock in 0..100 {
+        all.push(to("doc", &update(&edit(1, clock, "a"))));
+        all.push(to("doc", &stateless("look")));
+    }
+    let frames: Vec<_> = all.iter().map(|frame| masked(0x82, frame)).collect();
+    author.burst(&frames.concat()).await;
+    for frame in all {
+        assert_eq!(other.next().await, frame);
     }
 }
 
