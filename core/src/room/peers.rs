@@ -87,6 +87,12 @@ impl Room {
         self.peers_changed(now, held);
     }
 
+    /// Whether it is on a backplane.
+    #[must_use]
+    pub fn is_clustered(&self) -> bool {
+        self.plane != Plane::Alone
+    }
+
     /// What this room has; the driver tells the peers when it changes.
     #[must_use]
     pub fn roll(&self) -> Roll {

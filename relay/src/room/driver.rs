@@ -173,9 +173,11 @@ impl RoomDriver {
         inner.said = Said::default();
         let result = event(&mut inner.machine);
         self.carry_out(inner);
-        let roll = inner.machine.roll();
-        if roll != std::mem::replace(&mut inner.roll, roll) {
-            self.call_roll(roll);
+        if inner.machine.is_clustered() {
+            let roll = inner.machine.roll();
+            if roll != std::mem::replace(&mut inner.roll, roll) {
+                self.call_roll(roll);
+            }
         }
         if let Some(deadline) = inner.machine.poll_timeout()
             && inner.timer.is_none_or(|armed| deadline < armed)
