@@ -284,6 +284,7 @@ impl Room {
     fn best_member(&self, asker: Option<MemberId>, tried: &BTreeSet<Answerer>) -> Option<(MemberId, bool)> {
         let mut candidates = self.members.iter().filter(|(id, member)| {
             Some(**id) != asker
+                && !member.reads_only
                 && !tried.contains(&Answerer::Member(**id))
                 && member.expected.len() < OPEN_MAX
         });
@@ -341,6 +342,10 @@ impl Room {
         if let Some(member) = self.members.get_mut(&id) {
             if content.reign.is_some() {
                 member.settled = content.reign;
+            }
+            if member.reads_only {
+                // What it answers does not come here, unless it is empty: no order is to be kept.
+                member.expected.clear();
             }
             member.expected.push_back(Purpose::OwnContent(content));
             self.answer(id, y_protocols::sync_step1(&known.encode()));

@@ -38,6 +38,8 @@ pub(super) struct Content {
 pub(super) struct Member {
     /// Whether its dialect counts acknowledgements.
     pub(super) counts_acknowledgements: bool,
+    /// It may only read: nobody is answered with what it says, and nothing of it is waited for.
+    pub(super) reads_only: bool,
     /// It was handed everything that the room could reach when it asked.
     pub(super) caught_up: bool,
     /// What its next answers are for, oldest first.

@@ -96,7 +96,7 @@ impl Room {
     /// What this room has; the driver tells the peers when it changes.
     #[must_use]
     pub fn roll(&self) -> Roll {
-        Roll { archive: self.archive_here(), caught_up: self.has_caught_up() }
+        Roll { archive: self.archive_here(), caught_up: self.can_answer() }
     }
 
     /// A peer has the document open, or what it has there changed.
@@ -320,9 +320,14 @@ impl Room {
         self.members.values().any(|member| member.caught_up)
     }
 
-    /// Whether anybody, here or elsewhere, has everything that could be reached.
+    /// Whether one of those who have caught up can answer others.
+    fn can_answer(&self) -> bool {
+        self.members.values().any(|member| member.caught_up && !member.reads_only)
+    }
+
+    /// Whether anybody who can answer, here or elsewhere, has everything that could be reached.
     pub(super) fn is_held(&self) -> bool {
-        self.has_caught_up() || self.peers.values().any(|peer| peer.roll.archive || peer.roll.caught_up)
+        self.can_answer() || self.peers.values().any(|peer| peer.roll.archive || peer.roll.caught_up)
     }
 
     /// If the last that held everything is gone, what the room believes to be known may be nowhere.

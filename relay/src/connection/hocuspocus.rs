@@ -116,7 +116,7 @@ impl Hocuspocus {
         }
         self.send(&hocuspocus::authenticated(&address, scope(access)));
         let seat = Seat { queue: Arc::clone(&self.queue), framing: Framing::Addressed(address.clone()) };
-        let seated = match self.shared.rooms.join(document, &seat, true) {
+        let seated = match self.shared.rooms.join(document, &seat, true, access) {
             Ok(seated) => seated,
             Err(full) => {
                 self.shared.metrics.refuse(full.reason());

@@ -65,7 +65,7 @@ impl YWebsocket {
                 Closing::refused(y_websocket::CLOSE_FORBIDDEN, &denied.reason, "admission")
             })?;
         let seat = Seat { queue: Arc::clone(&self.queue), framing: Framing::Bare };
-        let joined = self.shared.rooms.join(&document, &seat, false);
+        let joined = self.shared.rooms.join(&document, &seat, false, access);
         let seated =
             joined.map_err(|full| Closing::refused(y_websocket::CLOSE_VIOLATION, &full, full.reason()))?;
         Ok((seated, access))

@@ -18,6 +18,7 @@ use super::limits::{Full, RoomLimits, Said, Toll};
 use super::onlooker::{RoomStatus, Traffic};
 use super::registry::Rooms;
 use super::seated::Seated;
+use crate::admission::Access;
 use crate::connection::queue::Awaited;
 use crate::member::ArchiveSeat;
 
@@ -100,6 +101,7 @@ impl RoomDriver {
         id: MemberId,
         seat: Seat,
         counts: bool,
+        access: Access,
     ) -> Result<Option<Seated>, Full> {
         let mut inner = self.lock();
         if inner.gone {
@@ -116,7 +118,10 @@ impl RoomDriver {
         self.hand_out(&mut inner);
         inner.seats.insert(id, seat);
         drop(inner);
-        self.drive(|machine| machine.join(id, counts));
+        self.drive(|machine| match access {
+            Access::ReadWrite => machine.join(id, counts),
+            Access::ReadOnly => machine.join_to_read(id, counts),
+        });
         Ok(Some(Seated { room: Arc::clone(self), id }))
     }
 

@@ -15,6 +15,7 @@ use super::guest::Verdict;
 use super::limits::{Full, RoomLimits};
 use super::port::Port;
 use super::seated::Seated;
+use crate::admission::Access;
 use crate::cluster::Joint;
 use crate::member::Archive;
 use crate::metrics::Metrics;
@@ -60,11 +61,12 @@ impl Rooms {
         document: &DocumentId,
         seat: &Seat,
         counts: bool,
+        access: Access,
     ) -> Result<Seated, Full> {
         let id = self.next_id();
         loop {
             let room = self.room(document);
-            if let Some(seated) = room.sit_down(id, seat.clone(), counts)? {
+            if let Some(seated) = room.sit_down(id, seat.clone(), counts, access)? {
                 return Ok(seated);
             }
         }

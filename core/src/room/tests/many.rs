@@ -331,3 +331,22 @@ fn own_content_is_asked_in_full_unless_all_others_hold_what_passed_by() {
     room.join(B, false);
     assert_eq!(sent_to(&says(&mut room, B, step1()), B), [y_protocols::sync_step1(&[0])]);
 }
+
+#[test]
+fn who_may_only_read_is_never_asked_for_others() {
+    let mut room = Room::new(Acknowledgement::Never);
+    for (id, reads) in [(A, true), (B, false)] {
+        if reads {
+            room.join_to_read(id, false)
+        } else {
+            room.join(id, false)
+        }
+        room.handle(Millis(0), id, Message::SyncStep1(StateVector::default())).unwrap();
+    }
+    let asked: Vec<_> = std::iter::from_fn(|| room.poll_effect()).collect();
+    let served = |id: MemberId| {
+        asked.iter().filter(|effect| matches!(effect, Effect::Serve { to, .. } if *to == id)).count()
+    };
+    assert_eq!((served(A), served(B)), (1, 1), "nobody waits for a reader: {asked:?}");
+    assert_eq!(room.poll_timeout(), None);
+}
