@@ -46,17 +46,17 @@ impl Talk {
         self.relay.heard(Millis(1), to, &envelope.encode());
     }
 
-    fn to_room(&mut self, number: u64, body: ToRoom) {
+    fn tells_room(&mut self, number: u64, body: ToRoom) {
         self.says(&To::Room(document()), Stream::Room { number, body });
     }
 
     /// A roll that answers ours, if it is to, at this meeting.
     fn rolls(&mut self, number: u64, opening: u64, meeting: Option<u64>) {
         let heard = meeting.map(|meeting| Heard { peer: ME, opening: self.opening, meeting, mutual: true });
-        self.to_room(number, ToRoom::Roll { roll: Roll::default(), opening, heard });
+        self.tells_room(number, ToRoom::Roll { roll: Roll::default(), opening, heard });
     }
 
-    fn to_me(&mut self, number: u64, body: ToPeer) {
+    fn tells_me(&mut self, number: u64, body: ToPeer) {
         self.says(&To::Peer(ME), Stream::Peer { starts: 1, meeting: 7, number, body });
     }
 
@@ -87,21 +87,21 @@ impl Talk {
 #[test]
 fn a_room_that_was_opened_anew_is_another() {
     let mut talk = Talk::new();
-    talk.to_room(2, ToRoom::Said(stored()));
+    talk.tells_room(2, ToRoom::Said(stored()));
     talk.rolls(3, OPENING + 1, Some(7));
     assert_eq!(talk.events(), ["said", "lost", "went", "came", "answered"]);
     // Its roll was lost: all that shows is a lower number.
     talk.rolls(9, OPENING + 1, None);
     talk.events();
-    talk.to_room(2, ToRoom::Said(stored()));
+    talk.tells_room(2, ToRoom::Said(stored()));
     assert_eq!(talk.events(), ["lost", "went"]);
 }
 
 #[test]
 fn an_answer_to_an_earlier_opening_is_none() {
     let mut talk = Talk::new();
-    talk.to_me(1, ToPeer::Said { document: document(), opening: talk.opening, message: stored() });
-    talk.to_me(2, ToPeer::Said { document: document(), opening: talk.opening - 1, message: stored() });
+    talk.tells_me(1, ToPeer::Said { document: document(), opening: talk.opening, message: stored() });
+    talk.tells_me(2, ToPeer::Said { document: document(), opening: talk.opening - 1, message: stored() });
     assert_eq!(talk.events(), ["said"]);
     talk.relay.closed(&document());
     talk.relay.opened(Millis(1), &document(), Roll::default());
@@ -144,9 +144,9 @@ fn everybody(starts: u64) -> Vec<u8> {
 fn who_has_it_open_no_more_may_say_so_late() {
     let mut talk = Talk::new();
     let who = Who { document: document(), opening: talk.opening };
-    talk.to_me(1, ToPeer::NotHere { who: who.clone(), until: OPENING - 1 });
+    talk.tells_me(1, ToPeer::NotHere { who: who.clone(), until: OPENING - 1 });
     assert_eq!(talk.events(), Vec::<&str>::new());
-    talk.to_me(2, ToPeer::NotHere { who, until: OPENING });
+    talk.tells_me(2, ToPeer::NotHere { who, until: OPENING });
     assert_eq!(talk.events(), ["lost", "went"]);
 }
 
