@@ -337,9 +337,9 @@ fn who_may_only_read_is_never_asked_for_others() {
     let mut room = Room::new(Acknowledgement::Never);
     for (id, reads) in [(A, true), (B, false)] {
         if reads {
-            room.join_to_read(id, false)
+            room.join_to_read(id, false);
         } else {
-            room.join(id, false)
+            room.join(id, false);
         }
         room.handle(Millis(0), id, Message::SyncStep1(StateVector::default())).unwrap();
     }
