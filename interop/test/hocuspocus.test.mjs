@@ -65,7 +65,10 @@ test(
       const raw = await attach(t, server, 'room');
       raw.send(pack('room', ...syncStep1()));
       await until(() => raw.count({ type: SYNC, subtype: SYNC_STEP_2 }) === 1);
-      await until(() => raw.count({ type: SYNC, subtype: SYNC_STEP_1 }) === 1);
+      await until(() => raw.count({ type: SYNC, subtype: SYNC_STEP_1 }) >= 1);
+      await raw.settled();
+      // Relays also ask members for each other.
+      if (!process.env.TOMBOLO_CLUSTER) assert.equal(raw.count({ type: SYNC, subtype: SYNC_STEP_1 }), 1);
       assert.deepEqual(raw.parsed()[0], { address: 'room', type: AUTH, subtype: 2 }, 'first of all');
       raw.send(pack('room', ...update(updatesOf(1)[0])));
       await until(() => raw.count({ type: SYNC_STATUS, subtype: 1 }) === 1);
@@ -76,13 +79,16 @@ test(
 test('frames that arrive before the token wait for it', { timeout }, async (t) => {
   const server = await serve(t);
   const raw = await openHocuspocus(t, server);
+  const [edit] = updatesOf(1);
   raw.send(pack('room', ...syncStep1()));
-  raw.send(pack('room', ...update(updatesOf(1)[0])));
+  raw.send(pack('room', ...update(edit)));
   await raw.settled();
   assert.equal(raw.count({ type: SYNC }), 0, 'not before authentication');
   raw.send(auth('room'));
   await until(() => raw.count({ type: SYNC, subtype: SYNC_STEP_2 }) === 1);
-  await until(() => raw.count({ type: SYNC_STATUS, subtype: 1 }) === 1);
+  await until(() => raw.count({ type: SYNC, subtype: SYNC_STEP_1 }) === 1);
+  raw.send(pack('room', ...syncStep2(edit)));
+  await until(() => raw.count({ type: SYNC_STATUS, subtype: 1 }) === 2);
 });
 
 test('replies carry the address byte for byte, session included', { timeout }, async (t) => {
