@@ -115,8 +115,8 @@ impl Cluster {
         self.peers.iter().map(|(peer, about)| (*peer, about.archive == Some(true)))
     }
 
-    /// Whether a peer has this room open, or that is being asked; neither while the backplane is away. Who opened it for [`Output::Wanted`] keeps it
-    /// open as long.
+    /// Whether a peer has this room open, or that is being asked; neither while the backplane is away. Who opened it
+    /// for [`Output::Wanted`] keeps it open as long.
     #[must_use]
     pub fn is_shared(&self, document: &DocumentId) -> bool {
         self.link.is_some() && self.rooms.get(document).is_some_and(Room::is_shared)

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::error::InvalidEnvelope;
 use crate::dialect::payload::keep;
+use crate::limits::EPHEMERAL_BYTES_MAX;
 use crate::room::{Arrival, AskId, PeerAnswer, PeerMessage, StoreRefused, Ticket};
 use crate::update::{StateVector, Update};
 use crate::validate::AwarenessUpdate;
@@ -100,9 +101,12 @@ pub(super) fn read(frame: &Bytes, mut reader: Reader<'_>) -> Result<PeerMessage,
         ANSWER => PeerMessage::Answer { ask: AskId(reader.var_u64()?), result: read_answer(frame, reader)? },
         STORED => read_stored(reader)?,
         STATELESS => {
-            let text = reader.var_str()?.to_owned();
+            let text = reader.var_str()?;
             reader.end()?;
-            PeerMessage::Stateless(text)
+            if text.len() > EPHEMERAL_BYTES_MAX {
+                return Err(InvalidEnvelope::TooLarge);
+            }
+            PeerMessage::Stateless(text.to_owned())
         }
         found => return Err(InvalidEnvelope::Code { what: "what a room says", found: found.into() }),
     })

@@ -7,9 +7,11 @@ use proptest::prelude::*;
 
 use super::letters::{any_envelope, golden};
 use crate::cluster::codec::Letter;
-use crate::cluster::envelope::{Envelope, ToEverybody, ToPeer, ToRoom};
+use crate::cluster::envelope::{Envelope, Stream, ToEverybody, ToPeer, ToRoom};
 use crate::cluster::{InvalidEnvelope, MESSAGE_BYTES_MAX, Sender, bye, sender_of};
 use crate::id::PeerId;
+use crate::limits::EPHEMERAL_BYTES_MAX;
+use crate::room::PeerMessage;
 use crate::update::InvalidUpdate;
 use crate::wire::lib0::Lib0Error;
 
@@ -113,6 +115,18 @@ fn claimed_lengths_are_not_believed() {
         let message = [&head[..], body].concat().into();
         assert_eq!(Envelope::parse(&message).map(|_| ()), Err(InvalidEnvelope::Lib0(Lib0Error::Truncated)));
     }
+}
+
+#[test]
+fn what_applications_say_is_bounded() {
+    let said = |len| {
+        let body = ToRoom::Said(PeerMessage::Stateless("x".repeat(len)));
+        let stream = Stream::Room { number: 1, body };
+        let envelope = Envelope { sender: Sender { peer: PeerId(7), starts: 1 }, stream };
+        Envelope::parse(&envelope.encode()).map(|_| ())
+    };
+    assert_eq!(said(EPHEMERAL_BYTES_MAX), Ok(()));
+    assert_eq!(said(EPHEMERAL_BYTES_MAX + 1), Err(InvalidEnvelope::TooLarge));
 }
 
 proptest! {
