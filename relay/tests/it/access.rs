@@ -125,13 +125,12 @@ async fn a_reader_on_a_relay_answers_for_nobody() {
         }
         reader.send(framed(&presence(9, 1, Some("{}")))).await;
         let mut heard = Vec::new();
-        while heard.last() != Some(&presence(9, 1, Some("{}"))) {
+        // The answer is the room's own: nobody else is there who could be asked.
+        while !heard.contains(&presence(9, 1, Some("{}"))) || !heard.contains(&nothing()) {
             heard.push(joiner.next().await);
         }
         let forged = [sync_step2(&edit(3, 0, "forged")), update(&edit(3, 0, "forged"))];
         assert!(heard.iter().all(|frame| !forged.contains(frame)), "{heard:?}");
-        // The room's own: nobody else is there who could be asked.
-        assert_eq!(heard.iter().filter(|frame| **frame == nothing()).count(), 1, "{heard:?}");
         drop((reader, joiner));
         server.until("rooms", 0).await;
     }
