@@ -17,6 +17,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use tombolo_relay::backplane::Link;
 use tombolo_store::worker::ProcessConfig;
 
 use self::counter::Counter;
@@ -93,6 +94,19 @@ fn announce_drop_ins(relay: &tombolo_relay::Relay) {
     for (drop_in, address) in relay.drop_ins() {
         let path = if *drop_in == tombolo_relay::DropIn::Yjs { "/ROOM" } else { "" };
         println!("  drop-in      ws://{address}{path}  {drop_in}");
+    }
+}
+
+/// What joins it with others.
+fn announce_link(link: &Link) {
+    match link {
+        Link::None => {}
+        Link::Nats(servers) => {
+            servers.iter().for_each(|server| println!("  backplane    {server}"));
+        }
+        Link::Relays(relays, _) => {
+            relays.iter().for_each(|relay| println!("  archive of   {relay}"));
+        }
     }
 }
 

@@ -28,14 +28,19 @@ pub(super) async fn run(settings: &Settings) -> Result<(), Error> {
     let relay = Relay::start(config, parts).await?;
     let admin = admin.map(|folder| folder.serve(&relay)).transpose()?;
     let host = relay.local_addr();
-    let saved =
-        if settings.acknowledge_forwarded { "means forwarded; nothing is kept" } else { "is never said" };
+    let saved = if settings.acknowledge_forwarded {
+        "means forwarded; nothing is kept"
+    } else {
+        "is said only for an archive that has joined it (tombolo serve --relay)"
+    };
     println!("tombolo {} forwards\n", env!("CARGO_PKG_VERSION"));
     println!("  y-websocket  ws://{host}/yjs");
     println!("  hocuspocus   ws://{host}/hocuspocus");
     println!("  automerge    ws://{host}/automerge");
     println!("  y-webrtc     ws://{host}/signaling");
     super::announce_drop_ins(&relay);
+    super::announce_link(&settings.link_of_relay());
+    println!("  peers        ws://{host}/native");
     println!("  health       http://{host}/healthz  /readyz  /metrics");
     println!("  \"saved\"      {saved}");
     if let Some(path) = &settings.admin {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tombolo_relay::backplane::Link;
 use tombolo_relay::member::Archive;
 use tombolo_relay::{Parts, Relay, RelayConfig};
 use tombolo_store::worker::{ProcessWorker, Worker};
@@ -28,7 +29,7 @@ pub(super) async fn run(settings: &Settings) -> Result<(), Error> {
     let served = start(settings, config, &store, worker).await;
     let ended = match served {
         Ok((relay, admin)) => {
-            announce(&relay, &settings.data, settings.entry.is_guarded());
+            announce(&relay, &settings.data, &settings.link_of_archive(), settings.entry.is_guarded());
             ends.wait().await;
             if let Some(admin) = admin {
                 admin.stop().await;
@@ -66,7 +67,7 @@ async fn start(
     Ok((relay, admin))
 }
 
-fn announce(relay: &Relay, data: &Path, is_guarded: bool) {
+fn announce(relay: &Relay, data: &Path, link: &Link, is_guarded: bool) {
     let host = relay.local_addr();
     let data = std::fs::canonicalize(data).unwrap_or_else(|_| data.to_owned());
     println!("tombolo {} is ready\n", env!("CARGO_PKG_VERSION"));
@@ -76,6 +77,7 @@ fn announce(relay: &Relay, data: &Path, is_guarded: bool) {
     println!("  automerge    ws://{host}/automerge");
     println!("  y-webrtc     ws://{host}/signaling");
     super::announce_drop_ins(relay);
+    super::announce_link(link);
     println!("  health       http://{host}/healthz  /readyz  /metrics");
     println!("  data         {}", data.display());
 }
