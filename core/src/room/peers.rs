@@ -4,9 +4,9 @@
 //! of two rooms that may have been apart each asks the other what it lacks; what was said to an archive that may not
 //! have heard it is settled anew.
 //!
-//! It leans on what the cluster keeps: what one peer says to another arrives in its order, whether it was said to all
-//! or to one, and after its roll; where some of it did not, the receiver is told by [`Room::peer_lost`], also of a peer
-//! that it thought gone for a while.
+//! It leans on what the cluster keeps: what one peer says to all arrives in its order, and so does what it says to one,
+//! either after its roll; where some of it did not, the receiver is told by [`Room::peer_lost`], also of a peer that it
+//! thought gone for a while.
 
 use crate::dialect::y_protocols;
 use crate::id::PeerId;

@@ -23,7 +23,16 @@ enum Packet {
     Roll(Roll),
     Bye,
     Lost,
+    /// To all peers.
     Said(PeerMessage),
+    /// To this one.
+    Told(PeerMessage),
+}
+
+impl Packet {
+    fn is_said(&self) -> bool {
+        matches!(self, Self::Said(_) | Self::Told(_))
+    }
 }
 
 struct Relay {

@@ -1,6 +1,6 @@
 //! What relays do: they open and close rooms, hear each other, die, and lose the backplane.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
@@ -73,7 +73,7 @@ impl Cluster {
         self.forget_links_to(at);
         for (_, packets) in self.links.iter_mut().filter(|((from, _), _)| *from == at) {
             for _ in 0..unheard {
-                packets.pop_back_if(|(_, packet)| matches!(packet, Packet::Said(_)));
+                packets.pop_back_if(|(_, packet)| packet.is_said());
             }
         }
         self.say_to_all(at, &Packet::Bye);
@@ -137,7 +137,7 @@ impl Cluster {
         let busy: Vec<_> = self.links.iter().filter(|(_, packets)| !packets.is_empty()).collect();
         let Some((link, _)) = busy.get(which % busy.len().max(1)) else { return };
         let packets = self.links.get_mut(&(*link).clone()).unwrap();
-        let said = packets.iter().take_while(|packet| matches!(packet, (_, Packet::Said(_)))).count();
+        let said = packets.iter().take_while(|packet| packet.1.is_said()).count();
         let first = packets.drain(..said).next();
         if let Some((id, _)) = first {
             packets.push_front((id, Packet::Lost));
@@ -148,7 +148,9 @@ impl Cluster {
         self.links.retain(|_, packets| !packets.is_empty());
         let busy: Vec<_> = self.links.keys().copied().collect();
         let Some((from, to)) = busy.get(which % busy.len().max(1)).copied() else { return false };
-        let (peer, packet) = self.links.get_mut(&(from, to)).unwrap().pop_front().unwrap();
+        let packets = self.links.get_mut(&(from, to)).unwrap();
+        let overtaking = if (which / busy.len()).is_multiple_of(2) { 0 } else { overtakes(packets) };
+        let (peer, packet) = packets.remove(overtaking).unwrap();
         self.hear(to, peer, packet);
         true
     }
@@ -172,7 +174,9 @@ impl Cluster {
                 self.end_call(to);
             }
             Packet::Lost => self.drive(to, |room, now| room.peer_lost(now, peer)),
-            Packet::Said(message) => self.drive(to, |room, now| room.peer_said(now, peer, message)),
+            Packet::Said(message) | Packet::Told(message) => {
+                self.drive(to, |room, now| room.peer_said(now, peer, message));
+            }
         }
     }
 
@@ -250,7 +254,7 @@ impl Cluster {
             }
             Effect::Tell { peer, message } => {
                 assert!(self.relays[at].on_plane, "told while alone");
-                self.say(at, peer, Packet::Said(message));
+                self.say(at, peer, Packet::Told(message));
             }
         }
     }
@@ -263,4 +267,13 @@ impl Cluster {
             }
         }
     }
+}
+
+/// What is said to all and what is told to one go different ways, so the first of one kind may overtake those of the
+/// other.
+fn overtakes(packets: &VecDeque<(PeerId, Packet)>) -> usize {
+    let said = packets.iter().map(|(_, packet)| packet).take_while(|packet| packet.is_said());
+    let is_told = |packet: &Packet| matches!(packet, Packet::Told(_));
+    let first = packets.front().is_some_and(|(_, packet)| is_told(packet));
+    said.map(is_told).position(|told| told != first).unwrap_or(0)
 }
