@@ -89,6 +89,19 @@ impl Room {
         Self { presence: Presence::new(limits), ..Self::new(acknowledgement) }
     }
 
+    /// Numbers what it asks and has stored from here on. What peers still say to an earlier room of the document on this
+    /// relay must not be taken for an answer to this one: an update would be acknowledged for another.
+    pub fn number_from(&mut self, number: u64) {
+        self.asks = number;
+        self.next_ticket = Ticket(number + 1);
+    }
+
+    /// The highest number that it has given.
+    #[must_use]
+    pub fn numbered_to(&self) -> u64 {
+        self.asks.max(self.next_ticket.0.saturating_sub(1))
+    }
+
     /// The newest entry of each awareness client that changed after the first so many changes of presence.
     #[must_use]
     pub fn presence_since(&self, changes: u64) -> Option<AwarenessUpdate> {

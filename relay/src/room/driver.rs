@@ -227,9 +227,9 @@ impl RoomDriver {
             && !inner.gone
         {
             inner.gone = true;
-            let archive = inner.archive.take();
+            let (archive, numbered_to) = (inner.archive.take(), inner.machine.numbered_to());
             drop(inner);
-            rooms.remove(&self.document, self);
+            rooms.remove(&self.document, self, numbered_to);
             drop(archive);
         }
     }

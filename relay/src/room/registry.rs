@@ -30,6 +30,8 @@ pub(crate) struct Rooms {
     limits: RoomLimits,
     pub(super) joint: Arc<Joint>,
     rooms: Mutex<HashMap<DocumentId, Arc<RoomDriver>>>,
+    /// The highest number that a room which is gone has given.
+    numbered_to: AtomicU64,
 }
 
 impl Rooms {
@@ -49,6 +51,7 @@ impl Rooms {
             metrics,
             limits,
             rooms: Mutex::default(),
+            numbered_to: AtomicU64::new(0),
         })
     }
 
@@ -91,9 +94,10 @@ impl Rooms {
         Millis(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
-    /// Forgets `room`, unless another has taken its place already.
-    pub(super) fn remove(&self, document: &DocumentId, room: &Arc<RoomDriver>) {
+    /// Forgets `room`, which gave numbers up to this, unless another has taken its place already.
+    pub(super) fn remove(&self, document: &DocumentId, room: &Arc<RoomDriver>, numbered_to: u64) {
         let mut rooms = self.lock();
+        self.numbered_to.fetch_max(numbered_to, Ordering::Relaxed);
         if rooms.get(document).is_some_and(|current| Arc::ptr_eq(current, room)) {
             rooms.remove(document);
             self.joint.closed(document);
@@ -107,6 +111,7 @@ impl Rooms {
             return Arc::clone(room);
         }
         let mut machine = Room::with_presence(self.acknowledgement, self.limits.presence);
+        machine.number_from(self.numbered_to.load(Ordering::Relaxed));
         if self.joint.is_up() {
             machine.clustered(self.calling());
         }

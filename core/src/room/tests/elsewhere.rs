@@ -46,6 +46,19 @@ fn an_archive_elsewhere_answers_and_acknowledges() {
 }
 
 #[test]
+fn what_is_still_said_to_an_earlier_room_acknowledges_nothing() {
+    let mut earlier = settled();
+    assert_eq!(published(&says(&mut earlier, A, Message::Update(hi()))), [Some(Ticket(2))]);
+    let mut room = Room::new(Acknowledgement::Never);
+    room.number_from(earlier.numbered_to());
+    room.clustered(Millis(3_000));
+    room.join(B, true);
+    comes(&mut room, P, ARCHIVE);
+    assert_eq!(published(&says(&mut room, B, Message::Update(hi()))), [Some(Ticket(3))]);
+    assert_eq!((stored(&mut room, 2), stored(&mut room, 3)), (0, 1));
+}
+
+#[test]
 fn what_the_archive_elsewhere_refuses_closes_its_sender() {
     let mut room = settled();
     says(&mut room, A, Message::Update(hi()));
