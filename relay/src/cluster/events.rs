@@ -61,6 +61,8 @@ impl Joint {
             Output::Lost { document, peer } => (document, PeerEvent::Lost(peer)),
             Output::Went { document, peer } => (document, PeerEvent::Went(peer)),
             Output::Said { document, message: PeerMessage::Stateless(text), .. } => {
+                // Behind the updates that were said before it.
+                rooms.hand_out(&document);
                 return self.with_shared(|shared| shared.stateless.tell(&document, &text, &shared.metrics));
             }
             Output::Said { document, peer, message } => (document, PeerEvent::Said(peer, message)),

@@ -86,7 +86,12 @@ impl Tunnels {
             let local = inner.local.values().filter(|_| home != me).filter_map(Weak::upgrade);
             away.chain(local).collect()
         };
-        moved.iter().for_each(|queue| queue.close(CLOSE_MOVED, MOVED));
+        moved.iter().for_each(|queue| Self::move_on(queue));
+    }
+
+    /// Has a connection come back, to be served where that is done now.
+    pub(crate) fn move_on(queue: &Queue) {
+        queue.close(CLOSE_MOVED, MOVED);
     }
 
     /// The other end of all tunnels with a peer is gone.
@@ -101,7 +106,7 @@ impl Tunnels {
                 .map(|(_, handing)| handing.queue)
                 .collect()
         };
-        away.iter().for_each(|queue| queue.close(CLOSE_MOVED, MOVED));
+        away.iter().for_each(|queue| Self::move_on(queue));
     }
 
     /// A frame of a peer.

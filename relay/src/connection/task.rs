@@ -26,7 +26,7 @@ use super::y_webrtc::YWebrtc;
 use super::y_websocket::YWebsocket;
 use super::{Closing, Dialect, frame};
 use crate::admission::{Claim, admit_writer};
-use crate::cluster::{Away, Handed};
+use crate::cluster::{Away, Handed, Tunnels};
 use crate::config::{Rate, RelayConfig};
 use crate::http::Endpoint;
 use crate::limits::{Allowance, Dues, TooFast};
@@ -204,8 +204,14 @@ fn handed(
 ) -> Box<dyn Dialect> {
     let admitted = admit_writer(&*shared.admission, &Claim { address, document: None, token });
     if let (Ok(()), Some(home)) = (&admitted, shared.joint.home_elsewhere()) {
-        return Box::new(Away::new(shared, queue, address, (handed, host), home));
+        let away = Away::new(shared, queue, address, (handed, host), home);
+        if shared.joint.home_elsewhere() != Some(home) {
+            // It moved before this one was among those that are told.
+            Tunnels::move_on(queue);
+        }
+        return Box::new(away);
     }
+    let is_admitted = admitted.is_ok();
     let dialect: Box<dyn Dialect> = match (handed, admitted) {
         (Handed::Automerge, Ok(())) => Box::new(Automerge::new(shared, queue, address, host)),
         (Handed::Automerge, Err(denied)) => {
@@ -214,7 +220,11 @@ fn handed(
         (Handed::Signaling, Ok(())) => Box::new(YWebrtc::new(shared, queue)),
         (Handed::Signaling, Err(denied)) => Box::new(YWebrtc::new(shared, queue).denied(&denied)),
     };
-    Box::new(shared.tunnels.local(queue, dialect))
+    let local = shared.tunnels.local(queue, dialect);
+    if is_admitted && shared.joint.home_elsewhere().is_some() {
+        Tunnels::move_on(queue);
+    }
+    Box::new(local)
 }
 
 /// How reading ended.

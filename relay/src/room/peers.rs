@@ -62,6 +62,13 @@ impl Rooms {
         room.vanish_if_empty();
     }
 
+    /// Hands on at once what was said in a room: something follows that passes by it.
+    pub(crate) fn hand_out(&self, document: &DocumentId) {
+        if let Some(room) = self.get(document) {
+            room.end_turn();
+        }
+    }
+
     pub(super) fn calling(&self) -> Millis {
         self.now().plus(CALL_MS)
     }
