@@ -41,7 +41,8 @@ struct Inner {
     machine: Cluster,
     /// None while it is away.
     backplane: Option<Arc<dyn Backplane>>,
-    events: VecDeque<Event>,
+    /// Each with the number that the next room will have at least: it is for none that was opened later.
+    events: VecDeque<(u64, Event)>,
 }
 
 impl Joint {
@@ -112,10 +113,9 @@ impl Joint {
         self.drive(|machine, now| machine.opened(now, document, roll));
     }
 
-    /// It was closed. What was still to be told of it is for nobody: a new one is told anew.
+    /// It was closed. What is still to be told of it is for nobody: a new one is told anew.
     pub(crate) fn closed(&self, document: &DocumentId) {
         self.drive(|machine, _| machine.closed(document));
-        self.lock().events.retain(|event| !event.is_of(document));
     }
 
     /// Whether a peer has the room open.
@@ -159,8 +159,8 @@ impl Joint {
         self.drive(Cluster::stop);
     }
 
-    /// The oldest thing that is to be told to rooms.
-    pub(super) fn next_event(&self) -> Option<Event> {
+    /// The oldest thing that is to be told to rooms, and the number of the first that it is not for.
+    pub(super) fn next_event(&self) -> Option<(u64, Event)> {
         self.lock().events.pop_front()
     }
 
@@ -170,7 +170,9 @@ impl Joint {
 
     /// What goes out goes out here and now, in order; what rooms are to hear is put down.
     fn drive_locked(&self, inner: &mut Inner, event: impl FnOnce(&mut Cluster, Millis)) {
-        let Some(now) = self.rooms.upgrade().map(|rooms| rooms.now()) else { return };
+        let Some((now, next)) = self.rooms.upgrade().map(|rooms| (rooms.now(), rooms.next_number())) else {
+            return;
+        };
         let Inner { machine, backplane, events } = inner;
         let before = machine.poll_timeout();
         event(machine, now);
@@ -182,7 +184,7 @@ impl Joint {
                 (Output::Unlisten(document), Some(backplane)) => backplane.unlisten(&document),
                 (Output::Transmit { .. } | Output::Listen(_) | Output::Unlisten(_), None) => {}
                 (output, _) => {
-                    events.push_back(Event::Said(output));
+                    events.push_back((next, Event::Said(output)));
                     is_news = true;
                 }
             }
@@ -215,7 +217,7 @@ impl Hearer for Joint {
         {
             let mut inner = self.lock();
             inner.backplane = Some(backplane);
-            inner.events.push_back(Event::Up);
+            inner.events.push_back((u64::MAX, Event::Up));
             self.drive_locked(&mut inner, |machine, now| machine.up(now));
         }
         self.tell();
@@ -231,7 +233,7 @@ impl Hearer for Joint {
         {
             let mut inner = self.lock();
             inner.backplane = None;
-            inner.events.push_back(Event::Down);
+            inner.events.push_back((u64::MAX, Event::Down));
             self.drive_locked(&mut inner, |machine, now| machine.down(now));
         }
         self.tell();

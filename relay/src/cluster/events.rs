@@ -3,7 +3,6 @@
 use std::sync::{Arc, PoisonError, Weak};
 
 use tombolo_core::cluster::Output;
-use tombolo_core::id::DocumentId;
 use tombolo_core::room::PeerMessage;
 
 use super::driver::Joint;
@@ -20,39 +19,22 @@ pub(super) enum Event {
     Said(Output),
 }
 
-impl Event {
-    /// Whether it is of one room only.
-    pub(super) fn is_of(&self, room: &DocumentId) -> bool {
-        match self {
-            Self::Said(
-                Output::Called(document)
-                | Output::Came { document, .. }
-                | Output::Changed { document, .. }
-                | Output::Lost { document, .. }
-                | Output::Went { document, .. }
-                | Output::Said { document, .. },
-            ) => document == room,
-            _ => false,
-        }
-    }
-}
-
 impl Joint {
     /// Tells the rooms all that is to be told. Whoever calls this holds no lock.
     pub(super) fn tell(&self) {
         // Nothing is kept behind this lock.
         let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(rooms) = self.rooms.upgrade() else { return };
-        while let Some(event) = self.next_event() {
+        while let Some((next, event)) = self.next_event() {
             match event {
                 Event::Up => rooms.joined(),
                 Event::Down => rooms.parted(),
-                Event::Said(output) => self.pass_on(&rooms, output),
+                Event::Said(output) => self.pass_on(&rooms, output, next),
             }
         }
     }
 
-    fn pass_on(&self, rooms: &Arc<Rooms>, output: Output) {
+    fn pass_on(&self, rooms: &Arc<Rooms>, output: Output, next: u64) {
         let (document, event) = match output {
             Output::Called(document) => (document, PeerEvent::Called),
             Output::Came { document, peer, roll } | Output::Changed { document, peer, roll } => {
@@ -80,7 +62,7 @@ impl Joint {
             // They went out already.
             Output::Transmit { .. } | Output::Listen(_) | Output::Unlisten(_) => return,
         };
-        rooms.tell(&document, event);
+        rooms.tell(&document, event, next);
     }
 
     fn with_shared(&self, act: impl FnOnce(&Arc<Shared>)) {

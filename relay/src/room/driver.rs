@@ -91,6 +91,10 @@ impl RoomDriver {
         Self { number, document, rooms, limits, inner: Mutex::new(inner) }
     }
 
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
     pub(super) fn attach(&self, archive: Box<dyn ArchiveSeat>) {
         self.lock().archive = Some(archive);
     }

@@ -48,9 +48,9 @@ impl Rooms {
         self.room(document);
     }
 
-    /// Tells a room, if it is open.
-    pub(crate) fn tell(&self, document: &DocumentId, event: PeerEvent) {
-        let Some(room) = self.get(document) else { return };
+    /// Tells a room, if it is open and has a number below `next`: another of the document, opened since, is told anew.
+    pub(crate) fn tell(&self, document: &DocumentId, event: PeerEvent, next: u64) {
+        let Some(room) = self.get(document).filter(|room| room.number() < next) else { return };
         let now = self.now();
         room.drive(|machine| match event {
             PeerEvent::Called => machine.called(now),

@@ -90,6 +90,11 @@ impl Rooms {
         MemberId(self.next_member.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// The number that the next room will have at least.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.next_member.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn now(&self) -> Millis {
         Millis(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
