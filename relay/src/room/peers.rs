@@ -69,6 +69,10 @@ impl Rooms {
         }
     }
 
+    pub(super) fn is_just_started(&self) -> bool {
+        self.now() < Millis(CALL_MS)
+    }
+
     pub(super) fn calling(&self) -> Millis {
         self.now().plus(CALL_MS)
     }

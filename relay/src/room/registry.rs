@@ -29,6 +29,8 @@ pub(crate) struct Rooms {
     pub(super) metrics: Arc<Metrics>,
     limits: RoomLimits,
     pub(super) joint: Arc<Joint>,
+    /// Whether a link to others is to be there.
+    joins: bool,
     rooms: Mutex<HashMap<DocumentId, Arc<RoomDriver>>>,
     /// The highest number that a room which is gone has given.
     numbered_to: AtomicU64,
@@ -50,6 +52,7 @@ impl Rooms {
             archive,
             metrics,
             limits,
+            joins,
             rooms: Mutex::default(),
             numbered_to: AtomicU64::new(0),
         })
@@ -117,7 +120,8 @@ impl Rooms {
         }
         let mut machine = Room::with_presence(self.acknowledgement, self.limits.presence);
         machine.number_from(self.numbered_to.load(Ordering::Relaxed));
-        if self.joint.is_up() {
+        // Just started, it is about to join: whoever comes back at once is not told that there is nothing.
+        if self.joint.is_up() || (self.joins && self.is_just_started()) {
             machine.clustered(self.calling());
         }
         let roll = machine.roll();
