@@ -73,10 +73,9 @@ impl Cluster {
         }
     }
 
-    /// A peer is gone that cannot say so itself: everybody is told.
-    pub fn bye_for(&mut self, now: Millis, peer: PeerId) {
-        let Some(starts) = self.peers.get(&peer).map(|known| known.starts) else { return };
-        let sender = Sender { peer, starts };
+    /// A peer is gone that cannot say so itself, which spoke last under this start: everybody is told. If it lives
+    /// elsewhere by now, that is another start.
+    pub fn bye_for(&mut self, now: Millis, sender: Sender) {
         self.outputs.push_back(Output::Transmit { to: To::Everybody, message: bye(sender) });
         self.hear_bye(now, sender);
     }

@@ -88,6 +88,11 @@ impl Room {
         ask: AskId,
         result: Result<Option<PeerAnswer>, StoreRefused>,
     ) {
+        if self.archive_peer == Some(peer) && matches!(result, Err(StoreRefused::Deleted)) {
+            self.close_question(ask);
+            self.close_everybody(StoreRefused::Deleted);
+            return;
+        }
         if self.put_to(ask, Answerer::Peer(peer)).is_none() {
             self.peer_is_late(peer, ask, result.ok().flatten());
             return;

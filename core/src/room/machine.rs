@@ -237,6 +237,10 @@ impl Room {
 
     pub(super) fn close_everybody(&mut self, reason: StoreRefused) {
         self.effects.extend(self.members.keys().map(|member| Effect::Close { member: *member, reason }));
+        if self.archive_here() {
+            // Members elsewhere may not have asked.
+            self.publish(PeerMessage::Answer { ask: AskId(0), result: Err(reason) });
+        }
     }
 
     pub(super) fn answer(&mut self, to: MemberId, body: Bytes) {

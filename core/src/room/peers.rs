@@ -73,6 +73,17 @@ impl Room {
         }
     }
 
+    /// The backplane is away and about to come back: all peers went, and until this moment nobody is told that there is
+    /// nothing.
+    pub fn rejoining(&mut self, now: Millis, deadline: Millis) {
+        self.plane = Plane::Calling(deadline);
+        let held = self.is_held();
+        while let Some((peer, _)) = self.peers.pop_first() {
+            self.forget(peer);
+        }
+        self.peers_changed(now, held);
+    }
+
     pub(super) fn is_calling(&self) -> bool {
         matches!(self.plane, Plane::Calling(_))
     }

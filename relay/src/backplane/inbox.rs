@@ -4,10 +4,11 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use tombolo_core::cluster::To;
+use tombolo_core::cluster::{Sender, To};
 use tombolo_core::id::PeerId;
 
 use super::{Backplane, Hearer};
@@ -15,11 +16,14 @@ use super::{Backplane, Hearer};
 /// What a message costs besides its bytes.
 const MESSAGE_COST: usize = 64;
 
+/// Time between two looks at one that is busy.
+const BREATH: Duration = Duration::from_millis(5);
+
 /// One call of a [`Hearer`].
 enum Call {
     Up(Arc<dyn Backplane>),
     Hear(To, Bytes),
-    Went(PeerId),
+    Went(PeerId, Option<Sender>),
     Down(String),
 }
 
@@ -56,16 +60,16 @@ impl Inbox {
     }
 
     /// Another participant of this process is gone.
-    pub(super) fn went(&self, peer: PeerId) {
+    pub(super) fn went(&self, peer: PeerId, said: Option<Sender>) {
         let mut waiting = self.lock();
-        waiting.calls.push_back(Call::Went(peer));
+        waiting.calls.push_back(Call::Went(peer, said));
         self.tell(waiting);
     }
 
     /// What waits is of a time that ended; another begins if there is a backplane for it.
     pub(super) fn restart(&self, reason: &str, backplane: Option<Arc<dyn Backplane>>) {
         let mut waiting = self.lock();
-        waiting.calls.retain(|call| matches!(call, Call::Went(_)));
+        waiting.calls.retain(|call| matches!(call, Call::Went(..)));
         waiting.bytes = 0;
         waiting.calls.push_back(Call::Down(reason.to_owned()));
         waiting.calls.extend(backplane.map(Call::Up));
@@ -88,6 +92,9 @@ impl Inbox {
     pub(super) async fn run(self: Arc<Self>, hearer: Arc<dyn Hearer>) {
         let mut is_up = false;
         loop {
+            while hearer.is_busy() {
+                tokio::time::sleep(BREATH).await;
+            }
             let call = {
                 let mut waiting = self.lock();
                 if waiting.is_closed {
@@ -106,7 +113,7 @@ impl Inbox {
                     hearer.up(backplane);
                 }
                 Some(Call::Hear(to, message)) => hearer.hear(&to, message),
-                Some(Call::Went(peer)) => hearer.went(peer),
+                Some(Call::Went(peer, said)) => hearer.went(peer, said),
                 // It may have ended before anybody heard that it had begun.
                 Some(Call::Down(reason)) => {
                     if std::mem::take(&mut is_up) {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::runtime::Handle as Runtime;
-use tombolo_core::cluster::To;
+use tombolo_core::cluster::{Sender, To, sender_of};
 use tombolo_core::id::{DocumentId, PeerId};
 
 use super::inbox::Inbox;
@@ -17,7 +17,7 @@ use super::outbox::{Outbox, Outward};
 use super::{Backplane, Hearer, MESSAGE_BYTES_MAX};
 
 /// Most bytes that wait for one participant, or for the link: some seconds of a network.
-pub(super) const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub(super) const WAITING_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Two of one name cannot be told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +29,8 @@ struct Seat {
     /// Which of its times this is; none while it has no backplane.
     time: Option<u64>,
     listens: HashSet<DocumentId>,
+    /// Under which start it spoke to everybody last.
+    said: Option<Sender>,
 }
 
 #[derive(Default)]
@@ -81,7 +83,7 @@ impl Hub {
         }
         let inbox = Inbox::new(self.0.bytes_max);
         self.0.runtime.spawn(Arc::clone(&inbox).run(hearer));
-        state.seats.insert(name, Seat { inbox, time: None, listens: HashSet::new() });
+        state.seats.insert(name, Seat { inbox, time: None, listens: HashSet::new(), said: None });
         state.tell_link(|| Outward::Listen(To::Peer(name)));
         let waited: Vec<_> =
             state.seats.iter().filter(|(_, seat)| seat.time.is_none()).map(|(name, _)| *name).collect();
@@ -128,6 +130,13 @@ impl Hub {
 
     /// Something came over the link.
     pub(super) fn deliver(&self, to: &To, message: &Bytes) {
+        // Who speaks from elsewhere has its place here no more, even if nobody has noticed yet.
+        if *to == To::Everybody
+            && let Ok(sender) = sender_of(message)
+            && self.lock().seats.contains_key(&sender.peer)
+        {
+            self.expel(sender.peer, "it has joined elsewhere");
+        }
         let mut state = self.lock();
         self.spread(&mut state, None, to, message);
     }
@@ -144,6 +153,11 @@ impl Hub {
         let mut state = self.lock();
         if !state.is_of_now(voice) {
             return;
+        }
+        if *to == To::Everybody
+            && let Some(seat) = state.seats.get_mut(&voice.name)
+        {
+            seat.said = sender_of(&message).ok().or(seat.said);
         }
         self.spread(&mut state, Some(voice.name), to, &message);
         if !matches!(to, To::Peer(peer) if state.seats.contains_key(peer)) {
@@ -185,11 +199,13 @@ impl Hub {
     fn leave(&self, name: PeerId) {
         let mut state = self.lock();
         state.forget_listens(name);
+        let mut said = None;
         if let Some(seat) = state.seats.remove(&name) {
             seat.inbox.close();
+            said = seat.said;
         }
         state.tell_link(|| Outward::Unlisten(To::Peer(name)));
-        state.seats.values().for_each(|seat| seat.inbox.went(name));
+        state.seats.values().for_each(|seat| seat.inbox.went(name, said));
         if state.link.is_none()
             && let [last] = state.names()[..]
         {

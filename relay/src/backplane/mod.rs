@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::JoinHandle;
-use tombolo_core::cluster::To;
+use tombolo_core::cluster::{Sender, To};
 use tombolo_core::id::{DocumentId, PeerId};
 
 pub use address::{InvalidAddress, NatsAddress, RelayAddress, Token};
@@ -55,9 +55,13 @@ pub trait Hearer: Send + Sync + 'static {
     /// The backplane is away, or lost messages: nothing is known of the others any more until it is up again. It may
     /// be up again at once, and others may be there: those in the same process, for instance.
     fn down(&self, reason: &str);
-    /// Another that was joined in this process is gone, for whom nobody else says goodbye. Comes also while the
-    /// backplane is away.
-    fn went(&self, _peer: PeerId) {}
+    /// Another that was joined in this process is gone, for whom nobody else says goodbye; `said` is under which start it
+    /// spoke to everybody last. Comes also while the backplane is away.
+    fn went(&self, _peer: PeerId, _said: Option<Sender>) {}
+    /// Whether it cannot take more now: then nothing is called for a while, and what is said waits.
+    fn is_busy(&self) -> bool {
+        false
+    }
 }
 
 /// What joins a process with others.

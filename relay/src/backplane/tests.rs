@@ -43,7 +43,7 @@ impl Hearer for Ear {
         self.tell(Told::Down(reason.to_owned()));
     }
 
-    fn went(&self, peer: PeerId) {
+    fn went(&self, peer: PeerId, _said: Option<tombolo_core::cluster::Sender>) {
         self.tell(Told::Went(peer));
     }
 }

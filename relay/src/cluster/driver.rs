@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
-use tombolo_core::cluster::{Cluster, Output, Timing, To, TunnelFrame};
+use tombolo_core::cluster::{Cluster, Output, Sender, Timing, To, TunnelFrame};
 use tombolo_core::id::{DocumentId, PeerId};
-use tombolo_core::room::{PeerMessage, Roll};
+use tombolo_core::room::{PeerMessage, Roll, StoreRefused};
 use tombolo_core::time::Millis;
 
 use super::events::Event;
@@ -97,8 +97,10 @@ impl Joint {
     /// too early that nobody has its document believes it. Without a backplane there is nothing to wait for.
     pub(crate) async fn settled(&self) {
         let mut settled = self.settled.subscribe();
-        // The sender lives as long as this.
-        let _ = tokio::time::timeout(SETTLED, settled.wait_for(|settled| *settled)).await;
+        if tokio::time::timeout(SETTLED, settled.wait_for(|settled| *settled)).await.is_err() {
+            // Nobody else needs to wait for what does not come.
+            self.settled.send_replace(true);
+        }
     }
 
     /// How many others live: without an archive, and with one.
@@ -138,20 +140,37 @@ impl Joint {
 
     /// From a room to that of one peer.
     pub(crate) fn say_to(&self, document: &DocumentId, peer: PeerId, message: PeerMessage) {
+        let ask = match &message {
+            PeerMessage::Answer { ask, .. } => Some(*ask),
+            _ => None,
+        };
         self.drive(|machine, _| {
             if let Err(error) = machine.tell(document, peer, message) {
                 tracing::warn!(%document, %peer, %error, "cannot be said to another relay");
+                if let Some(ask) = ask {
+                    // Who asked waits for it. This is short enough.
+                    let refusal = PeerMessage::Answer { ask, result: Err(StoreRefused::Trouble) };
+                    let _ = machine.tell(document, peer, refusal);
+                }
             }
         });
     }
 
-    /// A frame of a tunnel, to where it ends.
-    pub(crate) fn tunnel(&self, peer: PeerId, frame: TunnelFrame) {
+    /// A frame of a tunnel, to where it ends. If it is too large, the tunnel is closed instead, and this is false.
+    pub(crate) fn tunnel(&self, peer: PeerId, frame: TunnelFrame) -> bool {
+        let mut is_sent = true;
         self.drive(|machine, _| {
+            let (TunnelFrame::Open { tunnel, .. }
+            | TunnelFrame::Data { tunnel, .. }
+            | TunnelFrame::Close { tunnel, .. }) = frame;
             if let Err(error) = machine.tunnel(peer, frame) {
                 tracing::warn!(%peer, %error, "cannot be sent through a tunnel");
+                let (code, reason) = (1009, "the message is too big".to_owned());
+                let _ = machine.tunnel(peer, TunnelFrame::Close { tunnel, code, reason });
+                is_sent = false;
             }
         });
+        is_sent
     }
 
     /// Says goodbye, so that others need not wait until they miss it.
@@ -239,8 +258,16 @@ impl Hearer for Joint {
         self.tell();
     }
 
-    fn went(&self, peer: PeerId) {
-        self.drive(|machine, now| machine.bye_for(now, peer));
-        self.tell();
+    fn went(&self, _peer: PeerId, said: Option<Sender>) {
+        if let Some(sender) = said {
+            self.drive(|machine, now| machine.bye_for(now, sender));
+            self.tell();
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        let Some(shared) = self.shared.get().and_then(Weak::upgrade) else { return false };
+        let archive = shared.archive.as_ref();
+        archive.is_some_and(|archive| archive.pressure().bytes() > shared.config.archive_bytes_max)
     }
 }

@@ -17,24 +17,51 @@ use crate::listener::Shared;
 
 /// Most bytes that wait at one end of a tunnel: the largest message, and some.
 pub(super) const WAITING_BYTES_MAX: usize = 96 * 1024 * 1024;
+/// Most bytes that wait to be read from all tunnels that end here.
+const ALL_WAITING_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// What is taken from the dialect's queue in one go.
 const TAKEN_BYTES: usize = 256 * 1024;
 
 /// Where messages of the other end go in; dropping it ends the tunnel.
 pub(super) struct Entrance {
-    messages: UnboundedSender<Bytes>,
-    waiting: Arc<AtomicUsize>,
+    messages: UnboundedSender<Held>,
+    /// Bytes that wait in this one, and in all.
+    waiting: [Arc<AtomicUsize>; 2],
     queue: Arc<Queue>,
 }
 
 impl Entrance {
     pub(super) fn put(&self, payload: Bytes) {
-        let waiting = self.waiting.fetch_add(payload.len(), Ordering::Relaxed);
-        if waiting > WAITING_BYTES_MAX {
+        let held = Held::new(payload, &self.waiting);
+        let [this, all] = self.waiting.each_ref().map(|waiting| waiting.load(Ordering::Relaxed));
+        if this > WAITING_BYTES_MAX || all > ALL_WAITING_BYTES_MAX {
             return self.queue.close(1013, "more than the server can take now");
         }
         // The task may have ended a moment ago.
-        let _ = self.messages.send(payload);
+        let _ = self.messages.send(held);
+    }
+}
+
+/// A message that waits to be read, and is counted as long.
+struct Held {
+    payload: Bytes,
+    waiting: [Arc<AtomicUsize>; 2],
+}
+
+impl Held {
+    fn new(payload: Bytes, waiting: &[Arc<AtomicUsize>; 2]) -> Self {
+        for count in waiting {
+            count.fetch_add(payload.len(), Ordering::Relaxed);
+        }
+        Self { payload, waiting: waiting.clone() }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        for count in &self.waiting {
+            count.fetch_sub(self.payload.len(), Ordering::Relaxed);
+        }
     }
 }
 
@@ -47,10 +74,10 @@ pub(super) fn serve(
     address: SocketAddr,
 ) -> Entrance {
     let (messages, incoming) = unbounded_channel();
-    let waiting = Arc::<AtomicUsize>::default();
+    let waiting = [Arc::default(), Arc::clone(&shared.tunnels.waiting)];
     let behind = shared.metrics.refusals_for("behind");
     let queue = Arc::new(Queue::new(shared.config.queue_bytes_max, behind));
-    let entrance = Entrance { messages, waiting: Arc::clone(&waiting), queue: Arc::clone(&queue) };
+    let entrance = Entrance { messages, waiting, queue: Arc::clone(&queue) };
     let shared_too = Arc::clone(shared);
     shared.shards.spawn(async move {
         // It was admitted where its socket is.
@@ -58,7 +85,7 @@ pub(super) fn serve(
             Handed::Automerge => Box::new(Automerge::new(&shared_too, &queue, address, &host)),
             Handed::Signaling => Box::new(YWebrtc::new(&shared_too, &queue)),
         };
-        let reading = read(&shared_too, (handed, dialect), &queue, incoming, &waiting);
+        let reading = read(&shared_too, (handed, dialect), &queue, incoming);
         tokio::select! {
             () = write(&shared_too, (peer, tunnel), &queue) => {}
             () = reading => queue.end(),
@@ -73,12 +100,12 @@ async fn read(
     shared: &Shared,
     (handed, dialect): (Handed, Box<dyn Dialect>),
     queue: &Queue,
-    mut incoming: UnboundedReceiver<Bytes>,
-    waiting: &AtomicUsize,
+    mut incoming: UnboundedReceiver<Held>,
 ) {
     let mut dialect = Some(dialect);
-    while let Some(payload) = incoming.recv().await {
-        waiting.fetch_sub(payload.len(), Ordering::Relaxed);
+    while let Some(held) = incoming.recv().await {
+        let payload = held.payload.clone();
+        drop(held);
         let Some(speaks) = &mut dialect else { continue };
         let judged = match handed {
             Handed::Automerge => connection::judge(&mut dialect, payload).await,
@@ -104,7 +131,9 @@ async fn write(shared: &Shared, (peer, tunnel): (PeerId, TunnelId), queue: &Queu
         for piece in out.drain(..) {
             frames.put(&piece);
             while let Some(frame) = frames.next(tunnel) {
-                shared.joint.tunnel(peer, frame);
+                if !shared.joint.tunnel(peer, frame) {
+                    return;
+                }
             }
         }
         if taken == Taken::Last {

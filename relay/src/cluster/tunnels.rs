@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use tombolo_core::cluster::{TunnelFrame, TunnelId};
 use tombolo_core::id::PeerId;
 
 use super::tunnel::{self, Entrance};
+use crate::config::RelayConfig;
 use crate::connection::queue::Queue;
 use crate::connection::{Closing, Dialect, frame, refuse_text};
 use crate::listener::Shared;
@@ -50,6 +51,8 @@ impl Handed {
 #[derive(Default)]
 pub(crate) struct Tunnels {
     next: AtomicU64,
+    /// Bytes that wait to be read from all tunnels that end here.
+    pub(super) waiting: Arc<AtomicUsize>,
     inner: Mutex<Inner>,
 }
 
@@ -115,7 +118,8 @@ impl Tunnels {
             TunnelFrame::Open { tunnel, path, host, client } => {
                 let Some(handed) = Handed::at(&path) else {
                     let (code, reason) = (CLOSE_MOVED, "this version does not serve it".to_owned());
-                    return shared.joint.tunnel(peer, TunnelFrame::Close { tunnel, code, reason });
+                    shared.joint.tunnel(peer, TunnelFrame::Close { tunnel, code, reason });
+                    return;
                 };
                 let from = SocketAddr::new(client.unwrap_or_else(|| shared.config.listen.ip()), 0);
                 let entrance = tunnel::serve(shared, (peer, tunnel), handed, host, from);
@@ -180,6 +184,10 @@ impl Dialect for Local {
 
     fn silent(&self) -> u16 {
         self.dialect.silent()
+    }
+
+    fn patience_ms(&self, config: &RelayConfig) -> u64 {
+        self.dialect.patience_ms(config)
     }
 
     fn text(&mut self, text: &str) -> Result<(), Closing> {

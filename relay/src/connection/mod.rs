@@ -20,6 +20,7 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 
+use crate::config::RelayConfig;
 use crate::limits::Allowance;
 use crate::listener::Shared;
 use queue::Queue;
@@ -62,6 +63,10 @@ pub(crate) trait Dialect: Send {
     /// The close code for who said nothing for too long. The client is there again when its machine wakes up, so it
     /// must be one after which it comes back.
     fn silent(&self) -> u16;
+    /// How long it may say nothing, in ms, not even in answer to a ping.
+    fn patience_ms(&self, config: &RelayConfig) -> u64 {
+        config.silence_ms
+    }
     /// One text message.
     fn text(&mut self, text: &str) -> Result<(), Closing>;
 }

@@ -15,7 +15,11 @@ use tombolo_core::id::{DocumentId, PeerId};
 use super::queue::Queue;
 use super::{Closing, Dialect, frame};
 use crate::backplane::{Backplane, Hearer, Link, NameTaken, Participant};
+use crate::config::RelayConfig;
 use crate::listener::Shared;
+
+/// As long as others wait for it before they miss it, and some.
+const PATIENCE_MS: u64 = 10_000;
 
 /// A peer, or somebody who wants to be one.
 pub(crate) struct Native {
@@ -177,6 +181,11 @@ impl Dialect for Native {
 
     fn silent(&self) -> u16 {
         native::CLOSE_ANEW
+    }
+
+    /// Peers ping every two seconds, and what is said to one that is gone is lost.
+    fn patience_ms(&self, config: &RelayConfig) -> u64 {
+        config.silence_ms.min(PATIENCE_MS)
     }
 
     fn text(&mut self, _text: &str) -> Result<(), Closing> {

@@ -316,7 +316,8 @@ async fn read_all(
                     let code = dialect.as_ref().map_or(frame::NO_CODE, |dialect| dialect.silent());
                     return refused(code, "nothing was heard for too long", "silent");
                 }
-                alarm.as_mut().reset(Instant::now() + Duration::from_millis(config.silence_ms / 2));
+                let patience = dialect.as_ref().map_or(config.silence_ms, |dialect| dialect.patience_ms(config));
+                alarm.as_mut().reset(Instant::now() + Duration::from_millis(patience / 2));
                 continue;
             }
         };

@@ -38,7 +38,11 @@ impl Rooms {
     pub(crate) fn parted(&self) {
         let now = self.now();
         for room in self.all() {
-            room.drive(|machine| machine.alone(now));
+            room.drive(|machine| match self.joins {
+                // Its link is tried again at once.
+                true => machine.rejoining(now, self.calling()),
+                false => machine.alone(now),
+            });
             room.vanish_if_empty();
         }
     }

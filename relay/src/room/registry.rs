@@ -30,7 +30,7 @@ pub(crate) struct Rooms {
     limits: RoomLimits,
     pub(super) joint: Arc<Joint>,
     /// Whether a link to others is to be there.
-    joins: bool,
+    pub(super) joins: bool,
     rooms: Mutex<HashMap<DocumentId, Arc<RoomDriver>>>,
     /// The highest number that a room which is gone has given.
     numbered_to: AtomicU64,

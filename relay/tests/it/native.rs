@@ -77,7 +77,7 @@ impl Hearer for Ear {
 
     fn down(&self, _reason: &str) {}
 
-    fn went(&self, peer: PeerId) {
+    fn went(&self, peer: PeerId, _said: Option<tombolo_core::cluster::Sender>) {
         let _ = self.0.send(Told::Went(peer));
     }
 }

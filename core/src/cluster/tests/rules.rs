@@ -119,11 +119,26 @@ fn a_bye_is_said_for_who_cannot() {
         net.open(index, &document(1));
     }
     net.events();
+    let gone = net.relays[2].me();
     net.deaf.insert(2);
-    net.does(0, |relay, now| relay.bye_for(now, PeerId(3)));
+    net.does(0, |relay, now| relay.bye_for(now, gone));
     assert_eq!(net.events(), ["0 went 2", "1 went 2"]);
-    net.does(0, |relay, now| relay.bye_for(now, PeerId(3)));
+    net.does(0, |relay, now| relay.bye_for(now, gone));
     assert_eq!(net.events(), Vec::<String>::new());
+}
+
+#[test]
+fn a_bye_that_comes_late_is_not_for_who_came_back() {
+    let mut net = Net::new(&[false, false]);
+    net.open(0, &document(1));
+    net.open(1, &document(1));
+    let before = net.relays[1].me();
+    net.does(1, |relay, now| relay.up(now));
+    net.pass(1_000);
+    net.events();
+    net.does(0, |relay, now| relay.bye_for(now, before));
+    assert_eq!(net.events(), Vec::<String>::new());
+    assert_eq!(net.relays[0].peers().count(), 1);
 }
 
 #[test]

@@ -129,7 +129,7 @@ impl Hearer for Ear {
         let _ = self.0.send(Told::Down(reason.to_owned()));
     }
 
-    fn went(&self, peer: PeerId) {
+    fn went(&self, peer: PeerId, _said: Option<tombolo_core::cluster::Sender>) {
         let _ = self.0.send(Told::Went(peer));
     }
 }
