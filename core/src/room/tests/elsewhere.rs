@@ -315,3 +315,26 @@ fn more_updates_than_may_be_under_way_are_owed_and_settled_together() {
     says(&mut room, A, Message::SyncStep2(Update::empty()));
     assert_eq!(stored(&mut room, 2 + most), 2);
 }
+
+#[test]
+fn a_deletion_is_for_members_everywhere() {
+    let mut archive = clustered(Acknowledgement::Durable, &[(Q, HELD)]);
+    effects(&mut archive);
+    archive.answered(MemberId(u64::MAX), Err(StoreRefused::Deleted));
+    let said = effects(&mut archive).into_iter().find_map(|effect| match effect {
+        Effect::Publish(message) => Some(message),
+        _ => None,
+    });
+    let told = hears(&mut settled(), P, said.unwrap());
+    let [Effect::Close { member: A, reason: StoreRefused::Deleted }] = told[..] else { panic!("{told:?}") };
+}
+
+#[test]
+fn nobody_is_told_that_there_is_nothing_while_the_backplane_comes_back() {
+    let mut room = settled();
+    room.join(B, false);
+    says(&mut room, B, step1());
+    room.rejoining(Millis(10), Millis(3_010));
+    let told = effects(&mut room);
+    assert!(!told.iter().any(|effect| matches!(effect, Effect::Serve { .. })), "{told:?}");
+}
