@@ -170,7 +170,7 @@ async fn a_server_that_hangs_is_away() {
     hears.up().await;
     server.signal("STOP");
     // More than may wait.
-    for _ in 0..400 {
+    for _ in 0..600 {
         says.say(&To::Everybody, vec![0; BYTES_MAX]);
     }
     let reason = says.down().await;
