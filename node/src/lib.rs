@@ -16,6 +16,7 @@ pub mod config;
 pub mod error;
 #[cfg(feature = "server")]
 pub mod http;
+pub mod replica;
 #[cfg(feature = "server")]
 pub mod limits;
 #[cfg(feature = "server")]
