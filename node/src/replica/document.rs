@@ -290,14 +290,14 @@ type Receipt = Receiver<Result<(), AppendError>>;
 
 /// A client id that nobody has used: each document takes one each time it comes into memory, so they are drawn from
 /// all that JavaScript can count to.
-pub(crate) fn random_client() -> Result<u64, ReplicaError> {
+pub(super) fn random_client() -> Result<u64, ReplicaError> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(|error| ReplicaError::System(std::io::Error::other(error)))?;
     Ok(u64::from_le_bytes(bytes) & tombolo_core::limits::CLIENT_ID_MAX)
 }
 
 /// Lets the engine read what others wrote. A panic gives the document up and is said as an error.
-fn on_a_large_stack<T: Send>(
+pub(super) fn on_a_large_stack<T: Send>(
     document: &DocumentId,
     work: impl FnOnce() -> Result<T, EngineError> + Send,
 ) -> Result<T, ReplicaError> {

@@ -55,7 +55,14 @@ impl Replica {
             OpenError::Locked { path } => ReplicaError::InUse { path },
             other => ReplicaError::Open(other),
         })?;
-        Ok(Self { store, open: Arc::default() })
+        Ok(Self::over(store))
+    }
+
+    /// Over a store that is open already. Not over one that a server or another replica uses: each would not see what
+    /// the other has in memory.
+    #[must_use]
+    pub fn over(store: Store) -> Self {
+        Self { store, open: Arc::default() }
     }
 
     /// What its operations are named after; another one when the folder was copied or restored.

@@ -44,6 +44,8 @@
 //! trust.
 
 mod changes; // who watches a document, and in which order they hear
+#[cfg(feature = "server")]
+pub(crate) mod detached; // a copy in hand, for notes
 mod document;
 mod error;
 mod handle;
