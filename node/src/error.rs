@@ -100,7 +100,7 @@ pub enum Error {
     #[error(transparent)]
     Listen(#[from] tombolo_relay::StartError),
     /// There is no store to look into.
-    #[error("there is no store in {path}; name its folder with --data, or make one with `tombolo serve`", path = path.display())]
+    #[error("there is no store in {path}; name its folder with --data, or make one with `tombolo serve` or `tombolo note new`", path = path.display())]
     NoStore {
         /// Where it should be.
         path: PathBuf,

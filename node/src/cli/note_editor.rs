@@ -32,8 +32,15 @@ pub(super) fn edit(text: &str) -> Result<Written, NoteError> {
     let is_lent = !text.is_empty() && !text.ends_with('\n');
     let file =
         written(text, is_lent).map_err(|source| NoteError::File { path: std::env::temp_dir(), source })?;
+    let lent = std::fs::read(&file).ok();
     if let Err(why) = run(&editor, &file) {
-        return Err(NoteError::Editor { editor, why, kept: keep(file) });
+        let failed = NoteError::Editor { editor, why };
+        let is_untouched = lent.is_some() && std::fs::read(&file).ok() == lent;
+        return Err(if is_untouched {
+            failed
+        } else {
+            NoteError::Kept { kept: keep(file), source: Box::new(failed) }
+        });
     }
     let bytes = match std::fs::read(&file) {
         Ok(bytes) => bytes,

@@ -59,14 +59,14 @@ pub enum NoteError {
         name: String,
     },
     /// The editor did not run, or did not end well.
-    #[error("the editor {editor:?} did not end well ({why}); what was written is in {kept}; set EDITOR to one that does", kept = kept.display())]
+    #[error(
+        "the editor {editor:?} did not end well ({why}); the note is as it was; set EDITOR to one that does"
+    )]
     Editor {
         /// What was run.
         editor: String,
         /// What came of it.
         why: String,
-        /// The file that it was given.
-        kept: PathBuf,
     },
     /// What was written is not in the note.
     #[error("the note is not saved; what was written is in {kept}", kept = kept.display())]
@@ -93,7 +93,7 @@ pub enum NoteError {
         name: String,
     },
     /// Some were not moved.
-    #[error("{count} were left out, as listed; what the others say is done")]
+    #[error("left out: {count}, as listed; what the others say is done")]
     LeftOut {
         /// How many.
         count: usize,
