@@ -26,3 +26,8 @@ pub mod replica;
 pub mod telemetry;
 #[cfg(feature = "server")]
 pub mod tokens;
+
+/// The examples of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -243,3 +243,23 @@ fn a_first_note_makes_the_folder_and_nothing_else_does() {
     assert_eq!(good(&note(&["note", "show", "n"])), "x");
     assert_eq!(server.end("TERM"), Some(0));
 }
+
+/// The fenced blocks of this language in the README's section on notes.
+fn readme(language: &str) -> String {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap();
+    let section = readme.split("## Offline notes").nth(1).unwrap().split("\n## ").next().unwrap();
+    let block = section.split(&format!("```{language}\n")).nth(1).unwrap();
+    block.split("```").next().unwrap().to_owned()
+}
+
+#[test]
+fn the_readme_works_word_for_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = Path::new(env!("CARGO_BIN_EXE_tombolo")).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-e", "-c", &readme("sh")]).current_dir(folder.path()).env("PATH", path);
+    shell.env_remove("TOMBOLO_DATA").env_remove("VISUAL").env("EDITOR", "sed -i s/milk/oat\\ milk/");
+    assert_eq!(good(&run(&mut shell)), readme("text"));
+    assert!(folder.path().join("my-notes/ideas/boat.md").exists());
+}
