@@ -30,23 +30,20 @@ pub(super) fn run(settings: &Settings, command: &Command) -> Result<(), Error> {
     } else {
         check_there_is_one(settings)?;
     }
-    // The editor may be open for hours, so the folder is not.
+    let with = |work: &dyn Fn(&Notebook) -> Result<(), Error>| with_notes(settings, work);
     match command {
-        Command::New(args) => return new(settings, args),
-        Command::Edit(args) => return edit(settings, args),
-        _ => {}
+        // The editor may be open for hours, so they open the folder when they need it.
+        Command::New(args) => new(settings, args),
+        Command::Edit(args) => edit(settings, args),
+        Command::List(args) => with(&|notes| list(notes, args)),
+        Command::Show(args) => with(&|notes| show(notes, args)),
+        Command::Search(args) => with(&|notes| look(notes, args)),
+        Command::Tag(args) => with(&|notes| tag(notes, args)),
+        Command::Rm(args) => with(&|notes| remove(notes, args)),
+        Command::Import(args) => with(&|notes| note_files::import(notes, args)),
+        Command::Export(args) => with(&|notes| note_files::export(notes, args)),
+        Command::Status(args) => with(&|notes| status(settings, notes, args.at.json)),
     }
-    with_notes(settings, |notes| match command {
-        Command::New(_) | Command::Edit(_) => Ok(()),
-        Command::List(args) => list(notes, args),
-        Command::Show(args) => show(notes, args),
-        Command::Search(args) => look(notes, args),
-        Command::Tag(args) => tag(notes, args),
-        Command::Rm(args) => remove(notes, args),
-        Command::Import(args) => note_files::import(notes, args),
-        Command::Export(args) => note_files::export(notes, args),
-        Command::Status(args) => status(settings, notes, args.at.json),
-    })
 }
 
 /// Opens the notes, or finds the server that has them open.

@@ -160,9 +160,18 @@ impl Notebook {
 
     fn bring(&self, note: &Note, changes: &[Splice]) -> Result<bool, NoteError> {
         let id = document(&note.name)?;
-        let edit =
-            |edit: &mut Edit<'_, '_>| -> Result<(), EditError> { edit.text(TEXT_ROOT).splice(changes) };
-        let Some(update) = detached::edit(&id, &note.state, edit)? else { return Ok(false) };
+        let mut is_plain = true;
+        let edit = |edit: &mut Edit<'_, '_>| -> Result<(), EditError> {
+            let mut text = edit.text(TEXT_ROOT);
+            // What is embedded counts in positions, and a text of characters does not show it.
+            is_plain = text.len() as usize == note.text.encode_utf16().count();
+            if is_plain { text.splice(changes) } else { Err(EditError::Cancelled) }
+        };
+        let edited = detached::edit(&id, &note.state, edit);
+        if !is_plain {
+            return Err(NoteError::Embeds { name: note.name.clone() });
+        }
+        let Some(update) = edited? else { return Ok(false) };
         match self {
             Self::Here(replica) => {
                 replica.yjs(&note.name)?.bring(&update, Origin::Local)?;

@@ -11,6 +11,7 @@ use crate::command_line::{Running, run, stderr, tombolo};
 use crate::doc::{World, here_and_there};
 
 here_and_there!(notes, super::notes_are_written_found_tagged_and_deleted);
+here_and_there!(refusals, super::what_cannot_be_is_said);
 here_and_there!(edits, super::an_edit_merges_with_what_happened_meanwhile);
 here_and_there!(unsaved, super::what_cannot_be_saved_is_kept_in_a_file);
 here_and_there!(files, super::files_come_and_go_byte_for_byte);
@@ -71,6 +72,19 @@ fn notes_are_written_found_tagged_and_deleted(world: &World) {
     assert_eq!(good(&world.run(&["note", "search", "thir"])), "third\n");
 
     world.json(&["note", "rm", "third"]);
+    let status = world.json(&["note", "status"]);
+    assert_eq!(
+        (&status["notes"], &status["deleted"], &status["unreadable"]),
+        (&2.into(), &1.into(), &0.into())
+    );
+    assert_eq!(status["server"], world.data().join("admin.sock").exists());
+}
+
+fn what_cannot_be_is_said(world: &World) {
+    for name in ["today", "third"] {
+        world.json(&["note", "new", name, "--text", "x"]);
+    }
+    world.json(&["note", "rm", "third"]);
     for (arguments, code, says) in [
         (&["note", "show", "third"][..], 7, "there is no note"),
         (&["note", "rm", "third"], 7, "there is no note"),
@@ -84,12 +98,6 @@ fn notes_are_written_found_tagged_and_deleted(world: &World) {
         let said = world.fails(arguments, code);
         assert!(said.contains(says), "{arguments:?}: {said}");
     }
-    let status = world.json(&["note", "status"]);
-    assert_eq!(
-        (&status["notes"], &status["deleted"], &status["unreadable"]),
-        (&2.into(), &1.into(), &0.into())
-    );
-    assert_eq!(status["server"], world.data().join("admin.sock").exists());
 }
 
 fn an_edit_merges_with_what_happened_meanwhile(world: &World) {
@@ -222,6 +230,15 @@ fn other_documents_are_no_notes(world: &World) {
     assert_eq!(world.json(&["note", "list"])["notes"].as_array().unwrap().len(), 1);
     assert_eq!(world.json(&["note", "status"])["notes"], 1);
     world.fails(&["note", "show", "map"], 7);
+    // Client 7 typing "hi" into "text" and putting {"a":1} behind it, as an editor of rich texts does.
+    let head = [&[1, 2, 7, 0, 4, 1, 4][..], b"text", &[2], b"hi", &[0x85, 7, 1, 7]].concat();
+    let file = world.file("rich.update", [&head[..], b"{\"a\":1}", &[0]].concat());
+    world.json(&["doc", "import", "rich", file.to_str().unwrap()]);
+    assert_eq!(text(world, "rich"), "hi");
+    let said = world.fails(&["note", "tag", "rich", "no"], 7);
+    assert!(said.contains("more in it than text"), "{said}");
+    let failed = edit(world, &["note", "edit", "rich"], "echo more >> \"$1\"");
+    assert!(failed.status.code() == Some(7) && stderr(&failed).contains("what was written is in"));
 }
 
 #[test]
