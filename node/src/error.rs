@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use tombolo_store::maintain::MaintainError;
 
 use crate::admin::{Code, Failure};
+use crate::note::NoteError;
+use crate::replica::ReplicaError;
 
 /// Why a command ended without success.
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +100,7 @@ pub enum Error {
     #[error(transparent)]
     Listen(#[from] tombolo_relay::StartError),
     /// There is no store to look into.
-    #[error("there is no store in {path}; name its folder with --data, or make one with `tombolo serve`", path = path.display())]
+    #[error("there is no store in {path}; name its folder with --data, or make one with `tombolo serve` or `tombolo note new`", path = path.display())]
     NoStore {
         /// Where it should be.
         path: PathBuf,
@@ -144,6 +146,9 @@ pub enum Error {
     /// A request about a store has no answer.
     #[error(transparent)]
     Request(#[from] Failure),
+    /// A note is not what somebody wanted.
+    #[error(transparent)]
+    Note(#[from] NoteError),
     /// A file of a command cannot be read or written.
     #[error("the file {path} cannot be read or written", path = path.display())]
     File {
@@ -191,12 +196,38 @@ impl Error {
             | Self::Maintain(MaintainError::Missing { .. } | MaintainError::Open(_)) => 4,
             Self::Close(_) => 5,
             Self::Damaged => 6,
-            Self::Request(failure) => match failure.code {
-                Code::Version | Code::Busy => 4,
-                Code::Request | Code::Missing | Code::Unfit | Code::Refused => 7,
-                Code::Store | Code::Gone => 1,
-            },
+            Self::Request(failure) => code_of_failure(failure),
+            Self::Note(error) => code_of_note(error),
             Self::System(_) | Self::File { .. } | Self::Output(_) | Self::Maintain(_) => 1,
         }
+    }
+}
+
+fn code_of_failure(failure: &Failure) -> u8 {
+    match failure.code {
+        Code::Version | Code::Busy => 4,
+        Code::Request | Code::Missing | Code::Unfit | Code::Refused => 7,
+        Code::Store | Code::Gone => 1,
+    }
+}
+
+fn code_of_note(error: &NoteError) -> u8 {
+    match error {
+        NoteError::Tag { .. } | NoteError::Replica(ReplicaError::Name { .. }) => 2,
+        NoteError::Replica(ReplicaError::InUse { .. } | ReplicaError::Open(_)) => 4,
+        NoteError::Kept { source, .. } => code_of_note(source),
+        NoteError::Folder(error) => error.exit_code(),
+        NoteError::Server(failure) => code_of_failure(failure),
+        NoteError::Missing { .. }
+        | NoteError::Exists { .. }
+        | NoteError::Empty { .. }
+        | NoteError::FrontMatter { .. }
+        | NoteError::Embeds { .. }
+        | NoteError::NotText
+        | NoteError::TooLarge { .. }
+        | NoteError::Differs { .. }
+        | NoteError::LeftOut { .. }
+        | NoteError::Replica(ReplicaError::Deleted { .. } | ReplicaError::Edit { .. }) => 7,
+        NoteError::Editor { .. } | NoteError::File { .. } | NoteError::Replica(_) => 1,
     }
 }

@@ -1,7 +1,8 @@
 //! Tombolo: a CRDT document store for local-first collaboration. What a client was told is saved, is saved.
 //!
 //! This crate joins the parts: the relay that forwards ([`tombolo_relay`]), the store that survives
-//! ([`tombolo_store`]) and the archive between them, whose acknowledgement means fsynced.
+//! ([`tombolo_store`]) and the archive between them, whose acknowledgement means fsynced. Programs that have no server
+//! start at [`replica`].
 //! The binary `tombolo` is a thin shell around [`cli`].
 
 #[cfg(feature = "server")]
@@ -19,6 +20,14 @@ pub mod http;
 #[cfg(feature = "server")]
 pub mod limits;
 #[cfg(feature = "server")]
+pub mod note;
+pub mod replica;
+#[cfg(feature = "server")]
 pub mod telemetry;
 #[cfg(feature = "server")]
 pub mod tokens;
+
+/// The examples of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -144,6 +144,12 @@ impl Update {
         self.parsed.sections.iter().any(|section| section.blocks.iter().any(|block| block.content == 2))
     }
 
+    /// Whether it holds a subdocument, which yrs 0.28.1 frees too early when an edit replaces it (HAZARDS yrs-10).
+    #[must_use]
+    pub fn has_subdocuments(&self) -> bool {
+        self.parsed.sections.iter().any(|section| section.blocks.iter().any(|block| block.content == 9))
+    }
+
     /// What must be known before a document can take this update whole: how far each client must reach
     /// without a hole. Empty if it leans on nothing.
     #[must_use]

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
+use super::note_args::Note;
 use super::store_args::{Doc, Quarantine, Repair, Top, Whole};
 use crate::config::{DATA, Given, LISTEN, LOG};
 
 const AFTER: &str = "Exit codes: 0 success · 1 the system refused · 2 wrong arguments or settings · 3 cannot listen · \
                      4 cannot open the data folder · 5 not everything was put away at the end (nothing acknowledged is lost) · \
-                     6 verify found damage · 7 there is no such document, or it does not take or give what was asked";
+                     6 verify found damage · 7 there is no such document or note, or it does not take or give what was asked";
 
 /// A CRDT document store for local-first collaboration: what a client was told is saved, is saved.
 #[derive(Debug, Parser)]
@@ -26,6 +27,9 @@ pub(super) enum Command {
     /// Look at documents, export, import and delete them, also on a running server
     #[command(subcommand)]
     Doc(Doc),
+    /// Notes of your own, offline: write, find, tag, import and export them; a server on the folder shows the same
+    #[command(subcommand)]
+    Note(Note),
     /// Check everything that is stored; exit code 6 if something is damaged
     Verify(Whole),
     /// Save what is intact of a damaged store into a copy beside it
@@ -153,6 +157,7 @@ impl Args {
                 (&relay.common, Given { ack, admin, backplane, ..Given::default() })
             }
             Command::Doc(doc) => return doc.at().given(),
+            Command::Note(note) => return note.at().given(),
             Command::Verify(whole) | Command::Compact(whole) => return whole.at.given(),
             Command::Top(top) => return top.at.given(),
             Command::Repair(repair) => return repair.at.given(),

@@ -21,6 +21,38 @@ use crate::error::Error;
 const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// Who has a folder.
+pub(super) enum Found {
+    /// This process, now.
+    Here(Store),
+    /// A server that answers.
+    There,
+}
+
+impl Found {
+    /// Opens the store, or finds the server that has it open. Blocking.
+    pub(super) fn open(settings: &Settings, worker: &Arc<dyn Worker>) -> Result<Self, Error> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            // A server that has it is asked at once.
+            let config =
+                StoreConfig { engine: settings.engine, lock_wait_ms: 0, ..StoreConfig::new(&settings.data) };
+            match Store::open(config, Arc::clone(worker)) {
+                Ok(store) => return Ok(Self::Here(store)),
+                Err(OpenError::Locked { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            match Client::connect(&settings.data) {
+                Ok(_) => return Ok(Self::There),
+                Err(source) if Instant::now() > until => {
+                    return Err(Error::NoAnswer { path: settings.data.clone(), source });
+                }
+                Err(_) => std::thread::sleep(PAUSE),
+            }
+        }
+    }
+}
+
 /// Who answers.
 pub(super) enum Counter {
     Here(Desk, Store),
@@ -32,27 +64,13 @@ impl Counter {
     pub(super) fn open(settings: &Settings) -> Result<Self, Error> {
         check_there_is_one(settings)?;
         let worker: Arc<dyn Worker> = ProcessWorker::start(merge_process()?)?;
-        let until = Instant::now() + PATIENCE;
-        loop {
-            // A server that has it is asked at once.
-            let config =
-                StoreConfig { engine: settings.engine, lock_wait_ms: 0, ..StoreConfig::new(&settings.data) };
-            match Store::open(config, Arc::clone(&worker)) {
-                Ok(store) => {
-                    let archive = Arc::new(StoreArchive::start(store.clone(), &worker)?);
-                    let guests = Guests::alone(Arc::clone(&archive) as Arc<dyn Archive>);
-                    return Ok(Self::Here(Desk::new(store.clone(), worker, archive, guests), store));
-                }
-                Err(OpenError::Locked { .. }) => {}
-                Err(error) => return Err(error.into()),
+        match Found::open(settings, &worker)? {
+            Found::Here(store) => {
+                let archive = Arc::new(StoreArchive::start(store.clone(), &worker)?);
+                let guests = Guests::alone(Arc::clone(&archive) as Arc<dyn Archive>);
+                Ok(Self::Here(Desk::new(store.clone(), worker, archive, guests), store))
             }
-            match Client::connect(&settings.data) {
-                Ok(_) => return Ok(Self::There(settings.data.clone())),
-                Err(source) if Instant::now() > until => {
-                    return Err(Error::NoAnswer { path: settings.data.clone(), source });
-                }
-                Err(_) => std::thread::sleep(PAUSE),
-            }
+            Found::There => Ok(Self::There(settings.data.clone())),
         }
     }
 

@@ -206,7 +206,7 @@ fn export(counter: &Counter, args: &Export) -> Result<(), Error> {
 }
 
 /// Puts the whole file there or leaves what is there as it is.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut draft = path.as_os_str().to_owned();
     draft.push(".partial");
     let mut file = File::create(&draft)?;

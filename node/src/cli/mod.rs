@@ -5,6 +5,10 @@ mod counter; // who answers: this process, or the server that has the store
 mod descriptors;
 mod doc;
 mod maintain;
+mod note;
+mod note_args;
+mod note_editor; // a text in somebody's editor
+mod note_files; // from Markdown and to it
 mod output; // lines, JSON, progress
 mod relay;
 mod screen; // a terminal that is drawn on
@@ -49,6 +53,10 @@ fn command(args: &args::Args) -> Result<(), Error> {
         args::Command::Serve(_) => with_runtime(args, async |settings| serve::run(settings).await),
         args::Command::Relay(_) => with_runtime(args, async |settings| relay::run(settings).await),
         args::Command::Doc(doc) => with_counter(args, |counter| doc.run(counter)),
+        args::Command::Note(note) => with_runtime(args, async |settings| {
+            // Nothing else runs on this thread, so it may block.
+            tokio::task::block_in_place(|| note::run(settings, note))
+        }),
         args::Command::Verify(whole) => {
             with_runtime(args, async |settings| maintain::verify(settings, whole))
         }

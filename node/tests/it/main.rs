@@ -21,7 +21,11 @@ mod kill; // SIGKILL under a client that types
 #[cfg(test)]
 mod maintain; // verify, repair, compact, quarantine
 #[cfg(test)]
+mod note; // notes of one's own, here and on a server
+#[cfg(test)]
 mod quarantine; // what is set aside and released under who has it open
+#[cfg(test)]
+mod replica; // SIGKILL under a program that edits
 #[cfg(test)]
 mod tidy; // lengths, layers, cited hazards, documents in step
 #[cfg(test)]

@@ -132,8 +132,24 @@ fn documents_are_in_step_with_the_code() {
         let variable = format!("TOMBOLO_{}", flag.to_uppercase().replace('-', "_"));
         assert!(arguments.contains(&variable), "--{flag} has no variable");
     }
-    let more = read(&root.join("node/src/cli/store_args.rs"));
-    for flag in ["json", "prefix", "limit", "deleted", "to", "as", "root", "automerge", "apply"] {
+    let more =
+        read(&root.join("node/src/cli/store_args.rs")) + &read(&root.join("node/src/cli/note_args.rs"));
+    for flag in [
+        "json",
+        "prefix",
+        "limit",
+        "deleted",
+        "to",
+        "as",
+        "root",
+        "automerge",
+        "apply",
+        "text",
+        "from",
+        "tag",
+        "remove",
+        "replace",
+    ] {
         assert!(readme.contains(&format!("`--{flag}")), "README.md does not tell of --{flag}");
         let has = more.contains(&format!("pub(super) {flag}:")) || more.contains(&format!("\"{flag}\""));
         assert!(has || more.contains(&format!("    {flag}: ")), "there is no --{flag}");

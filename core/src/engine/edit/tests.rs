@@ -1,0 +1,149 @@
+//! Edits made, refused, given up and merged.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::engine::yjs;
+
+fn open(parts: &[Bytes], client: u64) -> Live {
+    Live::open(parts, client).unwrap()
+}
+
+fn text(live: &Live) -> String {
+    live.read(|view| view.text("t")).unwrap_or_default()
+}
+
+fn edit(live: Live, work: impl FnOnce(&mut Edit<'_, '_>) -> Result<(), EditError>) -> (Live, Bytes) {
+    let (live, (), update) = live.edit(work).unwrap();
+    (live, update.map(|update| update.bytes().clone()).unwrap_or_default())
+}
+
+#[test]
+fn an_edit_is_one_update_that_gives_the_same_document() {
+    let (live, update) = edit(open(&[], 7), |edit| {
+        edit.text("t").insert(0, "a😀b")?;
+        edit.text("t").splice(&[
+            Splice { at: 0, remove: 1, insert: "x".into() },
+            Splice { at: 3, remove: 1, insert: "yz".into() },
+        ])?;
+        edit.map("m").insert("k", 5);
+        Ok(())
+    });
+    assert_eq!(text(&live), "x😀yz");
+    let again = open(std::slice::from_ref(&update), 8);
+    assert_eq!(text(&again), "x😀yz");
+    assert_eq!(again.read(|view| view.map("m")).unwrap()["k"], Any::from(5));
+    assert_eq!(again.read(|view| view.roots()), ["m", "t"]);
+    let (_, nothing) = edit(again, |edit| {
+        edit.text("t").push("");
+        Ok(())
+    });
+    assert!(nothing.is_empty());
+}
+
+#[test]
+fn what_cannot_be_edited_is_refused_before_the_engine_panics() {
+    let (_, made) = edit(open(&[], 7), |edit| edit.text("t").insert(0, "a😀b"));
+    let refused = |work: fn(&mut Text<'_, '_>) -> Result<(), EditError>| {
+        let live = open(std::slice::from_ref(&made), 9);
+        live.edit(|edit| work(&mut edit.text("t"))).map(|_| ()).unwrap_err()
+    };
+    for at in [5, u32::MAX] {
+        let live = open(std::slice::from_ref(&made), 9);
+        let error = live.edit(|edit| edit.text("t").insert(at, "x")).map(|_| ()).unwrap_err();
+        assert!(matches!(error, EditError::OutOfRange { len: 4, .. }), "{error}");
+    }
+    assert!(matches!(refused(|text| text.remove(1, u32::MAX)), EditError::OutOfRange { .. }));
+    assert!(matches!(refused(|text| text.insert(2, "x")), EditError::InsideCharacter { at: 2, .. }));
+    assert!(matches!(refused(|text| text.remove(0, 2)), EditError::InsideCharacter { at: 2, .. }));
+    assert!(matches!(refused(|text| text.remove(2, 2)), EditError::InsideCharacter { at: 2, .. }));
+    let twice = [3, 1].map(|at| Splice { at, remove: 1, insert: String::new() });
+    let live = open(std::slice::from_ref(&made), 9);
+    let error = live.edit(|edit| edit.text("t").splice(&twice)).map(|_| ()).unwrap_err();
+    assert!(matches!(error, EditError::OutOfOrder { at: 1, .. }), "{error}");
+    assert!(matches!(refused(|_| Err(EditError::Cancelled)), EditError::Cancelled));
+}
+
+#[test]
+fn an_update_waits_for_its_ground_and_counts_once() {
+    let (live, first) = edit(open(&[], 7), |edit| edit.text("t").insert(0, "one"));
+    let (_, second) = edit(live, |edit| edit.text("t").insert(3, " two"));
+    let update = |bytes: &Bytes| Update::parse(bytes.clone()).unwrap();
+    let mut live = open(&[], 9);
+    for (bytes, new, shows) in
+        [(&second, true, ""), (&second, false, ""), (&first, true, "one two"), (&second, false, "one two")]
+    {
+        let taken;
+        (live, taken) = live.apply(&update(bytes)).unwrap();
+        assert_eq!((taken, text(&live).as_str()), (new, shows));
+    }
+    // It can be edited while something waits, and what waits comes in later.
+    let (live, _) = open(&[second], 9).apply(&Update::empty()).unwrap();
+    let (live, _) = edit(live, |edit| edit.text("t").insert(0, "x"));
+    assert_eq!(text(&live), "x");
+    let (live, _) = live.apply(&update(&first)).unwrap();
+    assert!(text(&live).contains("one two") && text(&live).contains('x'));
+}
+
+#[test]
+fn a_document_with_subdocuments_is_not_edited() {
+    let doc = Doc::with_client_id(7);
+    let map = doc.get_or_insert_map("m");
+    map.insert(&mut doc.transact_mut(), "sub", Doc::new());
+    let made = Bytes::from(doc.transact().encode_state_as_update_v1(&yrs::StateVector::default()));
+    let error = Live::open(std::slice::from_ref(&made), 9).unwrap_err();
+    assert!(error.to_string().contains("subdocuments"), "{error}");
+    let update = Update::parse(made).unwrap();
+    assert!(open(&[], 9).apply(&update).is_err());
+}
+
+#[test]
+fn a_panic_leaks_the_document_and_nothing_else() {
+    let live = open(&[], 7);
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        live.edit(|edit| -> Result<(), EditError> {
+            edit.text("t").push("half");
+            panic!("the owner's own")
+        })
+    }));
+    assert!(panicked.is_err());
+}
+
+proptest! {
+    /// Two who edit apart, by any splices that there can be, end with one document, whatever way round they meet; and
+    /// the engine that folds sees the same.
+    #[test]
+    fn who_edits_apart_meets(
+        start in "[a-c😀\n]{0,12}",
+        one in proptest::collection::vec((0u32..16, 0u32..4, "[x😀]{0,3}"), 0..6),
+        other in proptest::collection::vec((0u32..16, 0u32..4, "[y\n]{0,3}"), 0..6),
+    ) {
+        let (_, base) = edit(open(&[], 2), |edit| edit.text("t").insert(0, &start));
+        let mut parts: Vec<Bytes> = (!base.is_empty()).then_some(base).into_iter().collect();
+        let mut news = Vec::new();
+        for (client, edits) in [(3, one), (4, other)] {
+            let mut own = parts.clone();
+            for (at, remove, insert) in edits {
+                let splice = Splice { at, remove, insert };
+                if let Ok((_, (), Some(update))) =
+                    open(&own, client * 100 + own.len() as u64).edit(|edit| edit.text("t").splice(&[splice]))
+                {
+                    own.push(update.bytes().clone());
+                }
+            }
+            news.push(own.split_off(parts.len()));
+        }
+        let both = [parts.clone(), news[0].clone(), news[1].clone()].concat();
+        let there = [news[1].clone(), parts.clone(), news[0].clone()].concat();
+        let whole = text(&open(&both, 5));
+        prop_assert_eq!(&text(&open(&there, 6)), &whole);
+        prop_assert_eq!(yjs::text(&both, "t").unwrap(), whole.as_str());
+        // One by one gives what all at once gives.
+        let mut live = open(&[], 7);
+        for part in news.concat().iter().chain(&parts) {
+            live = live.apply(&Update::parse(part.clone()).unwrap()).unwrap().0;
+        }
+        prop_assert_eq!(text(&live), whole);
+        parts.clear();
+    }
+}

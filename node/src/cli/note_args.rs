@@ -1,0 +1,124 @@
+//! The arguments of `tombolo note`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::store_args::Where;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Note {
+    /// Write a new note, in the editor unless its text is given
+    New(New),
+    /// Edit a note in $VISUAL, $EDITOR or vi; what others change meanwhile is merged
+    Edit(One),
+    /// Which notes there are
+    List(List),
+    /// What a note says
+    Show(One),
+    /// Where notes say something, whatever its case; also in their names
+    Search(Search),
+    /// Tag a note; without a tag, say which it has
+    Tag(Tags),
+    /// Delete a note, so that nobody brings it back; its name stays refused
+    Rm(One),
+    /// The Markdown files of a folder as notes, under their paths
+    Import(Files),
+    /// The notes as Markdown files of a folder
+    Export(Files),
+    /// Where the notes are, how many, and who has them open
+    Status(Status),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct One {
+    /// The name of the note
+    pub(super) name: String,
+    #[command(flatten)]
+    pub(super) at: Where,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct New {
+    /// What to call it; with / in it, it becomes a file in a folder when it is exported
+    pub(super) name: String,
+    /// What it says
+    #[arg(long, conflicts_with = "from")]
+    pub(super) text: Option<String>,
+    /// A file with what it says; - is stdin
+    #[arg(long, value_name = "FILE")]
+    pub(super) from: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) at: Where,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Only notes with this tag
+    #[arg(long)]
+    pub(super) tag: Option<String>,
+    /// Only names that start so
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(super) prefix: String,
+    #[command(flatten)]
+    pub(super) at: Where,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Search {
+    /// What to look for
+    pub(super) wanted: String,
+    #[command(flatten)]
+    pub(super) at: Where,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Tags {
+    /// The name of the note
+    pub(super) name: String,
+    /// Tags to add
+    #[arg(value_name = "TAG")]
+    pub(super) add: Vec<String>,
+    /// A tag to take away; repeatable
+    #[arg(long, value_name = "TAG")]
+    pub(super) remove: Vec<String>,
+    #[command(flatten)]
+    pub(super) at: Where,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Files {
+    /// The folder of the files
+    #[arg(value_name = "DIR")]
+    pub(super) folder: PathBuf,
+    /// Where a note and its file differ, make what is there into what comes; without it such are left alone
+    #[arg(long)]
+    pub(super) replace: bool,
+    #[command(flatten)]
+    pub(super) at: Where,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Status {
+    #[command(flatten)]
+    pub(super) at: Where,
+}
+
+impl Note {
+    pub(super) fn at(&self) -> &Where {
+        match self {
+            Self::New(args) => &args.at,
+            Self::Edit(args) | Self::Show(args) | Self::Rm(args) => &args.at,
+            Self::List(args) => &args.at,
+            Self::Search(args) => &args.at,
+            Self::Tag(args) => &args.at,
+            Self::Import(args) | Self::Export(args) => &args.at,
+            Self::Status(args) => &args.at,
+        }
+    }
+
+    /// Whether a folder that is not there is made.
+    pub(super) fn makes(&self) -> bool {
+        matches!(self, Self::New(_) | Self::Import(_))
+    }
+}

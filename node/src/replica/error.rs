@@ -1,0 +1,117 @@
+//! What can go wrong with a replica, by what its owner does about it.
+
+use std::path::PathBuf;
+
+use tombolo_core::engine::EngineError;
+use tombolo_core::engine::edit::EditError;
+use tombolo_core::id::{DocumentId, InvalidName};
+use tombolo_core::update::InvalidUpdate;
+use tombolo_store::journal::JournalError;
+use tombolo_store::shelf::ShelfError;
+use tombolo_store::{AppendError, OpenError, StoreError};
+
+/// Why a replica did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplicaError {
+    /// Another process, or another handle of this one, has the folder.
+    #[error("the replica in {path} is in use; close it there first, or open another folder", path = path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder does not open.
+    #[error(transparent)]
+    Open(OpenError),
+    /// The system gives no threads or no random numbers.
+    #[error("the system refuses what a replica needs; see its limits on threads and memory")]
+    System(#[source] std::io::Error),
+    /// What was given names no document.
+    #[error("{name:?} names no document")]
+    Name {
+        /// What was given.
+        name: String,
+        /// Why not.
+        #[source]
+        source: InvalidName,
+    },
+    /// The document was deleted.
+    #[error(
+        "document {document} was deleted; use another name, or take its tombstone away with `tombolo doc purge`"
+    )]
+    Deleted {
+        /// The document.
+        document: DocumentId,
+    },
+    /// What is stored cannot be read. Nothing of it is lost by that.
+    #[error("the replica cannot read what it has stored; run `tombolo verify` on its folder")]
+    Read(#[source] StoreError),
+    /// What is stored is whole, but the engine does not take it.
+    #[error(
+        "document {document} cannot be opened for edits: {reason}; `tombolo doc export` gives it out as it is"
+    )]
+    Unreadable {
+        /// The document.
+        document: DocumentId,
+        /// What the engine said.
+        reason: String,
+    },
+    /// The edit is not stored, and not shown.
+    #[error("the edit was not stored")]
+    NotStored(#[source] AppendError),
+    /// The edit cannot be made.
+    #[error("document {document} was not edited")]
+    Edit {
+        /// The document.
+        document: DocumentId,
+        /// Why not.
+        #[source]
+        source: EditError,
+    },
+    /// What came from elsewhere is no update.
+    #[error("document {document} did not take what is no Yjs update; get it from its sender again")]
+    Update {
+        /// The document.
+        document: DocumentId,
+        /// What is wrong with it.
+        #[source]
+        source: InvalidUpdate,
+    },
+    /// The replica was closed.
+    #[error("the replica is closed; open it again and its documents with it")]
+    Closed,
+    /// A document was asked for something in the middle of its own transaction.
+    #[error(
+        "document {document} is in the middle of a transaction of this very thread; use what the closure is given, or \
+         come back after it"
+    )]
+    Nested {
+        /// The document.
+        document: DocumentId,
+    },
+}
+
+impl ReplicaError {
+    pub(super) fn unreadable(document: &DocumentId, error: &EngineError) -> Self {
+        Self::Unreadable { document: document.clone(), reason: error.to_string() }
+    }
+
+    /// Of a store that was asked to read.
+    pub(super) fn read(error: StoreError) -> Self {
+        match error {
+            StoreError::Deleted { document } => Self::Deleted { document },
+            StoreError::Append(error) => Self::not_stored(error),
+            StoreError::Shelf(ShelfError::Closed) => Self::Closed,
+            other => Self::Read(other),
+        }
+    }
+
+    /// Of a store that was given an operation.
+    pub(super) fn not_stored(error: AppendError) -> Self {
+        match error {
+            AppendError::Deleted { document } => Self::Deleted { document },
+            AppendError::Journal { source: JournalError::Closed, .. } => Self::Closed,
+            other => Self::NotStored(other),
+        }
+    }
+}

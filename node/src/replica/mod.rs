@@ -1,0 +1,60 @@
+//! The replica: documents on this device that can be edited for ever without a network.
+//!
+//! Open a folder, open documents in it, edit them in transactions, read them, watch them change:
+//!
+//! ```
+//! use tombolo::replica::{Origin, Replica};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let folder = folder.path().join("notes");
+//! let replica = Replica::open(&folder)?;
+//! let today = replica.yjs("notes/today")?;
+//! let _watch = today.observe(|change| {
+//!     if change.origin == Origin::Local {
+//!         println!("{} bytes of {} are on the disk", change.update.len(), change.document);
+//!     }
+//! });
+//! today.edit(|edit| {
+//!     edit.text("text").push("Milk, bread, salt\n");
+//!     edit.map("meta").insert("colour", "blue");
+//!     Ok(())
+//! })?;
+//! assert_eq!(today.text("text")?, "Milk, bread, salt\n");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Guarantees:
+//!
+//! - An edit is fsynced when the call returns, and never waits for a network. Who reads the document sees it at once.
+//! - A transaction becomes one operation, or, if its closure fails, nothing.
+//! - What was edited apart merges: [`YjsDocument::state`] of one replica goes into [`YjsDocument::apply`] of another,
+//!   in any order and as often as one likes.
+//! - Observers hear of each change once, in order, when it is durable.
+//! - One process at a time has a folder; a second one is told so.
+//!
+//! A folder is the same that `tombolo serve` keeps its documents in, one after the other.
+//!
+//! Not there yet: links to other replicas and relays, and Automerge documents, which are listed and can be removed but
+//! neither read nor edited here.
+//!
+//! Documents are read by yrs in this process, without the wall that a server has around it
+//! ([`ThreadWorker`](tombolo_store::worker::ThreadWorker) says why that matters): open documents of people whom you
+//! trust.
+
+mod changes; // who watches a document, and in which order they hear
+#[cfg(feature = "server")]
+pub(crate) mod detached; // a copy in hand, for notes
+mod document;
+mod error;
+mod handle;
+mod splices; // what makes one text of another
+
+pub use changes::{Change, Observation, Origin};
+pub use document::YjsDocument;
+pub use error::ReplicaError;
+pub use handle::{Documents, Replica};
+pub use splices::splices;
+pub use tombolo_core::engine::edit::{Any, Edit, EditError, Map, Splice, Text, View};
+pub use tombolo_core::id::{DocumentId, Format, ReplicaId};
