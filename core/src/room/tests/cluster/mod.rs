@@ -1,5 +1,8 @@
 //! A world of relays that a backplane joins: a room on each, stock clients spread over them, and perhaps an archive on
-//! one. What one room says to another arrives in its order; nothing else is promised.
+//! one.
+//!
+//! Between two rooms there are two streams: what is said to a room, with the rolls, and what is told to one peer. Each
+//! arrives in its order; either may overtake the other.
 
 mod people;
 mod relays;
@@ -16,23 +19,45 @@ use crate::update::{Coverage, Update};
 /// The relay that has the archive, in a world with one.
 pub(super) const ARCHIVE: usize = 3;
 
-/// What the machine of the cluster would make of what one relay says to another.
+/// What one room says to all others.
 #[derive(Clone, Debug)]
 enum Packet {
-    Call(Roll),
-    Roll(Roll),
-    Bye,
+    Roll {
+        roll: Roll,
+        opening: u64,
+        /// Whom it answers, by its opening, and whether that one is known to hear us.
+        heard: Option<(PeerId, u64, bool)>,
+    },
+    Gone,
     Lost,
-    /// To all peers.
     Said(PeerMessage),
-    /// To this one.
-    Told(PeerMessage),
 }
 
-impl Packet {
-    fn is_said(&self) -> bool {
-        matches!(self, Self::Said(_) | Self::Told(_))
-    }
+/// What one room tells another.
+#[derive(Clone, Debug)]
+enum Word {
+    /// Something that was said to us was lost.
+    Missed,
+    Lost,
+    /// For this opening of the room.
+    Said(u64, PeerMessage),
+}
+
+/// From one relay to another, with the name that the first had.
+#[derive(Default)]
+struct Link {
+    said: VecDeque<(PeerId, Packet)>,
+    told: VecDeque<(PeerId, Word)>,
+}
+
+/// Another relay that has the room open; it has come when it is known to hear us.
+#[derive(Clone, Copy)]
+struct Neighbour {
+    roll: Roll,
+    opening: u64,
+    has_come: bool,
+    /// Something that it said before was lost.
+    missed: bool,
 }
 
 struct Relay {
@@ -40,6 +65,9 @@ struct Relay {
     policy: Acknowledgement,
     room: Option<Room>,
     on_plane: bool,
+    /// Counts how often the room was opened or called anew.
+    opening: u64,
+    neighbours: BTreeMap<PeerId, Neighbour>,
     /// Whose answers the roll call waits for.
     awaited: BTreeSet<PeerId>,
     told: Roll,
@@ -70,8 +98,7 @@ pub(super) struct Cluster {
     durable_coverage: Coverage,
     /// Written, and lost with the archive's relay.
     written: VecDeque<(Ticket, Update)>,
-    /// From one relay to another, with the name that the first had.
-    links: BTreeMap<(usize, usize), VecDeque<(PeerId, Packet)>>,
+    links: BTreeMap<(usize, usize), Link>,
     next_member: u64,
     next_peer: u64,
     now: Millis,
@@ -84,6 +111,8 @@ impl Cluster {
             policy,
             room: None,
             on_plane: true,
+            opening: 0,
+            neighbours: BTreeMap::new(),
             awaited: BTreeSet::new(),
             told: Roll::default(),
         };

@@ -1,11 +1,11 @@
 //! What relays do: they open and close rooms, hear each other, die, and lose the backplane.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
 use super::super::super::*;
-use super::{ARCHIVE, Cluster, Packet, Relay};
+use super::{ARCHIVE, Cluster, Link, Neighbour, Packet, Relay, Word};
 use crate::dialect::y_protocols;
 use crate::id::PeerId;
 use crate::time::Millis;
@@ -32,12 +32,21 @@ impl Cluster {
         }
         let awaited: BTreeSet<_> =
             self.listeners(at).into_iter().map(|other| self.relays[other].id).collect();
-        self.relays[at].awaited = awaited;
-        let roll = self.relays[at].room.as_ref().unwrap().roll();
-        self.relays[at].told = roll;
-        self.say_to_all(at, &Packet::Call(roll));
+        let relay = &mut self.relays[at];
+        relay.awaited = awaited;
+        relay.neighbours.clear();
+        relay.opening += 1;
+        relay.told = relay.room.as_ref().unwrap().roll();
+        self.say_roll(at, None);
         self.drive(at, |room, now| room.clustered(now.plus(1_000)));
         self.end_call(at);
+    }
+
+    fn say_roll(&mut self, at: usize, answers: Option<PeerId>) {
+        let Relay { opening, told: roll, ref neighbours, .. } = self.relays[at];
+        let heard =
+            answers.and_then(|peer| neighbours.get(&peer).map(|known| (peer, known.opening, known.has_come)));
+        self.say_to_all(at, &Packet::Roll { roll, opening, heard });
     }
 
     pub(super) fn end_call(&mut self, at: usize) {
@@ -51,7 +60,7 @@ impl Cluster {
         if is_empty && at != ARCHIVE {
             self.relays[at].room = None;
             self.forget_links_to(at);
-            self.say_to_all(at, &Packet::Bye);
+            self.say_to_all(at, &Packet::Gone);
         }
     }
 
@@ -71,12 +80,13 @@ impl Cluster {
             }
         }
         self.forget_links_to(at);
-        for (_, packets) in self.links.iter_mut().filter(|((from, _), _)| *from == at) {
+        for (_, link) in self.links.iter_mut().filter(|((from, _), _)| *from == at) {
             for _ in 0..unheard {
-                packets.pop_back_if(|(_, packet)| packet.is_said());
+                link.said.pop_back_if(|(_, packet)| matches!(packet, Packet::Said(_)));
+                link.told.pop_back();
             }
         }
-        self.say_to_all(at, &Packet::Bye);
+        self.say_to_all(at, &Packet::Gone);
         self.relays[at].id = PeerId(0);
     }
 
@@ -85,12 +95,11 @@ impl Cluster {
             return;
         }
         self.forget_links_to(at);
-        for ((from, _), packets) in &mut self.links {
-            if *from == at {
-                packets.retain(|(_, packet)| matches!(packet, Packet::Bye));
-            }
+        for (_, link) in self.links.iter_mut().filter(|((from, _), _)| *from == at) {
+            link.said.retain(|(_, packet)| matches!(packet, Packet::Gone));
+            link.told.clear();
         }
-        self.say_to_all(at, &Packet::Bye);
+        self.say_to_all(at, &Packet::Gone);
         self.relays[at].on_plane = false;
         self.drive(at, |room, now| room.alone(now));
     }
@@ -112,10 +121,22 @@ impl Cluster {
         (0..self.relays.len()).filter(listens).collect()
     }
 
-    pub(super) fn say(&mut self, at: usize, to: PeerId, packet: Packet) {
+    fn tell(&mut self, at: usize, to: PeerId, message: PeerMessage) {
+        if let Some(Neighbour { opening, has_come: true, .. }) = self.relays[at].neighbours.get(&to) {
+            self.send_word(at, to, Word::Said(*opening, message));
+        }
+    }
+
+    fn send_word(&mut self, at: usize, to: PeerId, word: Word) {
         if let Some(other) = self.listeners(at).into_iter().find(|other| self.relays[*other].id == to) {
             let id = self.relays[at].id;
-            self.links.entry((at, other)).or_default().push_back((id, packet));
+            self.links.entry((at, other)).or_default().told.push_back((id, word));
+        }
+    }
+
+    fn publish(&mut self, at: usize, message: PeerMessage) {
+        if self.relays[at].neighbours.values().any(|known| known.has_come) {
+            self.say_to_all(at, &Packet::Said(message));
         }
     }
 
@@ -123,7 +144,7 @@ impl Cluster {
         if self.relays[at].on_plane {
             for other in self.listeners(at) {
                 let id = self.relays[at].id;
-                self.links.entry((at, other)).or_default().push_back((id, packet.clone()));
+                self.links.entry((at, other)).or_default().said.push_back((id, packet.clone()));
             }
         }
     }
@@ -132,51 +153,141 @@ impl Cluster {
         self.links.retain(|(_, to), _| *to != at);
     }
 
-    /// Loses what one room said to another, up to something that is not said by members.
+    /// Loses what one room said to all or told another, up to something that is not said by members.
     pub(super) fn lose(&mut self, which: usize) {
-        let busy: Vec<_> = self.links.iter().filter(|(_, packets)| !packets.is_empty()).collect();
-        let Some((link, _)) = busy.get(which % busy.len().max(1)) else { return };
-        let packets = self.links.get_mut(&(*link).clone()).unwrap();
-        let said = packets.iter().take_while(|packet| packet.1.is_said()).count();
-        let first = packets.drain(..said).next();
-        if let Some((id, _)) = first {
-            packets.push_front((id, Packet::Lost));
+        let Some((link, is_told)) = self.busy(which) else { return };
+        let Link { said, told } = self.links.get_mut(&link).unwrap();
+        if is_told {
+            let lost = told.iter().take_while(|word| matches!(word, (_, Word::Said(..)))).count();
+            let first = told.drain(..lost).next();
+            if let Some((id, _)) = first {
+                told.push_front((id, Word::Lost));
+            }
+        } else {
+            let lost = said.iter().take_while(|packet| matches!(packet, (_, Packet::Said(_)))).count();
+            let first = said.drain(..lost).next();
+            if let Some((id, _)) = first {
+                said.push_front((id, Packet::Lost));
+            }
         }
     }
 
+    /// A stream in which something is under way.
+    fn busy(&self, which: usize) -> Option<((usize, usize), bool)> {
+        let streams = self.links.iter().flat_map(|(link, Link { said, told })| {
+            [(*link, false, said.is_empty()), (*link, true, told.is_empty())]
+        });
+        let busy: Vec<_> = streams.filter(|(.., is_empty)| !is_empty).collect();
+        busy.get(which % busy.len().max(1)).map(|(link, is_told, _)| (*link, *is_told))
+    }
+
     pub(super) fn deliver_one(&mut self, which: usize) -> bool {
-        self.links.retain(|_, packets| !packets.is_empty());
-        let busy: Vec<_> = self.links.keys().copied().collect();
-        let Some((from, to)) = busy.get(which % busy.len().max(1)).copied() else { return false };
-        let packets = self.links.get_mut(&(from, to)).unwrap();
-        let overtaking = if (which / busy.len()).is_multiple_of(2) { 0 } else { overtakes(packets) };
-        let (peer, packet) = packets.remove(overtaking).unwrap();
-        self.hear(to, peer, packet);
+        let Some(((from, to), is_told)) = self.busy(which) else { return false };
+        let Link { said, told } = self.links.get_mut(&(from, to)).unwrap();
+        if is_told {
+            let (peer, word) = told.pop_front().unwrap();
+            self.hear_word(to, peer, word);
+        } else {
+            let (peer, packet) = said.pop_front().unwrap();
+            self.hear(to, peer, packet);
+        }
         true
     }
 
-    pub(super) fn hear(&mut self, to: usize, peer: PeerId, packet: Packet) {
+    fn has_come(&self, at: usize, peer: PeerId) -> bool {
+        self.relays[at].neighbours.get(&peer).is_some_and(|known| known.has_come)
+    }
+
+    /// A peer that is known hears us.
+    fn hears_us(&mut self, at: usize, peer: PeerId) {
+        let Some(known) = self.relays[at].neighbours.get_mut(&peer) else { return };
+        if !std::mem::replace(&mut known.has_come, true) {
+            let Neighbour { roll, missed, .. } = *known;
+            self.drive(at, |room, now| room.peer_came(now, peer, roll));
+            if missed {
+                self.send_word(at, peer, Word::Missed);
+            }
+        }
+        self.answered(at, peer);
+    }
+
+    fn answered(&mut self, at: usize, peer: PeerId) {
+        self.relays[at].awaited.remove(&peer);
+        self.end_call(at);
+    }
+
+    fn leaves(&mut self, at: usize, peer: PeerId) {
+        let known = self.relays[at].neighbours.remove(&peer);
+        if known.is_some_and(|known| known.has_come) {
+            self.drive(at, |room, now| room.peer_went(now, peer));
+        }
+    }
+
+    fn hear(&mut self, to: usize, peer: PeerId, packet: Packet) {
         match packet {
-            Packet::Call(roll) => {
-                // Who we are comes before what we say.
-                let ours = self.relays[to].told;
-                self.say(to, peer, Packet::Roll(ours));
-                self.drive(to, |room, now| room.peer_came(now, peer, roll));
+            Packet::Roll { roll, opening, heard } => self.hear_roll(to, peer, roll, opening, heard),
+            Packet::Gone => {
+                self.leaves(to, peer);
+                self.answered(to, peer);
             }
-            Packet::Roll(roll) => {
-                self.drive(to, |room, now| room.peer_came(now, peer, roll));
-                self.relays[to].awaited.remove(&peer);
-                self.end_call(to);
+            Packet::Lost if self.has_come(to, peer) => {
+                self.drive(to, |room, now| room.peer_lost(now, peer));
+                self.send_word(to, peer, Word::Missed);
             }
-            Packet::Bye => {
-                self.drive(to, |room, now| room.peer_went(now, peer));
-                self.relays[to].awaited.remove(&peer);
-                self.end_call(to);
+            Packet::Lost => {
+                if let Some(known) = self.relays[to].neighbours.get_mut(&peer) {
+                    known.missed = true;
+                }
             }
-            Packet::Lost => self.drive(to, |room, now| room.peer_lost(now, peer)),
-            Packet::Said(message) | Packet::Told(message) => {
-                self.drive(to, |room, now| room.peer_said(now, peer, message));
+            Packet::Said(_) if !self.has_come(to, peer) => {}
+            Packet::Said(message) => self.drive(to, |room, now| room.peer_said(now, peer, message)),
+        }
+    }
+
+    fn hear_roll(
+        &mut self,
+        to: usize,
+        peer: PeerId,
+        roll: Roll,
+        opening: u64,
+        heard: Option<(PeerId, u64, bool)>,
+    ) {
+        let me = (self.relays[to].id, self.relays[to].opening);
+        let heard = heard.filter(|heard| (heard.0, heard.1) == me);
+        if self.relays[to].neighbours.get(&peer).is_some_and(|known| known.opening != opening) {
+            self.leaves(to, peer);
+        }
+        let fresh = Neighbour { roll, opening, has_come: false, missed: false };
+        let is_new = !self.relays[to].neighbours.contains_key(&peer);
+        let known = self.relays[to].neighbours.entry(peer).or_insert(fresh);
+        let has_changed = std::mem::replace(&mut known.roll, roll) != roll;
+        if has_changed && known.has_come {
+            self.drive(to, |room, now| room.peer_came(now, peer, roll));
+        }
+        if heard.is_some() {
+            self.hears_us(to, peer);
+        }
+        if is_new || heard.is_some_and(|(.., mutual)| !mutual) {
+            self.say_roll(to, Some(peer));
+        }
+    }
+
+    fn hear_word(&mut self, to: usize, peer: PeerId, word: Word) {
+        match word {
+            Word::Said(opening, message) => {
+                let is_known = self.relays[to].neighbours.contains_key(&peer);
+                if is_known && opening == self.relays[to].opening {
+                    // It would not say it if it had not heard us.
+                    self.hears_us(to, peer);
+                    self.drive(to, |room, now| room.peer_said(now, peer, message));
+                }
             }
+            Word::Lost => {
+                self.send_word(to, peer, Word::Missed);
+                self.hear_word(to, peer, Word::Missed);
+            }
+            Word::Missed if !self.has_come(to, peer) => {}
+            Word::Missed => self.drive(to, |room, now| room.peer_lost(now, peer)),
         }
     }
 
@@ -221,7 +332,7 @@ impl Cluster {
         let roll = room.roll();
         if roll != self.relays[at].told {
             self.relays[at].told = roll;
-            self.say_to_all(at, &Packet::Roll(roll));
+            self.say_roll(at, None);
         }
     }
 
@@ -250,11 +361,11 @@ impl Cluster {
             Effect::Close { .. } => unreachable!("nothing is refused here"),
             Effect::Publish(message) => {
                 assert!(self.relays[at].on_plane, "published while alone");
-                self.say_to_all(at, &Packet::Said(message));
+                self.publish(at, message);
             }
             Effect::Tell { peer, message } => {
                 assert!(self.relays[at].on_plane, "told while alone");
-                self.say(at, peer, Packet::Told(message));
+                self.tell(at, peer, message);
             }
         }
     }
@@ -267,13 +378,4 @@ impl Cluster {
             }
         }
     }
-}
-
-/// What is said to all and what is told to one go different ways, so the first of one kind may overtake those of the
-/// other.
-fn overtakes(packets: &VecDeque<(PeerId, Packet)>) -> usize {
-    let said = packets.iter().map(|(_, packet)| packet).take_while(|packet| packet.is_said());
-    let is_told = |packet: &Packet| matches!(packet, Packet::Told(_));
-    let first = packets.front().is_some_and(|(_, packet)| is_told(packet));
-    said.map(is_told).position(|told| told != first).unwrap_or(0)
 }
