@@ -123,6 +123,11 @@ impl Room {
 
     /// Puts a question that is not open, or no more.
     pub(super) fn reopen(&mut self, now: Millis, ask: AskId, question: Question) {
+        self.enter(ask, question);
+        self.ask(now, ask);
+    }
+
+    fn enter(&mut self, ask: AskId, question: Question) {
         match question.asker {
             Asker::Member(id) => {
                 if let Some(member) = self.members.get_mut(&id) {
@@ -137,7 +142,6 @@ impl Room {
             Asker::Room(_) => {}
         }
         self.questions.insert(ask, question);
-        self.ask(now, ask);
     }
 
     /// A question is answered, or is no more.
@@ -197,6 +201,16 @@ impl Room {
             }
             let ask = self.new_ask(false);
             self.reopen(now, ask, question);
+        }
+    }
+
+    /// Lets the questions that `which` names wait for the next choice, under other names.
+    pub(super) fn take_back(&mut self, which: impl Fn(&Question) -> bool) {
+        for old in self.questions_that(which) {
+            let Some(mut question) = self.close_question(old) else { continue };
+            question.asked = None;
+            let ask = self.new_ask(false);
+            self.enter(ask, question);
         }
     }
 

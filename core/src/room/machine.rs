@@ -160,14 +160,16 @@ impl Room {
 
     /// As [`Room::join`], of a member whose content is not to be had: the driver hands on none of it but empty answers.
     pub fn join_to_read(&mut self, id: MemberId, counts_acknowledgements: bool) {
-        let member = Member { counts_acknowledgements, reads_only: true, ..Member::default() };
-        self.members.insert(id, member);
-        self.show_presence(id);
+        self.seat(id, Member { counts_acknowledgements, reads_only: true, ..Member::default() });
     }
 
     /// A member comes; it is shown who is present.
     pub fn join(&mut self, id: MemberId, counts_acknowledgements: bool) {
-        self.members.insert(id, Member { counts_acknowledgements, ..Member::default() });
+        self.seat(id, Member { counts_acknowledgements, ..Member::default() });
+    }
+
+    fn seat(&mut self, id: MemberId, member: Member) {
+        self.members.insert(id, member);
         self.show_presence(id);
     }
 

@@ -4,9 +4,11 @@
 //! of two rooms that may have been apart each asks the other what it lacks; what was said to an archive that may not
 //! have heard it is settled anew.
 //!
-//! It leans on what the cluster keeps: what one peer says to all arrives in its order, and so does what it says to one,
-//! either after its roll; where some of it did not, the receiver is told by [`Room::peer_lost`], also of a peer that it
-//! thought gone for a while.
+//! It leans on what the cluster keeps: what a peer says to all arrives in its order, with its rolls and its end among
+//! it, and what it tells one peer arrives in its order after it came; where some of it did not, both are told by
+//! [`Room::peer_lost`]. What is told may overtake what was said to all, and be overtaken, also by the end of the room
+//! that it is from and the beginning of the next one there: so no number is given twice ([`Room::number_from`]), and a
+//! goodbye is remembered although nobody was shown.
 
 use crate::dialect::y_protocols;
 use crate::id::PeerId;
@@ -178,10 +180,8 @@ impl Room {
             Asker::Peer(asker, _) | Asker::Room(asker) => asker == peer,
             Asker::Member(_) => false,
         });
-        for question in self.questions.values_mut() {
-            // It waits for the next choice.
-            question.asked.take_if(|asked| asked.answerer == Answerer::Peer(peer));
-        }
+        // Under another name: an answer of this one would not be of the one that may come in its place.
+        self.take_back(|question| question.asked.is_some_and(|asked| asked.answerer == Answerer::Peer(peer)));
     }
 
     /// A message of a peer. Of one that did not come, or went, it is ignored.

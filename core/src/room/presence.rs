@@ -110,9 +110,12 @@ impl Presence {
     ) -> Result<Option<AwarenessUpdate>, Violation> {
         let mut news = Vec::new();
         for entry in update.entries {
-            if self.is_news(&entry) && self.has_room_for(&entry) {
+            let is_news = self.is_news(&entry);
+            // A goodbye may come before what it ends.
+            let is_early = matches!(owner, Owner::Peer(_)) && !self.clients.contains_key(&entry.client);
+            if (is_news || is_early) && self.has_room_for(&entry) {
                 self.take(owner, entry.clone())?;
-                news.push(entry);
+                news.extend(is_news.then_some(entry));
             }
         }
         Ok((!news.is_empty()).then_some(AwarenessUpdate { entries: news }))

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::super::*;
 use super::cluster::Cluster;
-use super::{A, B, HI, effects, hi, sent_to, step1};
+use super::{A, B, HI, effects, entry, hi, sent_to, step1};
 use crate::dialect::y_protocols::{self, Message};
 use crate::id::PeerId;
 use crate::time::Millis;
@@ -17,7 +17,7 @@ fn cases() -> u32 {
 }
 
 fn steps() -> impl Strategy<Value = Vec<(u8, usize, usize)>> {
-    prop::collection::vec((0u8..30, 0usize..8, 0usize..8), 1..150)
+    prop::collection::vec((0u8..31, 0usize..8, 0usize..8), 1..150)
 }
 
 fn run(people: u64, policy: Acknowledgement, with_archive: bool, steps: &[(u8, usize, usize)]) {
@@ -349,4 +349,29 @@ fn who_may_only_read_is_never_asked_for_others() {
     };
     assert_eq!((served(A), served(B)), (1, 1), "nobody waits for a reader: {asked:?}");
     assert_eq!(room.poll_timeout(), None);
+}
+
+#[test]
+fn a_goodbye_that_overtakes_who_it_is_for_is_remembered() {
+    let mut room = caught_up(Acknowledgement::Never);
+    comes(&mut room, P, EMPTY);
+    for state in [None, Some("{}")] {
+        let Message::Awareness(update) = entry(7, 1, state) else { unreachable!() };
+        assert!(hears(&mut room, P, PeerMessage::Presence(update)).is_empty());
+    }
+    let known = room.presence_since(0).unwrap().entries;
+    assert!(known.iter().all(|entry| entry.state.is_none()), "a ghost: {known:?}");
+}
+
+#[test]
+fn an_answer_from_before_a_peer_went_is_not_of_the_one_that_came_back() {
+    let mut room = clustered(Acknowledgement::Never, &[(P, EMPTY), (Q, EMPTY)]);
+    let before = asks(&effects(&mut room))[0].1;
+    room.peer_went(NOW, P);
+    let second = asks(&effects(&mut room))[0].1;
+    comes(&mut room, P, EMPTY);
+    let again = asks(&hears(&mut room, Q, PeerMessage::Answer { ask: second, result: Ok(None) }));
+    assert_eq!((again.len(), again[0].0), (1, P));
+    assert!(hears(&mut room, P, answer(before, HI, None)).is_empty(), "of who is no more");
+    assert_eq!(sent_to(&hears(&mut room, P, answer(again[0].1, HI, None)), A), [y_protocols::sync_step2(HI)]);
 }

@@ -99,6 +99,8 @@ pub(super) struct Cluster {
     /// Written, and lost with the archive's relay.
     written: VecDeque<(Ticket, Update)>,
     links: BTreeMap<(usize, usize), Link>,
+    /// Everything of the one kind of stream, told or not, is overtaken by all of the other.
+    held: Option<bool>,
     next_member: u64,
     next_peer: u64,
     now: Millis,
@@ -134,6 +136,7 @@ impl Cluster {
             durable_coverage: Coverage::default(),
             written: VecDeque::new(),
             links: BTreeMap::new(),
+            held: None,
             next_member: 1,
             next_peer: 1,
             now: Millis(0),
@@ -165,6 +168,7 @@ impl Cluster {
             25 | 26 => self.sync_disk(1 + what),
             27 => drop(self.wait()),
             28 => self.announce(person),
+            30 => self.held = [None, Some(false), Some(true)][what % 3],
             _ => self.settle(who),
         }
     }

@@ -177,7 +177,10 @@ impl Cluster {
         let streams = self.links.iter().flat_map(|(link, Link { said, told })| {
             [(*link, false, said.is_empty()), (*link, true, told.is_empty())]
         });
-        let busy: Vec<_> = streams.filter(|(.., is_empty)| !is_empty).collect();
+        let mut busy: Vec<_> = streams.filter(|(.., is_empty)| !is_empty).collect();
+        if busy.iter().any(|(_, is_told, _)| Some(*is_told) != self.held) {
+            busy.retain(|(_, is_told, _)| Some(*is_told) != self.held);
+        }
         busy.get(which % busy.len().max(1)).map(|(link, is_told, _)| (*link, *is_told))
     }
 
