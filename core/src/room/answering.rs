@@ -14,7 +14,6 @@ use crate::update::{StateVector, Update};
 use super::asking::{ANSWER_MS, Answerer, Asked, Asker, Question};
 use super::effect::{Arrival, MemberId, StoreRefused};
 use super::machine::Room;
-use super::member::Content;
 use super::peer::{AskId, PeerAnswer, PeerMessage};
 
 /// What an answerer said.
@@ -155,7 +154,7 @@ impl Room {
                 let answer = PeerAnswer { update, archived, caught_up };
                 self.tell_peer(peer, PeerMessage::Answer { ask, result: Ok(Some(answer)) });
             }
-            Asker::Room(peer) => self.peer_showed(peer, reply),
+            Asker::Room(peer) => self.peer_showed(now, peer, ask, reply),
             Asker::Member(id) => self.member_is_answered(now, ask, id, question, by, &reply),
         }
     }
@@ -175,7 +174,7 @@ impl Room {
             let is_settled = self.members.get(&id).is_none_or(|member| member.settled == reign);
             let counted = !std::mem::replace(&mut question.own_asked, true);
             if counted || !is_settled {
-                self.ask_own_content(id, archived, Content { counted, reign });
+                self.ask_own_content(id, archived, counted, reign);
             }
         }
         match is_first {

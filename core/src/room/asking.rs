@@ -112,13 +112,17 @@ impl Room {
 
     /// Puts a new question to whoever is best.
     pub(super) fn open_question(&mut self, now: Millis, asker: Asker, state_vector: StateVector) {
-        let ask = self.new_ask(false);
+        let ask = self.new_ask();
         self.reopen(now, ask, Question::new(asker, state_vector));
     }
 
-    pub(super) fn new_ask(&mut self, asks_back: bool) -> AskId {
+    fn new_ask(&mut self) -> AskId {
+        self.new_ask_that(false, false)
+    }
+
+    pub(super) fn new_ask_that(&mut self, reaches_archive: bool, asks_back: bool) -> AskId {
         self.asks += 1;
-        AskId::new(self.asks, asks_back)
+        AskId::new(self.asks, reaches_archive, asks_back)
     }
 
     /// Puts a question that is not open, or no more.
@@ -199,7 +203,7 @@ impl Room {
                 question.tried.remove(&asked.answerer);
                 self.may_be_late(old, Some(asked), question.asker);
             }
-            let ask = self.new_ask(false);
+            let ask = self.new_ask();
             self.reopen(now, ask, question);
         }
     }
@@ -209,7 +213,7 @@ impl Room {
         for old in self.questions_that(which) {
             let Some(mut question) = self.close_question(old) else { continue };
             question.asked = None;
-            let ask = self.new_ask(false);
+            let ask = self.new_ask();
             self.enter(ask, question);
         }
     }
@@ -348,19 +352,31 @@ impl Room {
             // What the others hold need not be pushed again, but only if all of them really hold it.
             let all_caught_up = self.members.iter().all(|(other, member)| *other == id || member.caught_up);
             let known = if all_caught_up { self.coverage.state_vector() } else { StateVector::default() };
-            self.ask_own_content(id, &known, Content { counted: true, reign: None });
+            self.ask_own_content(id, &known, true, None);
         }
     }
 
-    pub(super) fn ask_own_content(&mut self, id: MemberId, known: &StateVector, content: Content) {
+    /// Asks a member for what it has beyond `known`; if that is what the archive has, `reign` says of which reign.
+    pub(super) fn ask_own_content(
+        &mut self,
+        id: MemberId,
+        known: &StateVector,
+        counted: bool,
+        reign: Option<u64>,
+    ) {
         if let Some(member) = self.members.get_mut(&id) {
-            if content.reign.is_some() {
-                member.settled = content.reign;
+            if reign.is_some() {
+                member.settled = reign;
+            }
+            if !counted && member.is_asked_for_all() {
+                // Its answer to that will do.
+                return;
             }
             if member.reads_only {
                 // What it answers does not come here, unless it is empty: no order is to be kept.
                 member.expected.clear();
             }
+            let content = Content { counted, whole: known.is_empty(), reign };
             member.expected.push_back(Purpose::OwnContent(content));
             self.answer(id, y_protocols::sync_step1(&known.encode()));
         }

@@ -11,8 +11,9 @@ use crate::update::{Coverage, StateVector};
 use crate::validate::AwarenessUpdate;
 
 use super::asking::{Answerer, Asker, Question};
+use super::early::Early;
 use super::effect::{Acknowledgement, Arrival, Effect, MemberId, StoreRefused, Ticket, Violation};
-use super::member::{Content, Member};
+use super::member::Member;
 use super::peer::{AskId, PeerMessage};
 use super::peers::{Peer, Plane};
 use super::presence::{Owner, Presence, PresenceLimits};
@@ -50,6 +51,10 @@ pub struct Room {
     pub(super) next_ticket: Ticket,
     /// Some updates had no ticket because too many were under way.
     pub(super) overflowed: bool,
+    /// What waits for the archive to come.
+    pub(super) early: Early,
+    /// Something passed by here that the archive may lack.
+    pub(super) loose: bool,
     pub(super) effects: VecDeque<Effect>,
     /// Acknowledgements that follow the effects.
     pub(super) payments: VecDeque<(MemberId, u64)>,
@@ -78,6 +83,8 @@ impl Room {
             tickets: BTreeMap::new(),
             next_ticket: Ticket(1),
             overflowed: false,
+            early: Early::default(),
+            loose: false,
             effects: VecDeque::new(),
             payments: VecDeque::new(),
         }
@@ -276,7 +283,7 @@ impl Room {
         self.coverage.clear();
         let everybody: Vec<_> = self.members.keys().copied().collect();
         for id in everybody {
-            self.ask_own_content(id, &StateVector::default(), Content { counted: false, reign: None });
+            self.ask_own_content(id, &StateVector::default(), false, None);
         }
     }
 }

@@ -28,6 +28,8 @@ pub(super) struct Content {
     /// The member waits for one acknowledgement of it: clients count one for each `SyncStep1` of their own, and none
     /// for other answers. One too many would acknowledge an edit that is still under way.
     pub(super) counted: bool,
+    /// It is all that the member has, whoever has it too.
+    pub(super) whole: bool,
     /// It is all that the archive of this reign lacked: once it is durable, so is everything that the member sent
     /// before it.
     pub(super) reign: Option<u64>,
@@ -52,4 +54,12 @@ pub(super) struct Member {
     pub(super) owed: u64,
     /// The reign in which it was last asked for all that the archive lacks.
     pub(super) settled: Option<u64>,
+}
+
+impl Member {
+    /// Whether all that it has is asked for and has not come yet.
+    pub(super) fn is_asked_for_all(&self) -> bool {
+        let is_all = |purpose: &Purpose| matches!(purpose, Purpose::OwnContent(Content { whole: true, .. }));
+        self.expected.iter().any(is_all)
+    }
 }

@@ -17,12 +17,14 @@
 
 mod answering; // what an answer is for
 mod asking; // who answers a question
+mod early; // what waits for an archive to come
 mod effect;
 mod machine;
 mod member;
 mod peer; // what peers say
 mod peers; // who of them is there
 mod presence;
+mod referring; // what the archive has anyway
 mod storing; // what is spread, stored and acknowledged
 #[cfg(test)]
 mod tests;

@@ -10,15 +10,20 @@ use crate::validate::AwarenessUpdate;
 
 use super::effect::{Arrival, StoreRefused, Ticket};
 
-/// Names one question of one peer about one document; unique within the asking room. An odd one wishes to be asked
-/// back: the asker may have something that who is asked has not, or has missed what that one said.
+/// Names one question of one peer about one document; unique within the asking room. Its lowest bit asks to be asked
+/// back: the asker may have something that who is asked has not, or has missed what that one said. The next one says
+/// that the asker reaches the archive: nothing of what is there need come with the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AskId(pub u64);
 
 impl AskId {
     /// The next one of a room that has given so many.
-    pub(super) fn new(number: u64, asks_back: bool) -> Self {
-        Self((number << 1) | u64::from(asks_back))
+    pub(super) fn new(number: u64, reaches_archive: bool, asks_back: bool) -> Self {
+        Self((number << 2) | (u64::from(reaches_archive) << 1) | u64::from(asks_back))
+    }
+
+    pub(super) fn reaches_archive(self) -> bool {
+        self.0 & 2 == 2
     }
 
     pub(super) fn asks_back(self) -> bool {

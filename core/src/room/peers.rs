@@ -58,6 +58,8 @@ pub(super) struct Peer {
     pub(super) asked: usize,
     /// Until when what it showed up to this change of presence is believed without being renewed.
     doubt: Option<(Millis, u64)>,
+    /// It brought updates.
+    pub(super) brought: bool,
 }
 
 impl Room {
@@ -71,6 +73,7 @@ impl Room {
     pub fn called(&mut self, now: Millis) {
         if self.is_calling() {
             self.plane = Plane::Called;
+            self.end_early();
             self.ask_waiting(now);
         }
     }
@@ -93,11 +96,13 @@ impl Room {
     /// The backplane is away: all peers went, and no roll call runs.
     pub fn alone(&mut self, now: Millis) {
         self.plane = Plane::Alone;
+        self.loose = true;
         let held = self.is_held();
         while let Some((peer, _)) = self.peers.pop_first() {
             self.forget(peer);
         }
         self.peers_changed(now, held);
+        self.end_early();
     }
 
     /// Whether it is on a backplane.
@@ -159,9 +164,9 @@ impl Room {
     /// A peer closed the document, or is gone.
     pub fn peer_went(&mut self, now: Millis, peer: PeerId) {
         let held = self.is_held();
-        if self.peers.remove(&peer).is_none() {
-            return;
-        }
+        let Some(known) = self.peers.remove(&peer) else { return };
+        // What it said may have come here and not to the archive.
+        self.loose |= known.brought;
         self.forget(peer);
         // Of its last words some may have reached one peer and not another.
         self.exchange_anew(true);
@@ -192,7 +197,7 @@ impl Room {
         match message {
             PeerMessage::Update { ticket, arrival, update } => {
                 let waits = ticket.map_or(Waits::Nobody, |ticket| Waits::Peer(peer, ticket));
-                self.accept_of_peer(update, arrival, waits);
+                self.accept_of_peer(peer, update, arrival, waits);
             }
             PeerMessage::Presence(update) => {
                 let before = self.presence.changes();
@@ -219,7 +224,7 @@ impl Room {
             self.next_reader = (self.next_reader + 1) % MemberId::PEERS;
             self.readers.insert(asker, (peer, ask));
             self.effects.push_back(Effect::Read { asker, state_vector });
-        } else {
+        } else if !self.refer(peer, ask) {
             self.open_question(now, Asker::Peer(peer, ask), state_vector);
         }
         if !ask.asks_back() {
@@ -284,7 +289,8 @@ impl Room {
             None if self.has_caught_up() => covered,
             _ => StateVector::default(),
         };
-        let ask = self.new_ask(asks_back);
+        let reaches_archive = self.archive_peer.is_some_and(|archive| archive != peer);
+        let ask = self.new_ask_that(reaches_archive, asks_back);
         self.reopen(now, ask, Question::new(Asker::Room(peer), known));
     }
 

@@ -15,7 +15,7 @@ use super::asking::{Answerer, Asker, Question};
 use super::effect::{Acknowledgement, Answer, Arrival, Effect, MemberId, StoreRefused, Ticket};
 use super::machine::Room;
 use super::member::{Content, Member, Purpose};
-use super::peer::{PeerAnswer, PeerMessage};
+use super::peer::{AskId, PeerAnswer, PeerMessage};
 
 /// Most updates of one room on their way to an archive elsewhere, some 100 bytes each. More are owed, and settled
 /// together when those are through.
@@ -46,7 +46,7 @@ impl Room {
 
     fn content_arrived(&mut self, id: MemberId, update: Update, content: Content) {
         let counted = u64::from(content.counted);
-        if self.archive_in_reach() && content.reign == Some(self.reign) {
+        if self.archive_in_reach() && (content.whole || content.reign == Some(self.reign)) {
             let owed = self.members.get_mut(&id).map_or(0, |member| std::mem::take(&mut member.owed));
             self.accept(id, update, Arrival::Content, owed.saturating_add(counted));
         } else {
@@ -70,7 +70,10 @@ impl Room {
         }
         let Some(archive) = self.archive_peer.filter(|_| self.tickets.len() < TICKETS_MAX) else {
             self.overflowed |= self.archive_peer.is_some();
-            self.owe(id, times);
+            if times == 0 || !self.keep_early(id, times, arrival, &update) {
+                self.loose |= !update.is_empty();
+                self.owe(id, times);
+            }
             if is_news {
                 self.publish(PeerMessage::Update { ticket: None, arrival, update });
             }
@@ -85,7 +88,10 @@ impl Room {
     }
 
     /// An update of a peer: for the members here, and for the archive if it is here.
-    pub(super) fn accept_of_peer(&mut self, update: Update, arrival: Arrival, waits: Waits) {
+    pub(super) fn accept_of_peer(&mut self, peer: PeerId, update: Update, arrival: Arrival, waits: Waits) {
+        if let Some(known) = self.peers.get_mut(&peer) {
+            known.brought |= !update.is_empty();
+        }
         self.pass_on(None, &update, arrival);
         if self.archive_here() {
             self.store(waits, update, arrival);
@@ -103,7 +109,7 @@ impl Room {
         is_news
     }
 
-    fn ticket(&mut self, waits: Waits) -> Ticket {
+    pub(super) fn ticket(&mut self, waits: Waits) -> Ticket {
         let ticket = self.next_ticket;
         self.next_ticket = Ticket(ticket.0.saturating_add(1));
         self.tickets.insert(ticket, waits);
@@ -121,6 +127,7 @@ impl Room {
         if result.is_err() {
             // What was not stored must be news when it comes again, also to those who joined since.
             self.coverage.clear();
+            self.loose = true;
         }
         match (waits, result) {
             (Waits::Member(id, times), Ok(())) => self.acknowledge(id, times),
@@ -182,8 +189,7 @@ impl Room {
         match result {
             Ok(answer) => {
                 self.coverage.add_state_vector(&answer.state_vector);
-                let content = Content { counted: true, reign: Some(self.reign) };
-                self.ask_own_content(asker, &answer.state_vector, content);
+                self.ask_own_content(asker, &answer.state_vector, true, Some(self.reign));
                 self.serve(asker, answer.update);
             }
             Err(reason) => self.close(asker, reason),
@@ -229,6 +235,7 @@ impl Room {
         if self.archive_here() {
             return;
         }
+        self.loose |= self.reign > 0;
         self.reign += 1;
         self.overflowed = false;
         for waits in std::mem::take(&mut self.tickets).into_values() {
@@ -237,9 +244,18 @@ impl Room {
             }
         }
         let archive = self.archive_peer;
+        if archive.is_some() {
+            // Before it is asked for what others brought.
+            self.end_early();
+        }
         self.close_questions(|question| matches!(question.asker, Asker::Room(peer) if archive == Some(peer)));
-        // What an archive may not have heard: only that has no deadline.
-        self.put_anew(now, |question| question.asked.is_some_and(|asked| asked.deadline.is_none()));
+        // What an archive may not have heard, which alone has no deadline; and what it knows better than who was asked.
+        let is_there = archive.is_some();
+        self.put_anew(now, |question| {
+            let is_better =
+                is_there && question.served.is_none() && matches!(question.asker, Asker::Member(_));
+            question.asked.is_some_and(|asked| is_better || asked.deadline.is_none())
+        });
         self.ask_waiting(now);
         let Some(archive) = self.archive_peer else {
             self.pay_if_forwarded();
@@ -255,10 +271,12 @@ impl Room {
     }
 
     /// A peer shows what it has that may not have been here; the archive's state vector settles what is owed.
-    pub(super) fn peer_showed(&mut self, peer: PeerId, reply: Reply) {
+    pub(super) fn peer_showed(&mut self, now: Millis, peer: PeerId, ask: AskId, reply: Reply) {
         let Ok(update) = Update::parse(reply.update) else { return };
         if !update.is_empty() {
-            self.accept_of_peer(update, Arrival::Content, Waits::Nobody);
+            self.accept_of_peer(peer, update, Arrival::Content, Waits::Nobody);
+        } else if ask.reaches_archive() {
+            self.referred(now, peer);
         }
         if let Some(archived) = reply.archived.filter(|_| self.archive_peer == Some(peer)) {
             self.settle(peer, &archived);
@@ -272,7 +290,7 @@ impl Room {
             self.members.iter().filter(|(_, member)| member.settled != reign).map(|(id, _)| *id).collect();
         for id in unsettled {
             if !self.will_settle(id, archive) {
-                self.ask_own_content(id, archived, Content { counted: false, reign });
+                self.ask_own_content(id, archived, false, reign);
             }
         }
     }
@@ -293,7 +311,7 @@ impl Room {
     }
 
     /// Without an archive in reach an acknowledgement is given at once or owed, by policy.
-    fn owe(&mut self, id: MemberId, times: u64) {
+    pub(super) fn owe(&mut self, id: MemberId, times: u64) {
         if self.acknowledgement == Acknowledgement::Forwarded && !self.archive_in_reach() {
             self.acknowledge(id, times);
         } else if let Some(member) = self.members.get_mut(&id)

@@ -112,13 +112,18 @@ fn what_another_has_says_nothing_of_what_is_owed() {
 
 #[test]
 fn content_from_before_the_archive_came_settles_nothing() {
-    let mut room = caught_up(Acknowledgement::Never);
+    let mut room = Room::new(Acknowledgement::Never);
+    room.clustered(Millis(1_000));
+    room.called(NOW);
+    room.join(A, true);
+    says(&mut room, A, Message::Update(hi()));
+    assert_eq!(sent_to(&says(&mut room, A, step1()), A)[0], y_protocols::sync_step1(HAS_HI));
     let ask = asks(&comes(&mut room, P, ARCHIVE))[0].1;
     hears(&mut room, P, answer(ask, NOTHING, Some(&[0])));
     says(&mut room, A, Message::SyncStep2(Update::empty())); // what the room lacked, not the archive
     assert_eq!(stored(&mut room, 1), 0);
     says(&mut room, A, Message::SyncStep2(hi()));
-    assert_eq!(stored(&mut room, 2), 1);
+    assert_eq!(stored(&mut room, 2), 2);
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod client;
 mod cluster;
 mod elsewhere;
 mod many;
+mod questions;
 mod world;
 
 use bytes::Bytes;
