@@ -39,8 +39,13 @@ impl Room {
 
     /// Somebody who has this will have caught up.
     pub(super) fn hold(&mut self, has: &StateVector) {
-        let common = self.common.take().filter(|_| self.has_caught_up());
-        self.common = Some(common.map_or_else(|| has.clone(), |common| common.lower(has)));
+        let before = self.common.take().filter(|_| self.has_caught_up());
+        let common = before.as_ref().map_or_else(|| has.clone(), |before| before.lower(has));
+        if before.is_some_and(|before| before != common) {
+            // What peers were not asked for in its name.
+            self.exchange_anew(false);
+        }
+        self.common = Some(common);
     }
 
     /// A member answers the question that it was asked.

@@ -254,7 +254,7 @@ impl Room {
         self.exchange(now);
     }
 
-    fn exchange_anew(&mut self, both_ways: bool) {
+    pub(super) fn exchange_anew(&mut self, both_ways: bool) {
         for peer in self.peers.values_mut() {
             peer.exchanged = false;
             peer.both_ways |= both_ways;

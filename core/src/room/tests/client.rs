@@ -95,6 +95,15 @@ impl Client {
         }
     }
 
+    /// All that it has, behind holes as well.
+    pub(super) fn received(&self) -> Coverage {
+        let mut received = self.coverage.clone();
+        for update in &self.held {
+            received.add(update);
+        }
+        received
+    }
+
     fn apply(&mut self, update: &Update) {
         apply(&self.doc, update.bytes());
         self.coverage.add(update);

@@ -220,7 +220,7 @@ impl Cluster {
                 self.check();
             }
             if !self.wait() {
-                return;
+                return self.check_settled();
             }
         }
     }
@@ -245,6 +245,17 @@ impl Cluster {
             let seat = person.seat.as_ref().unwrap();
             assert!(seat.answered <= seat.asked, "an answer that nobody asked for");
         }
+    }
+
+    /// What is true when everything has arrived, whoever is away: all have the same, with or without holes.
+    fn check_settled(&self) {
+        let on_plane = |seat: &Seat| self.relays[seat.relay].on_plane;
+        let here = self.people.iter().filter(|person| person.seat.as_ref().is_some_and(on_plane));
+        let mut all: Vec<_> = here.map(|person| person.client.received()).collect();
+        if self.relays.get(ARCHIVE).is_some_and(|relay| relay.on_plane) && !all.is_empty() {
+            all.push(self.durable_coverage.clone());
+        }
+        assert!(all.iter().all(|one| one.includes(&all[0]) && all[0].includes(one)), "apart: {all:?}");
     }
 
     /// What is true at rest.
