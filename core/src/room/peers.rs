@@ -82,6 +82,7 @@ impl Room {
     /// nothing.
     pub fn rejoining(&mut self, now: Millis, deadline: Millis) {
         self.plane = Plane::Calling(deadline);
+        self.loose = true;
         let held = self.is_held();
         while let Some((peer, _)) = self.peers.pop_first() {
             self.forget(peer);

@@ -169,3 +169,15 @@ fn who_is_referred_asks_the_archive_once_more() {
     assert_eq!(sent_to(&told, A), [y_protocols::update(MORE)]);
     assert!(asks(&told).is_empty());
 }
+
+#[test]
+fn nobody_is_referred_after_a_time_without_the_backplane() {
+    let mut room = calling();
+    comes(&mut room, Q, EMPTY);
+    hears(&mut room, Q, update_of(None));
+    room.rejoining(NOW, Millis(3_000));
+    let told = comes(&mut room, P, ARCHIVE);
+    hears(&mut room, P, answer(asks(&told)[0].1, HI, Some(HAS_HI)));
+    comes(&mut room, Q, EMPTY);
+    assert_eq!(sent(&hears(&mut room, Q, ask(1, true))), (1, 0));
+}
