@@ -336,9 +336,9 @@ fn a_deletion_is_for_members_everywhere() {
 
 #[test]
 fn nobody_is_told_that_there_is_nothing_while_the_backplane_comes_back() {
-    let mut room = settled();
-    room.join(B, false);
-    says(&mut room, B, step1());
+    // A has asked, and only the archive could answer.
+    let mut room = clustered(Acknowledgement::Never, &[(P, ARCHIVE)]);
+    assert_eq!(asks(&effects(&mut room)).len(), 1);
     room.rejoining(Millis(10), Millis(3_010));
     let told = effects(&mut room);
     assert!(!told.iter().any(|effect| matches!(effect, Effect::Serve { .. })), "{told:?}");
