@@ -13,21 +13,21 @@ use crate::room::{PeerMessage, Roll};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TunnelId(pub u64);
 
-/// Part of a connection of automerge-repo on its way between the relay that has it and the one that serves it.
+/// Part of a connection of automerge-repo or of signaling on its way between the relay that has it and the one that serves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TunnelFrame {
     /// A client has connected.
     Open {
         /// Names it from now on.
         tunnel: TunnelId,
-        /// The path and query of its request; at most 16 KiB.
+        /// The path of its dialect; at most 16 KiB.
         path: String,
         /// Its `Host`; at most 16 KiB.
         host: String,
         /// Where it comes from, if it has an address that may be counted.
         client: Option<IpAddr>,
     },
-    /// A binary message, in either direction.
+    /// A message, in either direction: binary, or UTF-8 where the dialect has text.
     Data {
         /// Which.
         tunnel: TunnelId,
