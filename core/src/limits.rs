@@ -78,3 +78,9 @@ pub const PEER_PAYLOAD_BYTES_MAX: usize = 512 * 1024;
 pub const PEER_TEXT_BYTES_MAX: usize = 1024;
 /// Most versions that a peer offers.
 pub const PEER_VERSIONS_MAX: usize = 16;
+/// Most prefixes that one connection watches; each is compared with the name of each document that changes.
+pub const PATTERNS_MAX: usize = 64;
+/// Most documents that one frame lists: 2 MiB at the longest names.
+pub const LISTED_MAX: usize = 4096;
+/// Longest checkpoint of a change feed in bytes.
+pub const CHECKPOINT_BYTES_MAX: usize = 64;

@@ -16,9 +16,12 @@ pub enum FrameError {
     /// A message type that does not exist.
     #[error("message type {0} does not exist")]
     UnknownType(u64),
-    /// A message between replicas.
-    #[error("message type {0} is for replicas of a later version; this server joins peers only")]
+    /// A message of a replica, from who joined as a peer.
+    #[error("message type {0} is for replicas to say; join as one")]
     Reserved(u64),
+    /// What is packed does not unpack, or to too much.
+    #[error("the packed frame cannot be unpacked")]
+    Packed,
     /// A sync or auth subtype that does not exist.
     #[error("message subtype {0} does not exist")]
     UnknownSubtype(u64),
@@ -75,6 +78,7 @@ impl FrameError {
             Self::Malformed(_) => "malformed_frame",
             Self::UnknownType(_) | Self::UnknownSubtype(_) => "unknown_message",
             Self::Reserved(_) => "reserved",
+            Self::Packed => "packed",
             Self::ServerOnly(_) => "server_only",
             Self::InvalidUpdate(_) => "invalid_update",
             Self::InvalidAwareness(_) => "invalid_awareness",

@@ -13,6 +13,7 @@ mod error;
 pub mod hocuspocus;
 pub mod native;
 pub(crate) mod payload;
+pub mod replica;
 pub mod y_protocols;
 pub mod y_webrtc;
 pub mod y_websocket;

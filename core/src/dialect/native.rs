@@ -33,7 +33,7 @@ const LISTEN: u64 = 3;
 const UNLISTEN: u64 = 4;
 const SAY: u64 = 5;
 const HEARD: u64 = 6;
-/// Frames of replicas that speak to each other; a later version has them.
+/// Frames of replicas; see [`super::replica`].
 const REPLICAS: std::ops::RangeInclusive<u64> = 32..=63;
 
 /// What one wants to be.
@@ -41,7 +41,7 @@ const REPLICAS: std::ops::RangeInclusive<u64> = 32..=63;
 pub enum Role {
     /// One more on the backplane: a relay, or an archive that acknowledges.
     Peer,
-    /// Another replica of the documents. A later version has it.
+    /// Another replica of the documents, which goes on with the frames of [`super::replica`].
     Replica,
     /// Something else of a later version.
     Other(u64),

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 mod automerge_repo;
 mod hocuspocus;
 mod native;
+mod replica;
 mod y_protocols;
 
 type Frames = BTreeMap<&'static str, Bytes>;
