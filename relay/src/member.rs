@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use tombolo_core::id::DocumentId;
+use tombolo_core::id::{DocumentId, Incarnation, ReplicaId};
 use tombolo_core::room::{Answer, Arrival, MemberId, StoreRefused, Ticket};
 use tombolo_core::update::{StateVector, Update};
 
@@ -19,6 +19,9 @@ pub trait Archive: Send + Sync + 'static {
 
     /// The end of all pairwise (automerge-repo) sessions.
     fn pairwise(&self) -> &dyn Pairwise;
+
+    /// Whose store it is, for those who note what arrived there: after a restore it is another one.
+    fn identity(&self) -> (ReplicaId, Incarnation);
 
     /// How much is on its way to the disk.
     fn pressure(&self) -> &Pressure;

@@ -1,8 +1,7 @@
 //! What replicas say to each other, and to a relay or node, once the door at `/native` has let them in (role 2).
 //!
 //! Many documents share a connection, each under a number that whoever opened it chose. A Yjs document's frames carry
-//! the messages of y-protocols, so that replicas and stock clients meet in one room; an Automerge document's carry its
-//! sync messages. Bytes are in `core/PROTOCOL.md` ("Replicas"), golden frames in `fixtures/native`.
+//! the messages of y-protocols, so that replicas and stock clients meet in one room. Bytes are in `core/PROTOCOL.md` ("Replicas"), golden frames in `fixtures/native`.
 //!
 //! Guarantees: as of all dialects; beside that, a packed frame is inflated by [`inflate`]'s bounds and never twice.
 
@@ -17,7 +16,6 @@ use crate::id::{DocumentId, Incarnation, ReplicaId};
 use crate::limits::{
     CHECKPOINT_BYTES_MAX, INFLATE_RATIO_MAX, LISTED_MAX, PATTERNS_MAX, PEER_TEXT_BYTES_MAX, UPDATE_BYTES_MAX,
 };
-use crate::validate::validate_sync_message;
 use crate::wire::inflate::inflate;
 use crate::wire::lib0::{Lib0Error, Reader, write_var_bytes, write_var_u64};
 
@@ -36,8 +34,6 @@ const PONG: u64 = 38;
 const WATCH: u64 = 39;
 const CHANGES: u64 = 40;
 const PACKED: u64 = 41;
-const SYNC: u64 = 42;
-const ABSENT: u64 = 43;
 
 /// The number of a document on one connection, given by whoever opens it; the smallest are the shortest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -140,15 +136,6 @@ pub enum Message {
         /// Which.
         documents: Vec<DocumentId>,
     },
-    /// A sync message of an Automerge document.
-    Sync {
-        /// Its number.
-        handle: Handle,
-        /// What.
-        message: Bytes,
-    },
-    /// From the door: nobody here has this Automerge document.
-    Absent(Handle),
 }
 
 /// Reads a frame, a packed one as what is in it.
@@ -193,12 +180,6 @@ fn parse_plain(frame: &Bytes) -> Result<Message, FrameError> {
             let until = checkpoint(&mut reader)?;
             Message::Changes { anew, more, until, documents: documents(&mut reader)? }
         }
-        SYNC => {
-            let (handle, message) = (handle(&mut reader)?, keep(frame, reader.rest()));
-            validate_sync_message(&message)?;
-            return Ok(Message::Sync { handle, message });
-        }
-        ABSENT => Message::Absent(handle(&mut reader)?),
         kind => return Err(FrameError::UnknownType(kind)),
     };
     reader.end()?;
@@ -284,7 +265,10 @@ pub fn open(handle: Handle, document: &DocumentId) -> Vec<u8> {
 #[must_use]
 pub fn shut(handle: Handle, outcome: Outcome, reason: &str) -> Vec<u8> {
     let mut out = head(SHUT, &[handle.0, outcome.0]);
-    let end = reason.floor_char_boundary(PEER_TEXT_BYTES_MAX);
+    let mut end = reason.len().min(PEER_TEXT_BYTES_MAX);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
     write_var_bytes(&mut out, reason.get(..end).unwrap_or_default().as_bytes());
     out
 }
@@ -337,18 +321,6 @@ pub fn changes(anew: bool, more: bool, until: &[u8], documents: &[DocumentId]) -
     write_var_u64(&mut out, documents.len() as u64);
     documents.iter().for_each(|document| write_var_bytes(&mut out, &document.to_key()));
     out
-}
-
-/// A sync message of an Automerge document.
-#[must_use]
-pub fn sync(handle: Handle, message: &[u8]) -> Vec<u8> {
-    [&head(SYNC, &[handle.0]), message].concat()
-}
-
-/// Nobody has this one.
-#[must_use]
-pub fn absent(handle: Handle) -> Vec<u8> {
-    head(ABSENT, &[handle.0])
 }
 
 /// The frame as it is sent: packed (raw DEFLATE, RFC 1951) if it is long and that makes it shorter, though not by so

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Semaphore;
-use tombolo_core::id::{DocumentId, ReplicaId, Seq};
+use tombolo_core::id::{DocumentId, Incarnation, ReplicaId, Seq};
 use tombolo_core::room::{Arrival, MemberId, Ticket};
 use tombolo_core::update::{StateVector, Update};
 use tombolo_relay::member::{Archive, ArchiveSeat, Pairwise, Pressure, RoomPort};
@@ -115,6 +115,11 @@ impl Archive for StoreArchive {
 
     fn pairwise(&self) -> &dyn Pairwise {
         &self.pairwise
+    }
+
+    fn identity(&self) -> (ReplicaId, Incarnation) {
+        let identity = self.common.store.identity();
+        (identity.replica, identity.incarnation)
     }
 
     fn pressure(&self) -> &Pressure {

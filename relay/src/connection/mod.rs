@@ -7,6 +7,7 @@ mod native;
 pub(crate) mod queue;
 mod read;
 mod reader; // members that may only read
+mod replica;
 mod task;
 mod write;
 mod y_webrtc;

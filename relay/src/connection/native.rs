@@ -1,4 +1,5 @@
-//! The native dialect: the door through which a peer, such as an archive on another machine, joins the backplane.
+//! The native dialect: the door through which a peer, such as an archive on another machine, joins the backplane, and
+//! through which replicas come in.
 //!
 //! A peer is powerful: it may acknowledge. So it needs a token, unless nobody but this machine can reach the listener.
 //! One that does not keep up is closed and comes again; nothing is left out for it silently.
@@ -13,7 +14,9 @@ use tombolo_core::dialect::native::{self, Hello, Message, Refusal, Role};
 use tombolo_core::id::{DocumentId, PeerId};
 
 use super::queue::Queue;
+use super::replica::Replica;
 use super::{Closing, Dialect, frame};
+use crate::admission::Claim;
 use crate::backplane::{Backplane, Hearer, Link, NameTaken, Participant};
 use crate::config::RelayConfig;
 use crate::listener::Shared;
@@ -31,8 +34,14 @@ pub(crate) struct Native {
     guest: Option<Guest>,
 }
 
+/// Somebody who was let in.
+enum Guest {
+    Peer(Peer),
+    Replica(Replica),
+}
+
 /// One that was let in. Its seat is given up with it.
-struct Guest {
+struct Peer {
     _participant: Participant,
     ear: Arc<Ear>,
     listens: HashSet<DocumentId>,
@@ -68,7 +77,32 @@ impl Native {
         Self { shared: Arc::clone(shared), queue: Arc::clone(queue), address, is_local, guest: None }
     }
 
-    fn welcome(&mut self, hello: &Hello) -> Result<(), Closing> {
+    fn welcome(&mut self, hello: Hello) -> Result<(), Closing> {
+        let guest = match hello.role {
+            Role::Peer => Guest::Peer(self.welcome_peer(&hello)?),
+            Role::Replica => Guest::Replica(self.welcome_replica(hello.token)?),
+            Role::Other(_) => {
+                return Err(self.refuse(Refusal::ROLE, "this version takes peers and replicas only"));
+            }
+        };
+        self.guest = Some(guest);
+        Ok(())
+    }
+
+    /// Its token is for documents, as those of clients are; each that it opens is judged by itself as well.
+    fn welcome_replica(&self, token: String) -> Result<Replica, Closing> {
+        let claim = Claim { address: self.address, document: None, token: Some(&token) };
+        if let Err(denied) = self.shared.admission.admit(&claim) {
+            self.shared.metrics.refuse("admission");
+            return Err(self.refuse(Refusal::TOKEN, &denied.reason));
+        }
+        let welcome = Message::Welcome { version: native::VERSION, relay: self.shared.plane.name() };
+        self.queue.answer(frame::binary(&[&welcome.encode()]));
+        tracing::debug!(address = %self.address, "a replica has come");
+        Ok(Replica::new(&self.shared, &self.queue, self.address, token))
+    }
+
+    fn welcome_peer(&self, hello: &Hello) -> Result<Peer, Closing> {
         self.admit(hello)?;
         let plane = &self.shared.plane;
         let ear = Ear { queue: Arc::clone(&self.queue), relay: plane.name(), backplane: Mutex::default() };
@@ -83,8 +117,7 @@ impl Native {
             )
         })?;
         tracing::info!(address = %self.address, peer = %hello.peer, "a peer has joined");
-        self.guest = Some(Guest { _participant: participant, ear, listens: HashSet::new() });
-        Ok(())
+        Ok(Peer { _participant: participant, ear, listens: HashSet::new() })
     }
 
     fn admit(&self, hello: &Hello) -> Result<(), Closing> {
@@ -107,9 +140,6 @@ impl Native {
                              reaches it; start it with --peer-token, and give the same here";
                 return Err(self.refuse(Refusal::TOKEN, words));
             }
-        }
-        if hello.role != Role::Peer {
-            return Err(self.refuse(Refusal::ROLE, "this version takes peers only, no replicas"));
         }
         if hello.peer == self.shared.plane.name() {
             return Err(
@@ -134,7 +164,9 @@ impl Native {
 
     fn said(&mut self, message: Message) -> Result<(), Closing> {
         let bad = |words, reason| Err(Closing::refused(native::CLOSE_BAD_FRAME, words, reason));
-        let Some(guest) = &mut self.guest else { return bad("a peer says hello first", "no_hello") };
+        let Some(Guest::Peer(guest)) = &mut self.guest else {
+            return bad("a peer says hello first", "no_hello");
+        };
         let backplane = guest.ear.backplane.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(backplane) = backplane else { return bad("a peer waits until it is welcome", "no_hello") };
         match message {
@@ -163,6 +195,9 @@ impl Native {
 
 impl Dialect for Native {
     fn message(&mut self, payload: Bytes) -> Result<(), Closing> {
+        if let Some(Guest::Replica(replica)) = &mut self.guest {
+            return replica.message(&payload);
+        }
         let message = native::parse(&payload)
             .map_err(|error| Closing::refused(native::CLOSE_BAD_FRAME, &error, error.reason()))?;
         match message {
@@ -174,7 +209,7 @@ impl Dialect for Native {
                 );
                 Err(self.refuse(Refusal::VERSION, &words))
             }
-            Message::Hello(hello) if self.guest.is_none() => self.welcome(&hello),
+            Message::Hello(hello) if self.guest.is_none() => self.welcome(hello),
             message => self.said(message),
         }
     }
@@ -185,6 +220,9 @@ impl Dialect for Native {
 
     /// Peers ping every two seconds, and what is said to one that is gone is lost.
     fn patience_ms(&self, config: &RelayConfig) -> u64 {
+        if matches!(self.guest, Some(Guest::Replica(_))) {
+            return config.silence_ms;
+        }
         config.silence_ms.min(PATIENCE_MS)
     }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tombolo_core::dialect::replica::{self, Outcome};
 use tombolo_core::dialect::{hocuspocus, y_protocols};
 use tombolo_core::room::{Effect, MemberId};
 
@@ -53,10 +54,17 @@ impl RoomDriver {
                     inner.hear(to, Ok(()));
                 }
                 Effect::Acknowledge { to, applied } => {
-                    if let Some(Seat { queue, framing: Framing::Addressed(address) }) = inner.seats.get(&to) {
-                        metrics.acknowledgements.inc_by(u64::from(applied));
-                        queue.answer(frame::binary(&[&hocuspocus::sync_status(address, applied)]));
-                    }
+                    let Some(Seat { queue, framing }) = inner.seats.get(&to) else { continue };
+                    let frame = match framing {
+                        Framing::Addressed(address) => hocuspocus::sync_status(address, applied),
+                        // What was not is followed by a Shut, which says why.
+                        Framing::Numbered(handle) if applied => {
+                            replica::stored(*handle, Outcome::WELL).into()
+                        }
+                        Framing::Numbered(_) | Framing::Bare => continue,
+                    };
+                    metrics.acknowledgements.inc_by(u64::from(applied));
+                    queue.answer(frame::binary(&[&frame]));
                 }
                 Effect::Store { ticket, update, arrival } => {
                     if let Some(archive) = &inner.archive {

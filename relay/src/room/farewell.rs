@@ -9,8 +9,10 @@
 //! | quarantined | close 4422: not retried | `PermissionDenied` and Close for the document |
 //!
 //! One document's end is no reason to end the others on a Hocuspocus socket. Trouble is: the provider comes back
-//! to a closed document only with a new connection, and trouble is expected to pass.
+//! to a closed document only with a new connection, and trouble is expected to pass. A replica is told of each document
+//! by a Shut with the outcome, and comes back to it by itself.
 
+use tombolo_core::dialect::replica::{self, Outcome};
 use tombolo_core::dialect::{hocuspocus, y_websocket};
 use tombolo_core::room::StoreRefused;
 
@@ -41,10 +43,24 @@ pub(super) fn tell(seat: &Seat, reason: StoreRefused) -> Ends {
             seat.queue.answer(frame::binary(&[&hocuspocus::close(address, &words)]));
             Ends::Seat
         }
+        (Framing::Numbered(handle), _) => {
+            seat.queue.answer(frame::binary(&[&replica::shut(*handle, outcome(reason), &words)]));
+            Ends::Seat
+        }
         (Framing::Bare | Framing::Addressed(_), _) => {
             seat.queue.close(close_code(reason), &words);
             Ends::Connection
         }
+    }
+}
+
+fn outcome(reason: StoreRefused) -> Outcome {
+    match reason {
+        StoreRefused::Trouble => Outcome::TROUBLE,
+        StoreRefused::NoRoom => Outcome::NO_ROOM,
+        StoreRefused::Damaged => Outcome::DAMAGED,
+        StoreRefused::Deleted => Outcome::DELETED,
+        StoreRefused::Quarantined => Outcome::QUARANTINED,
     }
 }
 

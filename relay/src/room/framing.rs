@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tombolo_core::dialect::hocuspocus::Address;
+use tombolo_core::dialect::replica::{self, Handle};
 
 use crate::connection::frame;
 use crate::connection::queue::Queue;
@@ -15,6 +16,8 @@ pub(crate) enum Framing {
     Bare,
     /// Hocuspocus: behind the address that the client chose, byte for byte.
     Addressed(Address),
+    /// Replicas: behind the number that the replica gave the document.
+    Numbered(Handle),
 }
 
 impl Framing {
@@ -23,6 +26,7 @@ impl Framing {
         match self {
             Self::Bare => Bytes::new(),
             Self::Addressed(address) => address.prefix(),
+            Self::Numbered(handle) => replica::y_head(*handle).into(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tombolo_core::id::DocumentId;
+use tombolo_core::id::{DocumentId, Incarnation, ReplicaId};
 use tombolo_core::room::{Answer, Arrival, MemberId, StoreRefused, Ticket};
 use tombolo_core::update::{StateVector, Update};
 use tombolo_relay::member::{Archive, ArchiveSeat, Pairwise, PairwisePeer, PairwisePort, Pressure, RoomPort};
@@ -124,6 +124,10 @@ impl Archive for Stub {
 
     fn pairwise(&self) -> &dyn Pairwise {
         self
+    }
+
+    fn identity(&self) -> (ReplicaId, Incarnation) {
+        (ReplicaId([1; 16]), Incarnation([2; 16]))
     }
 
     fn pressure(&self) -> &Pressure {

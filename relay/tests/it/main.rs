@@ -29,7 +29,8 @@ mod onlooker; // rooms, seen from outside
 #[cfg(test)]
 mod pairs; // automerge-repo without an archive
 #[cfg(test)]
-mod rates; // who sends too fast, and who does not
+mod rates;
+mod replica; // who sends too fast, and who does not
 #[cfg(test)]
 mod signaling; // y-webrtc: topics
 #[cfg(test)]

@@ -173,8 +173,7 @@ async fn who_may_not_is_told_why() {
         (Message::HelloOfOthers, Refusal::VERSION, "here it is 1"),
         (hello(""), Refusal::TOKEN, "wants a token"),
         (hello("Secret"), Refusal::TOKEN, "wrong token"),
-        (wants(Role::Replica, NAME, "secret"), Refusal::ROLE, "no replicas"),
-        (wants(Role::Other(9), NAME, "secret"), Refusal::ROLE, "peers only"),
+        (wants(Role::Other(9), NAME, "secret"), Refusal::ROLE, "peers and replicas only"),
         (wants(Role::Peer, itself, "secret"), Refusal::YOURSELF, "you yourself"),
     ] {
         let (given, reason, code) = refused(&server, &message).await;

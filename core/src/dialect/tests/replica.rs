@@ -39,8 +39,6 @@ fn written() -> Vec<(&'static str, Vec<u8>)> {
         ("replica-watch-since", watch(b"then", &["notes/".to_owned(), "a".to_owned()])),
         ("relay-changes", changes(false, false, b"now", &[yjs("a/ü"), automerge])),
         ("relay-changes-anew-more", changes(true, true, b"now", &[])),
-        ("replica-sync", sync(short, &[0x42, 0, 0, 0, 0])),
-        ("relay-absent", absent(short)),
     ]
 }
 
@@ -66,8 +64,6 @@ fn encode(message: &Message) -> Vec<u8> {
         Message::Pong(token) => pong(*token),
         Message::Watch { since, prefixes } => watch(since, prefixes),
         Message::Changes { anew, more, until, documents } => changes(*anew, *more, until, documents),
-        Message::Sync { handle, message } => sync(*handle, message),
-        Message::Absent(handle) => absent(*handle),
     }
 }
 
@@ -90,8 +86,8 @@ fn cuts_and_more_are_refused() {
         for cut in truncations(&frame) {
             assert!(parse(&cut).is_err(), "{name} cut to {}", cut.len());
         }
-        // A later version may say more of who it is; a sync message may hold changes.
-        let takes_more = name.contains("identity") || name == "replica-sync";
+        // A later version may say more of who it is.
+        let takes_more = name.contains("identity");
         assert_eq!(parse(&followed_by(&frame, 0)).is_ok(), takes_more, "{name}");
     }
 }

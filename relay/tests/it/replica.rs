@@ -1,0 +1,168 @@
+//! Replicas behind the door: they meet stock clients in a room, each document is judged and shut by itself, and what is
+//! acknowledged was stored.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tombolo_core::dialect::native::{self, Hello, Refusal, Role};
+use tombolo_core::dialect::replica::{
+    Handle, Identity, Outcome, identity_frame, open, ping, pong, shut, stored, watch, y,
+};
+use tombolo_core::dialect::y_protocols::{sync_step2, update};
+use tombolo_core::id::{DocumentId, Incarnation, PeerId, ReplicaId};
+use tombolo_core::room::StoreRefused;
+use tombolo_relay::Parts;
+use tombolo_relay::admission::Tokens;
+
+use super::archive::stub;
+use super::frames::{edit, presence, step1};
+use super::world::{Client, Server};
+
+const ONE: Handle = Handle(1);
+const TWO: Handle = Handle(2);
+
+fn document(name: &str) -> DocumentId {
+    DocumentId::yjs(name).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn hello(token: &str) -> Vec<u8> {
+    let hello = Hello { role: Role::Replica, peer: PeerId(9), token: token.to_owned() };
+    native::Message::Hello(hello).encode()
+}
+
+/// A replica that was welcomed, and who welcomed it.
+async fn welcomed(server: &Server, token: &str) -> (Client, Bytes) {
+    let mut replica = server.connect("/native").await;
+    replica.send(hello(token)).await;
+    let welcome = native::Message::Welcome { version: 1, relay: server.relay.plane().name() };
+    assert_eq!(replica.next().await, welcome.encode());
+    let identity = replica.next().await;
+    (replica, identity)
+}
+
+/// The next frame must be the answer to this ping: nothing came before it.
+async fn nothing_more(replica: &mut Client, token: u64) {
+    replica.send(ping(token)).await;
+    assert_eq!(replica.next().await, pong(token));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_and_stock_clients_meet_in_a_room_without_an_archive() {
+    let server = Server::start().await;
+    let mut stock = server.connect("/yjs/d").await;
+    let (mut one, identity) = welcomed(&server, "").await;
+    assert_eq!(identity, identity_frame(&Identity { keeps: None, lists: false }));
+    one.send(open(ONE, &document("d"))).await;
+    one.send(y(ONE, &update(&edit(1, 0, "a")))).await;
+    assert_eq!(stock.next().await, update(&edit(1, 0, "a")));
+    stock.send(update(&edit(2, 0, "b"))).await;
+    assert_eq!(one.next().await, y(ONE, &update(&edit(2, 0, "b"))));
+    // Nobody keeps it, so nothing is called stored; another one has its own number for it.
+    nothing_more(&mut one, 1).await;
+    let (mut other, _) = welcomed(&server, "").await;
+    other.send(open(TWO, &document("d"))).await;
+    other.send(y(TWO, &presence(7, 1, Some("{}")))).await;
+    assert_eq!(one.next().await, y(ONE, &presence(7, 1, Some("{}"))));
+    // The room asks the eldest, which is the stock client.
+    other.send(y(TWO, &step1())).await;
+    assert_eq!(stock.next().await, presence(7, 1, Some("{}")));
+    assert_eq!(stock.next().await, step1());
+    one.send(shut(ONE, Outcome::WELL, "")).await;
+    nothing_more(&mut one, 2).await;
+    stock.send(update(&edit(2, 1, "c"))).await;
+    nothing_more(&mut one, 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_called_stored_was_stored_and_a_document_is_shut_by_itself() {
+    let (archive, mut calls) = stub();
+    let server = Server::with(|_| {}, Some(archive)).await;
+    let (mut replica, identity) = welcomed(&server, "").await;
+    let keeps = Some((ReplicaId([1; 16]), Incarnation([2; 16])));
+    assert_eq!(identity, identity_frame(&Identity { keeps, lists: false }));
+    replica.send(open(ONE, &document("one"))).await;
+    replica.send(open(TWO, &document("two"))).await;
+    replica.send(y(ONE, &update(&edit(1, 0, "a")))).await;
+    let first = calls.store().await;
+    nothing_more(&mut replica, 1).await;
+    first.done(Ok(()));
+    assert_eq!(replica.next().await, stored(ONE, Outcome::WELL));
+    replica.send(y(TWO, &sync_step2(&edit(1, 0, "b")))).await;
+    calls.store().await.done(Err(StoreRefused::Deleted));
+    let words = StoreRefused::Deleted.to_string();
+    assert_eq!(replica.next().await, shut(TWO, Outcome::DELETED, &words));
+    // What crossed with that is passed over, and the number may be given again.
+    replica.send(y(TWO, &update(&edit(1, 1, "c")))).await;
+    replica.send(open(TWO, &document("three"))).await;
+    replica.send(y(TWO, &update(&edit(1, 0, "d")))).await;
+    let next = calls.store().await;
+    assert_eq!(next.update.bytes()[..], edit(1, 0, "d"));
+    next.done(Ok(()));
+    assert_eq!(replica.next().await, stored(TWO, Outcome::WELL));
+    replica.send(y(ONE, &update(&edit(1, 1, "e")))).await;
+    calls.store().await.done(Ok(()));
+    assert_eq!(replica.next().await, stored(ONE, Outcome::WELL), "the other document goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_say_what_a_replica_may_do() {
+    let (archive, mut calls) = stub();
+    let admission = Arc::new(Tokens::new("w".parse().unwrap(), "r".parse().ok()));
+    let server = Server::from_parts(|_| {}, Parts { admission, archive: Some(archive), routes: None }).await;
+    let mut stranger = server.connect("/native").await;
+    stranger.send(hello("wrong")).await;
+    let (said, code) = stranger.rest().await;
+    assert_eq!(code, native::CLOSE_REFUSED);
+    let Ok(native::Message::Refused { refusal, .. }) = native::parse(&said[0]) else { panic!("{said:?}") };
+    assert_eq!(refusal, Refusal::TOKEN);
+    let (mut writer, _) = welcomed(&server, "w").await;
+    writer.send(open(ONE, &document("d"))).await;
+    let (mut reader, _) = welcomed(&server, "r").await;
+    reader.send(open(TWO, &document("d"))).await;
+    reader.send(y(TWO, &update(&edit(1, 0, "no")))).await;
+    assert_eq!(reader.next().await, stored(TWO, Outcome::READ_ONLY));
+    writer.send(y(ONE, &update(&edit(2, 0, "yes")))).await;
+    let only = calls.store().await;
+    assert_eq!(only.update.bytes()[..], edit(2, 0, "yes"));
+    assert_eq!(reader.next().await, y(TWO, &update(&edit(2, 0, "yes"))));
+    assert_eq!(server.metric("refusals_total{reason=\"read_only\"}").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_many_documents_are_refused_one_by_one() {
+    let server = Server::with(|config| config.documents_per_connection_max = 1, None).await;
+    let (mut replica, _) = welcomed(&server, "").await;
+    replica.send(open(ONE, &document("one"))).await;
+    replica.send(open(TWO, &document("two"))).await;
+    assert_eq!(replica.next().await, shut(TWO, Outcome::CROWDED, "too many documents on one connection"));
+    replica.send(shut(ONE, Outcome::WELL, "")).await;
+    replica.send(open(TWO, &document("two"))).await;
+    nothing_more(&mut replica, 1).await;
+    replica.send(open(ONE, &DocumentId::Automerge([7; 16]))).await;
+    let refused = replica.next().await;
+    assert!(refused.starts_with(&[34, 1, 8]), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_that_breaks_a_rule_ends_its_connection_only() {
+    let server = Server::start().await;
+    let mut stock = server.connect("/yjs/d").await;
+    let mut broken = edit(1, 0, "a");
+    broken.pop();
+    let frames = [
+        vec![99],
+        y(ONE, &update(&broken)),
+        stored(ONE, Outcome::WELL),
+        watch(b"", &[]),
+        open(ONE, &document("d")),
+        hello(""),
+    ];
+    for frame in frames {
+        let (mut replica, _) = welcomed(&server, "").await;
+        replica.send(open(ONE, &document("d"))).await;
+        replica.send(frame.clone()).await;
+        assert_eq!(replica.closed().await, native::CLOSE_BAD_FRAME, "{frame:?}");
+    }
+    stock.send(presence(1, 1, Some("{}"))).await;
+    assert_eq!(stock.next().await, presence(1, 1, Some("{}")));
+}
