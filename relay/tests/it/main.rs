@@ -30,6 +30,7 @@ mod onlooker; // rooms, seen from outside
 mod pairs; // automerge-repo without an archive
 #[cfg(test)]
 mod rates;
+#[cfg(test)]
 mod replica; // who sends too fast, and who does not
 #[cfg(test)]
 mod signaling; // y-webrtc: topics

@@ -22,7 +22,7 @@ const ONE: Handle = Handle(1);
 const TWO: Handle = Handle(2);
 
 fn document(name: &str) -> DocumentId {
-    DocumentId::yjs(name).unwrap_or_else(|error| panic!("{error}"))
+    DocumentId::yjs(name).unwrap()
 }
 
 fn hello(token: &str) -> Vec<u8> {
