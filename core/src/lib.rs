@@ -17,6 +17,7 @@ pub mod limits;
 pub mod operation;
 pub mod pairs;
 pub mod room;
+pub mod session;
 pub mod time;
 pub mod update;
 pub mod validate;

@@ -1,0 +1,67 @@
+//! What comes out of a session.
+
+use bytes::Bytes;
+
+use crate::id::{DocumentId, Incarnation, ReplicaId};
+use crate::update::{StateVector, Update};
+use crate::validate::AwarenessUpdate;
+
+/// Names one update on its way into the store of this replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
+
+/// What the driver must do.
+#[derive(Clone, Debug)]
+#[must_use]
+pub enum Effect {
+    /// Send this frame.
+    Send {
+        /// Frames of one lane keep their order: a document's handle, or 0 for what is about none.
+        lane: u64,
+        /// What.
+        frame: Vec<u8>,
+    },
+    /// Say what is here of a document: answer with [`Session::described`](super::Session::described).
+    Describe(DocumentId),
+    /// Read what the other end lacks of a document: answer with [`Session::lacking`](super::Session::lacking).
+    Read {
+        /// The document.
+        document: DocumentId,
+        /// What is there.
+        have: StateVector,
+    },
+    /// Store what came; answer with [`Session::brought`](super::Session::brought) when it is durable.
+    Bring {
+        /// Names it in the answer.
+        token: Token,
+        /// The document.
+        document: DocumentId,
+        /// What came.
+        update: Update,
+    },
+    /// Show presence that came.
+    Presence {
+        /// The document.
+        document: DocumentId,
+        /// What came.
+        update: AwarenessUpdate,
+    },
+    /// There is a document on the other end that nobody asked for here: answer with
+    /// [`Session::add`](super::Session::add) or [`Session::decline`](super::Session::decline).
+    Found(DocumentId),
+    /// Everything of this replica up to this position is fsynced by this keeper: keep it for
+    /// [`Session::remember`](super::Session::remember), if only to save work.
+    Acknowledged {
+        /// Whose store.
+        keeper: (ReplicaId, Incarnation),
+        /// How far.
+        position: u64,
+    },
+    /// Everything that the other end had until this checkpoint is durable here: keep it likewise.
+    Reached {
+        /// Whose store.
+        keeper: (ReplicaId, Incarnation),
+        /// What to say to it the next time.
+        checkpoint: Bytes,
+    },
+}

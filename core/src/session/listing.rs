@@ -1,0 +1,94 @@
+//! What changed at the other end, and up to where all of it is here.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use bytes::Bytes;
+
+use super::effect::Effect;
+use super::machine::Session;
+use crate::id::DocumentId;
+
+/// Checkpoints of the other end that are not reached yet, in order.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    ahead: VecDeque<Ahead>,
+}
+
+#[derive(Debug)]
+struct Ahead {
+    until: Bytes,
+    /// What must be caught up with before it.
+    missing: BTreeSet<DocumentId>,
+}
+
+impl Listing {
+    pub(super) fn is_missing(&self, document: &DocumentId) -> bool {
+        self.ahead.iter().any(|ahead| ahead.missing.contains(document))
+    }
+
+    /// Nobody waits for this one.
+    pub(super) fn forget(&mut self, document: &DocumentId) {
+        for ahead in &mut self.ahead {
+            ahead.missing.remove(document);
+        }
+    }
+
+    /// The connection is gone; it is asked again from the last one that was reached.
+    pub(super) fn end(&mut self) {
+        self.ahead.clear();
+    }
+}
+
+impl Session {
+    /// These changed there.
+    pub(super) fn listed(&mut self, until: Bytes, documents: Vec<DocumentId>) {
+        let mut missing = BTreeSet::new();
+        for id in documents {
+            let Some(entry) = self.documents.get_mut(&id) else {
+                self.effects.push_back(Effect::Found(id.clone()));
+                missing.insert(id);
+                continue;
+            };
+            let is_open = entry.handle.is_some();
+            if is_open && entry.caught_up && entry.bringing == 0 {
+                // What it has was said before it was listed.
+                continue;
+            }
+            entry.listed = !is_open;
+            self.unsettle(&id);
+            missing.insert(id);
+        }
+        self.listing.ahead.push_back(Ahead { until, missing });
+        self.reach();
+    }
+
+    /// A document may have been caught up with.
+    pub(super) fn caught_up(&mut self, id: &DocumentId) {
+        let is = self.documents.get(id).is_some_and(|entry| entry.caught_up && entry.bringing == 0);
+        if is {
+            self.listing.forget(id);
+            self.reach();
+        }
+    }
+
+    /// Tells of the last checkpoint that is reached.
+    pub(super) fn reach(&mut self) {
+        let mut reached = None;
+        while self.listing.ahead.front().is_some_and(|ahead| ahead.missing.is_empty()) {
+            reached = self.listing.ahead.pop_front();
+        }
+        let (Some(Ahead { until, .. }), Some(known)) = (reached, &mut self.known) else { return };
+        known.checkpoint = until.clone();
+        self.effects.push_back(Effect::Reached { keeper: known.keeper, checkpoint: until });
+    }
+
+    /// Tells how far all is acknowledged, if that is farther than before.
+    pub(super) fn tell_acknowledged(&mut self) {
+        let position = self.acknowledged();
+        let Some(known) = &mut self.known else { return };
+        if position > known.acknowledged && self.peer.is_some() {
+            known.acknowledged = position;
+            self.effects.push_back(Effect::Acknowledged { keeper: known.keeper, position });
+        }
+    }
+}

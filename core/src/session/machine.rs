@@ -1,0 +1,402 @@
+//! The session itself: which documents are open on the link, and what is sent about them.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+
+use super::effect::{Effect, Token};
+use super::listing::Listing;
+use super::standing::{Document, Standing};
+use crate::dialect::replica::{self, Handle, Identity, Outcome};
+use crate::dialect::y_protocols;
+use crate::id::{DocumentId, Incarnation, ReplicaId};
+use crate::time::Millis;
+use crate::update::{StateVector, Update};
+
+/// How long after a change came from there it is asked whether it is on the disk there, in ms: others come meanwhile.
+const CONFIRM_MS: u64 = 2_000;
+
+/// What a session may do at once.
+#[derive(Clone, Debug)]
+pub struct SessionConfig {
+    /// Most documents that are open at once; the others take turns.
+    pub documents_max: usize,
+    /// How long a document that is in sync stays open when nobody looks at it, in ms.
+    pub linger_ms: u64,
+    /// Which documents are asked after: those whose names begin with one of these; all if there is none.
+    pub prefixes: Vec<String>,
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        Self { documents_max: 1_000, linger_ms: 30_000, prefixes: Vec::new() }
+    }
+}
+
+/// What is known of one keeper from earlier connections.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) keeper: (ReplicaId, Incarnation),
+    pub(super) acknowledged: u64,
+    pub(super) checkpoint: Bytes,
+}
+
+/// One link's session.
+#[derive(Debug)]
+pub struct Session {
+    pub(super) config: SessionConfig,
+    /// The other end, while there is a connection and it said who it is.
+    pub(super) peer: Option<Identity>,
+    pub(super) known: Option<Known>,
+    pub(super) documents: BTreeMap<DocumentId, Document>,
+    pub(super) handles: BTreeMap<Handle, DocumentId>,
+    next_handle: u64,
+    /// What is worth a look: it differs, or is open.
+    pub(super) restless: BTreeSet<DocumentId>,
+    /// Open documents that are done, by when they were.
+    pub(super) done: BTreeMap<DocumentId, Millis>,
+    pub(super) bringing: BTreeMap<Token, DocumentId>,
+    next_token: u64,
+    pub(super) listing: Listing,
+    pub(super) effects: VecDeque<Effect>,
+    /// Positions that were given so far.
+    latest: u64,
+    /// Something became restless since that was looked at.
+    look: bool,
+}
+
+impl Session {
+    /// A session without a connection. `latest` is the position of the last change of this replica.
+    #[must_use]
+    pub fn new(config: SessionConfig, latest: u64) -> Self {
+        Self {
+            config,
+            peer: None,
+            known: None,
+            documents: BTreeMap::new(),
+            handles: BTreeMap::new(),
+            next_handle: 1,
+            restless: BTreeSet::new(),
+            done: BTreeMap::new(),
+            bringing: BTreeMap::new(),
+            next_token: 1,
+            listing: Listing::default(),
+            effects: VecDeque::new(),
+            latest,
+            look: false,
+        }
+    }
+
+    /// What an earlier session learned of a keeper ([`Effect::Acknowledged`], [`Effect::Reached`]), before any document is
+    /// added. It was about the documents of that session: with others, start from nothing. If another keeper is at the
+    /// other end, it counts for nothing.
+    pub fn remember(&mut self, keeper: (ReplicaId, Incarnation), acknowledged: u64, checkpoint: Bytes) {
+        self.known = Some(Known { keeper, acknowledged, checkpoint });
+    }
+
+    /// This document is to be kept in sync; its latest change here is at this position, 0 if there is none.
+    pub fn add(&mut self, document: &DocumentId, last: u64) {
+        let known = self.known.as_ref().map_or(0, |known| known.acknowledged);
+        let entry = self.documents.entry(document.clone()).or_default();
+        entry.last = entry.last.max(last);
+        // What was acknowledged up to a position was so of every document.
+        entry.acknowledged = entry.acknowledged.max(known.min(entry.last));
+        entry.listed |= self.listing.is_missing(document);
+        self.latest = self.latest.max(last);
+        self.unsettle(document);
+    }
+
+    /// A document of [`Effect::Found`] is not wanted.
+    pub fn decline(&mut self, document: &DocumentId) {
+        self.listing.forget(document);
+        self.reach();
+    }
+
+    /// It is not to be kept in sync any more.
+    pub fn remove(&mut self, document: &DocumentId) {
+        self.shut(document);
+        self.documents.remove(document);
+        self.restless.remove(document);
+        self.decline(document);
+    }
+
+    /// Somebody here looks at it, so that it stays open; or nobody any more.
+    pub fn watch(&mut self, document: &DocumentId, watched: bool) {
+        if let Some(entry) = self.documents.get_mut(document) {
+            entry.watched = watched;
+            self.unsettle(document);
+        }
+    }
+
+    /// A connection is there, and the other end let this replica in. `own` is who this is.
+    pub fn begin(&mut self, own: &Identity) {
+        self.end();
+        self.send(0, replica::identity_frame(own));
+    }
+
+    /// The connection is gone.
+    pub fn end(&mut self) {
+        self.peer = None;
+        self.handles.clear();
+        self.done.clear();
+        self.bringing.clear();
+        // What was learned stays true.
+        self.effects.retain(|effect| matches!(effect, Effect::Acknowledged { .. } | Effect::Reached { .. }));
+        self.next_handle = 1;
+        self.listing.end();
+        for (id, document) in &mut self.documents {
+            if document.handle.is_some() || document.differs() {
+                self.restless.insert(id.clone());
+            }
+            document.closed();
+            document.seen = false;
+        }
+    }
+
+    /// A change of this replica is durable, at this position, whoever made it; `update` is sent on unless it came from
+    /// the other end (`is_from_there`).
+    pub fn changed(
+        &mut self,
+        now: Millis,
+        document: &DocumentId,
+        position: u64,
+        update: &Bytes,
+        is_from_there: bool,
+    ) {
+        self.latest = self.latest.max(position);
+        let keeps = self.keeps();
+        let Some(entry) = self.documents.get_mut(document) else { return };
+        entry.last = entry.last.max(position);
+        let handle = entry.handle;
+        if is_from_there {
+            // Whoever made it may be gone before it is on the disk there.
+            entry.confirm = entry.confirm.or(Some(now.plus(CONFIRM_MS)));
+        } else if handle.is_some() && keeps {
+            entry.in_flight.push_back(if entry.compared { position } else { 0 });
+        }
+        self.unsettle(document);
+        if let Some(handle) = handle.filter(|_| !is_from_there) {
+            self.send(handle.0, replica::packed(replica::y(handle, &y_protocols::update(update))));
+        }
+    }
+
+    /// Shows presence, if its document is open.
+    pub fn show(&mut self, document: &DocumentId, presence: &[u8]) {
+        if let Some(handle) = self.documents.get(document).and_then(|entry| entry.handle) {
+            self.send(handle.0, replica::y(handle, &y_protocols::awareness(presence)));
+        }
+    }
+
+    /// What is here of a document, as asked for by [`Effect::Describe`].
+    pub fn described(&mut self, document: &DocumentId, have: &StateVector) {
+        if let Some(handle) = self.documents.get(document).and_then(|entry| entry.handle) {
+            let question = y_protocols::sync_step1(&have.encode());
+            self.send(handle.0, replica::packed(replica::y(handle, &question)));
+        }
+    }
+
+    /// What the other end lacks, as asked for by [`Effect::Read`]: everything of this document up to a position that
+    /// had been given before it was read.
+    pub fn lacking(&mut self, document: &DocumentId, update: &[u8], position: u64) {
+        let keeps = self.keeps();
+        let Some(entry) = self.documents.get_mut(document) else { return };
+        let Some(handle) = entry.handle else { return };
+        entry.compared = true;
+        if keeps {
+            entry.in_flight.push_back(position.min(entry.last));
+        }
+        self.send(handle.0, replica::packed(replica::y(handle, &y_protocols::sync_step2(update))));
+    }
+
+    /// What became of [`Effect::Bring`]; it is not to be handed to [`Session::changed`] before.
+    pub fn brought(&mut self, now: Millis, token: Token, result: Result<(), String>) {
+        let Some(document) = self.bringing.remove(&token) else { return };
+        let Some(entry) = self.documents.get_mut(&document) else { return };
+        entry.bringing = entry.bringing.saturating_sub(1);
+        if let Err(reason) = result {
+            // What comes behind it may stand on it, so all of it is asked for again.
+            entry.refuse(now, Outcome::TROUBLE, reason);
+            self.shut(&document);
+            return;
+        }
+        self.settle(now, &document);
+    }
+
+    /// Tries a document that is refused there once more.
+    pub fn retry(&mut self, now: Millis, document: &DocumentId) {
+        if let Some(entry) = self.documents.get_mut(document)
+            && let Some(refusal) = &mut entry.refusal
+        {
+            refusal.again = Some(now);
+            self.unsettle(document);
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self, now: Millis) -> Option<Effect> {
+        if self.effects.is_empty() {
+            self.open_some(now);
+            self.confirm_some(now);
+            self.shut_some(now);
+        }
+        self.effects.pop_front()
+    }
+
+    /// When [`Session::poll`] has something to do at the latest, if nothing happens.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Millis> {
+        self.peer.as_ref()?;
+        if self.look {
+            return Some(Millis(0));
+        }
+        let lingering = self.done.values().min().map(|since| since.plus(self.config.linger_ms));
+        let waiting =
+            self.restless.iter().filter_map(|id| self.documents.get(id)).filter_map(Document::deadline);
+        lingering.filter(|_| self.is_listing()).into_iter().chain(waiting.min()).min()
+    }
+
+    /// How a document stands; none if it is not kept in sync.
+    #[must_use]
+    pub fn standing(&self, document: &DocumentId) -> Option<Standing> {
+        let keeps = self.peer.as_ref().map(|peer| peer.keeps.is_some());
+        Some(self.documents.get(document)?.standing(keeps))
+    }
+
+    /// Those that are not in sync, and how they stand.
+    pub fn lagging(&self) -> impl Iterator<Item = (&DocumentId, Standing)> + '_ {
+        let keeps = self.peer.as_ref().map(|peer| peer.keeps.is_some());
+        self.documents
+            .iter()
+            .map(move |(id, document)| (id, document.standing(keeps)))
+            .filter(|(_, standing)| standing.lag.is_some())
+    }
+
+    /// Everything of this replica up to this position is fsynced at the other end; of another incarnation nothing is.
+    #[must_use]
+    pub fn acknowledged(&self) -> u64 {
+        let unacknowledged = self.restless.iter().filter_map(|id| self.documents.get(id));
+        let first = unacknowledged
+            .filter(|document| document.last > document.acknowledged)
+            .map(|document| document.acknowledged)
+            .min();
+        first.unwrap_or(self.latest)
+    }
+
+    pub(super) fn keeps(&self) -> bool {
+        self.peer.as_ref().is_some_and(|peer| peer.keeps.is_some())
+    }
+
+    pub(super) fn is_listing(&self) -> bool {
+        self.peer.as_ref().is_some_and(|peer| peer.lists)
+    }
+
+    pub(super) fn send(&mut self, lane: u64, frame: Vec<u8>) {
+        self.effects.push_back(Effect::Send { lane, frame });
+    }
+
+    pub(super) fn look(&mut self) {
+        self.look = true;
+    }
+
+    /// This document is worth a look.
+    pub(super) fn unsettle(&mut self, document: &DocumentId) {
+        self.done.remove(document);
+        self.restless.insert(document.clone());
+        self.look = true;
+    }
+
+    pub(super) fn bring(&mut self, document: DocumentId, update: Update) {
+        let token = Token(self.next_token);
+        self.next_token += 1;
+        self.bringing.insert(token, document.clone());
+        if let Some(entry) = self.documents.get_mut(&document) {
+            entry.bringing += 1;
+        }
+        self.effects.push_back(Effect::Bring { token, document, update });
+    }
+
+    /// Opens what differs, up to what may be open at once.
+    fn open_some(&mut self, now: Millis) {
+        let everything = match &self.peer {
+            None => return,
+            Some(peer) => !peer.lists,
+        };
+        if !std::mem::take(&mut self.look) && self.deadline().is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        let documents = &self.documents;
+        self.restless.retain(|id| documents.get(id).is_some_and(|entry| !entry.is_at_rest(everything)));
+        let wanting =
+            |id: &&DocumentId| documents.get(*id).is_some_and(|entry| entry.wants_open(now, everything));
+        let mut wanting: Vec<_> = self.restless.iter().filter(wanting).cloned().collect();
+        // What somebody looks at first, then what is known to differ.
+        wanting.sort_by_key(|id| documents.get(id).map(|entry| (!entry.watched, !entry.differs())));
+        for id in wanting {
+            if self.handles.len() >= self.config.documents_max && !self.make_room() {
+                return;
+            }
+            self.open(&id);
+        }
+    }
+
+    /// Asks whether what came from there is on the disk there: an answer that brings nothing is stored when all
+    /// before it is.
+    fn confirm_some(&mut self, now: Millis) {
+        let is_due = |entry: &Document| entry.compared && entry.confirm.is_some_and(|at| at <= now);
+        let restless = self.restless.iter().filter(|id| self.documents.get(*id).is_some_and(is_due));
+        for id in restless.cloned().collect::<Vec<_>>() {
+            let keeps = self.keeps();
+            let Some(entry) = self.documents.get_mut(&id) else { continue };
+            entry.confirm = None;
+            if let Some(handle) = entry.handle.filter(|_| keeps) {
+                entry.in_flight.push_back(entry.last);
+                let nothing = y_protocols::sync_step2(Update::empty().bytes());
+                self.send(handle.0, replica::y(handle, &nothing));
+            }
+        }
+    }
+
+    fn open(&mut self, id: &DocumentId) {
+        let Some(entry) = self.documents.get_mut(id) else { return };
+        let handle = Handle(self.next_handle);
+        self.next_handle += 1;
+        entry.handle = Some(handle);
+        entry.listed = false;
+        self.handles.insert(handle, id.clone());
+        self.send(handle.0, replica::open(handle, id));
+        self.effects.push_back(Effect::Describe(id.clone()));
+    }
+
+    /// Shuts the document that has been done for longest.
+    fn make_room(&mut self) -> bool {
+        let eldest = self.done.iter().min_by_key(|(_, since)| **since).map(|(id, _)| id.clone());
+        let Some(eldest) = eldest else { return false };
+        self.shut(&eldest);
+        true
+    }
+
+    /// Shuts what has been done for a while, if the other end tells when it changes.
+    fn shut_some(&mut self, now: Millis) {
+        if !self.is_listing() {
+            return;
+        }
+        let linger = self.config.linger_ms;
+        let over = |(id, since): (&DocumentId, &Millis)| (since.plus(linger) <= now).then(|| id.clone());
+        let over: Vec<_> = self.done.iter().filter_map(over).collect();
+        over.iter().for_each(|id| self.shut(id));
+    }
+
+    /// Shuts a document, if it is open.
+    pub(super) fn shut(&mut self, id: &DocumentId) {
+        self.done.remove(id);
+        let Some(entry) = self.documents.get_mut(id) else { return };
+        if let Some(handle) = entry.handle {
+            self.handles.remove(&handle);
+            self.send(handle.0, replica::shut(handle, Outcome::WELL, ""));
+        }
+        if let Some(entry) = self.documents.get_mut(id) {
+            entry.closed();
+        }
+        self.restless.insert(id.clone());
+    }
+}

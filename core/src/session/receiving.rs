@@ -1,0 +1,131 @@
+//! What the other end says.
+
+use bytes::Bytes;
+
+use super::effect::Effect;
+use super::machine::{Known, Session};
+use crate::dialect::FrameError;
+use crate::dialect::replica::{self, Handle, Identity, Message, Outcome};
+use crate::dialect::y_protocols::Message as Said;
+use crate::id::DocumentId;
+use crate::time::Millis;
+
+impl Session {
+    /// A frame of the other end.
+    ///
+    /// # Errors
+    /// [`FrameError`] if it breaks a rule: hang up, and come back later.
+    pub fn receive(&mut self, now: Millis, frame: &Bytes) -> Result<(), FrameError> {
+        match replica::parse(frame)? {
+            Message::Identity(identity) => self.met(identity),
+            Message::Ping(token) => self.send(0, replica::pong(token)),
+            // The link counts them.
+            Message::Pong(_) => {}
+            Message::Y { handle, message } => self.said(now, handle, message),
+            Message::Stored { handle, outcome } => self.stored(now, handle, outcome),
+            Message::Shut { handle, outcome, reason } => self.refused(now, handle, outcome, reason),
+            // Whether it is anew makes no difference: what is listed is compared.
+            Message::Changes { until, documents, .. } => self.listed(until, documents),
+            Message::Open { .. } => return Err(FrameError::ServerOnly(33)),
+            Message::Watch { .. } => return Err(FrameError::ServerOnly(39)),
+        }
+        Ok(())
+    }
+
+    fn met(&mut self, identity: Identity) {
+        if self.peer.is_some() {
+            return;
+        }
+        let is_known = self.known.as_ref().is_some_and(|known| Some(known.keeper) == identity.keeps);
+        if !is_known {
+            // Another store, or one that went backwards: what was acknowledged there may be gone.
+            self.known =
+                identity.keeps.map(|keeper| Known { keeper, acknowledged: 0, checkpoint: Bytes::new() });
+            self.documents.values_mut().for_each(|document| document.acknowledged = 0);
+            self.restless.extend(self.documents.keys().cloned());
+        }
+        if identity.lists {
+            let checkpoint = self.known.as_ref().map(|known| known.checkpoint.clone()).unwrap_or_default();
+            self.send(0, replica::watch(&checkpoint, &self.config.prefixes));
+        } else {
+            self.restless.extend(self.documents.keys().cloned());
+        }
+        self.peer = Some(identity);
+        self.look();
+    }
+
+    fn said(&mut self, now: Millis, handle: Handle, message: Said) {
+        // It crossed with a Shut otherwise.
+        let Some(document) = self.handles.get(&handle).cloned() else { return };
+        match message {
+            Said::SyncStep1(have) => self.effects.push_back(Effect::Read { document, have }),
+            Said::SyncStep2(update) => {
+                if let Some(entry) = self.documents.get_mut(&document) {
+                    entry.answered = true;
+                }
+                if update.is_empty() {
+                    self.settle(now, &document);
+                } else {
+                    self.bring(document, update);
+                }
+            }
+            Said::Update(update) => self.bring(document, update),
+            Said::Awareness(update) => self.effects.push_back(Effect::Presence { document, update }),
+            // Who shows presence here says so again in time.
+            Said::QueryAwareness => {}
+        }
+    }
+
+    fn stored(&mut self, now: Millis, handle: Handle, outcome: Outcome) {
+        let Some(document) = self.handles.get(&handle).cloned() else { return };
+        let Some(entry) = self.documents.get_mut(&document) else { return };
+        let Some(position) = entry.in_flight.pop_front() else { return };
+        if outcome == Outcome::WELL {
+            entry.acknowledged = entry.acknowledged.max(position);
+            self.settle(now, &document);
+        } else {
+            let words = if outcome == Outcome::READ_ONLY {
+                "the token may read this document only; give one that may write"
+            } else {
+                "the other end did not take a change"
+            };
+            // What it has is still read.
+            entry.refuse(now, outcome, words.to_owned());
+            if !outcome.is_permanent() {
+                self.shut(&document);
+            }
+        }
+    }
+
+    fn refused(&mut self, now: Millis, handle: Handle, outcome: Outcome, reason: String) {
+        let Some(document) = self.handles.remove(&handle) else { return };
+        self.done.remove(&document);
+        let Some(entry) = self.documents.get_mut(&document) else { return };
+        entry.closed();
+        entry.refuse(now, outcome, reason);
+        self.unsettle(&document);
+    }
+
+    /// Something of a document is done; perhaps all of it.
+    pub(super) fn settle(&mut self, now: Millis, id: &DocumentId) {
+        let keeps = self.keeps();
+        let Some(entry) = self.documents.get_mut(id) else { return };
+        if entry.answered && entry.bringing == 0 {
+            entry.caught_up = true;
+        }
+        let is_sent = !keeps || (entry.compared && entry.last <= entry.acknowledged);
+        if entry.caught_up && is_sent {
+            entry.seen = true;
+            if entry.refusal.as_ref().is_some_and(|refusal| refusal.again.is_some()) {
+                entry.refusal = None;
+            }
+            if entry.handle.is_some() && !entry.watched && entry.confirm.is_none() {
+                self.done.insert(id.clone(), now);
+                // Others may wait for its place.
+                self.look();
+            }
+        }
+        self.caught_up(id);
+        self.tell_acknowledged();
+    }
+}

@@ -1,0 +1,164 @@
+//! How one document stands with the other end of a link.
+
+use std::collections::VecDeque;
+
+use crate::dialect::replica::{Handle, Outcome};
+use crate::time::Millis;
+
+/// Why a document is not in sync, the first reason that applies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lag {
+    /// There is no connection.
+    Offline,
+    /// It is refused there until somebody decides something.
+    Parked {
+        /// Why.
+        outcome: Outcome,
+        /// The same for people.
+        reason: String,
+    },
+    /// It was refused there and is tried again.
+    Refused {
+        /// Why.
+        outcome: Outcome,
+        /// The same for people.
+        reason: String,
+        /// When it is tried again.
+        again: Millis,
+    },
+    /// As many documents as one connection may have are open; it waits for one of them to be done.
+    Queued,
+    /// What each side lacks is being found out.
+    Comparing,
+    /// What came is on its way to the disk here.
+    Storing,
+    /// It was sent and is not known to be stored there.
+    Unacknowledged,
+    /// It was sent, and nobody there keeps it for sure.
+    Unkept,
+}
+
+/// How a document stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Why it is not in sync; none if it is.
+    pub lag: Option<Lag>,
+    /// Position of the latest change here.
+    pub last: u64,
+    /// Everything of it up to this position is fsynced there.
+    pub acknowledged: u64,
+}
+
+/// A document of a session.
+#[derive(Debug, Default)]
+pub(super) struct Document {
+    /// Its number while it is open.
+    pub(super) handle: Option<Handle>,
+    pub(super) last: u64,
+    pub(super) acknowledged: u64,
+    /// Somebody here looks at it.
+    pub(super) watched: bool,
+    /// The other end says that it changed.
+    pub(super) listed: bool,
+    /// What was sent and is not stored, in order; each says how far all is there once it is.
+    pub(super) in_flight: VecDeque<u64>,
+    /// Changes of this connection may be counted: what was here before was handed over.
+    pub(super) compared: bool,
+    /// What the other end had when it was opened is durable here.
+    pub(super) caught_up: bool,
+    /// It was in sync at some time of this connection.
+    pub(super) seen: bool,
+    /// What came from there may not be durable there yet; when to ask.
+    pub(super) confirm: Option<Millis>,
+    /// Updates on their way to the disk here.
+    pub(super) bringing: usize,
+    /// The last of them ends what the other end had when it was opened.
+    pub(super) answered: bool,
+    pub(super) refusal: Option<Refusal>,
+}
+
+/// The other end does not take it.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    pub(super) outcome: Outcome,
+    pub(super) reason: String,
+    pub(super) attempts: u32,
+    /// None until somebody decides something.
+    pub(super) again: Option<Millis>,
+}
+
+/// First wait before a refused document is tried again, in ms; it doubles.
+const AGAIN_MS: u64 = 1_000;
+/// Longest such wait in ms.
+const AGAIN_MS_MAX: u64 = 60_000;
+
+impl Document {
+    /// Whether the other end may lack something, or have something that is lacking here.
+    pub(super) fn differs(&self) -> bool {
+        self.last > self.acknowledged || self.listed
+    }
+
+    /// Whether it is to be opened as soon as there is room.
+    pub(super) fn wants_open(&self, now: Millis, everything: bool) -> bool {
+        let may = self.refusal.as_ref().is_none_or(|refusal| refusal.again.is_some_and(|again| again <= now));
+        self.handle.is_none() && may && ((everything && !self.seen) || self.watched || self.differs())
+    }
+
+    /// When something is to be done about it that nothing else causes.
+    pub(super) fn deadline(&self) -> Option<Millis> {
+        let confirm = self.confirm.filter(|_| self.compared);
+        let again = self.refusal.as_ref().and_then(|refusal| refusal.again).filter(|_| self.handle.is_none());
+        confirm.into_iter().chain(again).min()
+    }
+
+    /// Whether there is nothing more to do about it.
+    pub(super) fn is_at_rest(&self, everything: bool) -> bool {
+        let may_open = self.watched || (everything && !self.seen) || self.refusal.is_some();
+        self.handle.is_none() && !may_open && !self.differs()
+    }
+
+    /// The connection is gone, and what was known because of it.
+    pub(super) fn closed(&mut self) {
+        self.handle = None;
+        self.in_flight.clear();
+        self.bringing = 0;
+        self.confirm = None;
+        (self.compared, self.caught_up, self.answered) = (false, false, false);
+    }
+
+    pub(super) fn refuse(&mut self, now: Millis, outcome: Outcome, reason: String) {
+        let attempts = self.refusal.as_ref().map_or(0, |refusal| refusal.attempts);
+        let wait = AGAIN_MS.saturating_mul(1 << attempts.min(16)).min(AGAIN_MS_MAX);
+        let again = (!outcome.is_permanent()).then(|| now.plus(wait));
+        self.refusal = Some(Refusal { outcome, reason, attempts: attempts.saturating_add(1), again });
+    }
+
+    pub(super) fn standing(&self, keeps: Option<bool>) -> Standing {
+        Standing { lag: self.lag(keeps), last: self.last, acknowledged: self.acknowledged }
+    }
+
+    /// `keeps` is none without a connection.
+    fn lag(&self, keeps: Option<bool>) -> Option<Lag> {
+        if let Some(Refusal { outcome, reason, again, .. }) = &self.refusal {
+            let (outcome, reason) = (*outcome, reason.clone());
+            return Some(match again {
+                None => Lag::Parked { outcome, reason },
+                Some(again) => Lag::Refused { outcome, reason, again: *again },
+            });
+        }
+        let Some(keeps) = keeps else { return Some(Lag::Offline) };
+        if self.handle.is_none() {
+            return self.differs().then_some(Lag::Queued);
+        }
+        if !self.answered || !self.compared {
+            return Some(Lag::Comparing);
+        }
+        if self.bringing > 0 {
+            return Some(Lag::Storing);
+        }
+        if !keeps {
+            return Some(Lag::Unkept);
+        }
+        (self.last > self.acknowledged).then_some(Lag::Unacknowledged)
+    }
+}
