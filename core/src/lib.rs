@@ -8,6 +8,7 @@
 //! what is malformed before anything decodes it, [`room`] (Yjs) and [`pairs`] (Automerge) decide who
 //! receives it and when it is acknowledged, [`operation`] is what the store keeps. Start reading at [`id::DocumentId`].
 
+pub mod clock;
 pub mod cluster;
 pub mod dialect;
 #[cfg(feature = "engines")]
