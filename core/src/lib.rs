@@ -15,6 +15,7 @@ pub mod dialect;
 pub mod engine;
 pub mod id;
 pub mod limits;
+pub mod link;
 pub mod operation;
 pub mod pairs;
 pub mod room;
