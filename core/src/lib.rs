@@ -19,6 +19,7 @@ pub mod link;
 pub mod operation;
 pub mod pairs;
 pub mod room;
+pub mod schedule;
 pub mod time;
 pub mod update;
 pub mod validate;
