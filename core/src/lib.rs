@@ -8,15 +8,18 @@
 //! what is malformed before anything decodes it, [`room`] (Yjs) and [`pairs`] (Automerge) decide who
 //! receives it and when it is acknowledged, [`operation`] is what the store keeps. Start reading at [`id::DocumentId`].
 
+pub mod clock;
 pub mod cluster;
 pub mod dialect;
 #[cfg(feature = "engines")]
 pub mod engine;
 pub mod id;
 pub mod limits;
+pub mod link;
 pub mod operation;
 pub mod pairs;
 pub mod room;
+pub mod schedule;
 pub mod session;
 pub mod time;
 pub mod update;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::id::{DocumentId, Incarnation, ReplicaId};
+use crate::schedule::Priority;
 use crate::update::{StateVector, Update};
 use crate::validate::AwarenessUpdate;
 
@@ -18,6 +19,8 @@ pub enum Effect {
     Send {
         /// Frames of one lane keep their order: a document's handle, or 0 for what is about none.
         lane: u64,
+        /// How urgent it is.
+        priority: Priority,
         /// What.
         frame: Vec<u8>,
     },

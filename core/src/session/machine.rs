@@ -10,11 +10,27 @@ use super::standing::{Document, Standing};
 use crate::dialect::replica::{self, Handle, Identity, Outcome};
 use crate::dialect::y_protocols;
 use crate::id::{DocumentId, Incarnation, ReplicaId};
+use crate::schedule::Priority;
 use crate::time::Millis;
 use crate::update::{StateVector, Update};
 
 /// How long after a change came from there it is asked whether it is on the disk there, in ms: others come meanwhile.
 const CONFIRM_MS: u64 = 2_000;
+
+/// A change of this replica.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// Of which document.
+    pub document: &'a DocumentId,
+    /// Its position among all changes of this replica.
+    pub position: u64,
+    /// What changed.
+    pub update: &'a Bytes,
+    /// How urgent it is, if not as its document.
+    pub priority: Option<Priority>,
+    /// It came from the other end of this link, and is not sent back.
+    pub is_from_there: bool,
+}
 
 /// What a session may do at once.
 #[derive(Clone, Debug)]
@@ -131,7 +147,7 @@ impl Session {
     /// A connection is there, and the other end let this replica in. `own` is who this is.
     pub fn begin(&mut self, own: &Identity) {
         self.end();
-        self.send(0, replica::identity_frame(own));
+        self.send(replica::identity_frame(own));
     }
 
     /// The connection is gone.
@@ -153,21 +169,21 @@ impl Session {
         }
     }
 
-    /// A change of this replica is durable, at this position, whoever made it; `update` is sent on unless it came from
-    /// the other end (`is_from_there`).
-    pub fn changed(
-        &mut self,
-        now: Millis,
-        document: &DocumentId,
-        position: u64,
-        update: &Bytes,
-        is_from_there: bool,
-    ) {
+    /// How urgent the changes of a document are from now on.
+    pub fn set_priority(&mut self, document: &DocumentId, priority: Priority) {
+        if let Some(entry) = self.documents.get_mut(document) {
+            entry.priority = priority;
+        }
+    }
+
+    /// A change of this replica is durable, whoever made it.
+    pub fn changed(&mut self, now: Millis, change: &Change<'_>) {
+        let Change { document, position, update, priority, is_from_there } = *change;
         self.latest = self.latest.max(position);
         let keeps = self.keeps();
         let Some(entry) = self.documents.get_mut(document) else { return };
         entry.last = entry.last.max(position);
-        let handle = entry.handle;
+        let (handle, priority) = (entry.handle, priority.unwrap_or(entry.priority));
         if is_from_there {
             // Whoever made it may be gone before it is on the disk there.
             entry.confirm = entry.confirm.or(Some(now.plus(CONFIRM_MS)));
@@ -176,14 +192,15 @@ impl Session {
         }
         self.unsettle(document);
         if let Some(handle) = handle.filter(|_| !is_from_there) {
-            self.send(handle.0, replica::packed(replica::y(handle, &y_protocols::update(update))));
+            let frame = replica::packed(replica::y(handle, &y_protocols::update(update)));
+            self.effects.push_back(Effect::Send { lane: handle.0, priority, frame });
         }
     }
 
     /// Shows presence, if its document is open.
     pub fn show(&mut self, document: &DocumentId, presence: &[u8]) {
         if let Some(handle) = self.documents.get(document).and_then(|entry| entry.handle) {
-            self.send(handle.0, replica::y(handle, &y_protocols::awareness(presence)));
+            self.send_about(handle, replica::y(handle, &y_protocols::awareness(presence)));
         }
     }
 
@@ -191,7 +208,7 @@ impl Session {
     pub fn described(&mut self, document: &DocumentId, have: &StateVector) {
         if let Some(handle) = self.documents.get(document).and_then(|entry| entry.handle) {
             let question = y_protocols::sync_step1(&have.encode());
-            self.send(handle.0, replica::packed(replica::y(handle, &question)));
+            self.send_about(handle, replica::packed(replica::y(handle, &question)));
         }
     }
 
@@ -205,7 +222,7 @@ impl Session {
         if keeps {
             entry.in_flight.push_back(position.min(entry.last));
         }
-        self.send(handle.0, replica::packed(replica::y(handle, &y_protocols::sync_step2(update))));
+        self.send_about(handle, replica::packed(replica::y(handle, &y_protocols::sync_step2(update))));
     }
 
     /// What became of [`Effect::Bring`]; it is not to be handed to [`Session::changed`] before.
@@ -227,7 +244,7 @@ impl Session {
         if let Some(entry) = self.documents.get_mut(document)
             && let Some(refusal) = &mut entry.refusal
         {
-            refusal.again = Some(now);
+            (refusal.again, refusal.attempts) = (Some(now), 0);
             self.unsettle(document);
         }
     }
@@ -290,8 +307,16 @@ impl Session {
         self.peer.as_ref().is_some_and(|peer| peer.lists)
     }
 
-    pub(super) fn send(&mut self, lane: u64, frame: Vec<u8>) {
-        self.effects.push_back(Effect::Send { lane, frame });
+    /// About no document.
+    pub(super) fn send(&mut self, frame: Vec<u8>) {
+        self.effects.push_back(Effect::Send { lane: 0, priority: Priority::Critical, frame });
+    }
+
+    /// About a document.
+    pub(super) fn send_about(&mut self, handle: Handle, frame: Vec<u8>) {
+        let document = self.handles.get(&handle).and_then(|id| self.documents.get(id));
+        let priority = document.map_or(Priority::Normal, |entry| entry.priority);
+        self.effects.push_back(Effect::Send { lane: handle.0, priority, frame });
     }
 
     pub(super) fn look(&mut self) {
@@ -351,7 +376,7 @@ impl Session {
             if let Some(handle) = entry.handle.filter(|_| keeps) {
                 entry.in_flight.push_back(entry.last);
                 let nothing = y_protocols::sync_step2(Update::empty().bytes());
-                self.send(handle.0, replica::y(handle, &nothing));
+                self.send_about(handle, replica::y(handle, &nothing));
             }
         }
     }
@@ -363,7 +388,7 @@ impl Session {
         entry.handle = Some(handle);
         entry.listed = false;
         self.handles.insert(handle, id.clone());
-        self.send(handle.0, replica::open(handle, id));
+        self.send_about(handle, replica::open(handle, id));
         self.effects.push_back(Effect::Describe(id.clone()));
     }
 
@@ -391,8 +416,8 @@ impl Session {
         self.done.remove(id);
         let Some(entry) = self.documents.get_mut(id) else { return };
         if let Some(handle) = entry.handle {
+            self.send_about(handle, replica::shut(handle, Outcome::WELL, ""));
             self.handles.remove(&handle);
-            self.send(handle.0, replica::shut(handle, Outcome::WELL, ""));
         }
         if let Some(entry) = self.documents.get_mut(id) {
             entry.closed();

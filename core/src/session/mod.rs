@@ -18,7 +18,9 @@ mod listing; // what changed there
 mod machine;
 mod receiving; // what the other end says
 mod standing; // how a document stands
+#[cfg(test)]
+mod tests;
 
 pub use effect::{Effect, Token};
-pub use machine::{Session, SessionConfig};
+pub use machine::{Change, Session, SessionConfig};
 pub use standing::{Lag, Standing};

@@ -18,7 +18,7 @@ impl Session {
     pub fn receive(&mut self, now: Millis, frame: &Bytes) -> Result<(), FrameError> {
         match replica::parse(frame)? {
             Message::Identity(identity) => self.met(identity),
-            Message::Ping(token) => self.send(0, replica::pong(token)),
+            Message::Ping(token) => self.send(replica::pong(token)),
             // The link counts them.
             Message::Pong(_) => {}
             Message::Y { handle, message } => self.said(now, handle, message),
@@ -46,7 +46,7 @@ impl Session {
         }
         if identity.lists {
             let checkpoint = self.known.as_ref().map(|known| known.checkpoint.clone()).unwrap_or_default();
-            self.send(0, replica::watch(&checkpoint, &self.config.prefixes));
+            self.send(replica::watch(&checkpoint, &self.config.prefixes));
         } else {
             self.restless.extend(self.documents.keys().cloned());
         }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::dialect::replica::{Handle, Outcome};
+use crate::schedule::Priority;
 use crate::time::Millis;
 
 /// Why a document is not in sync, the first reason that applies.
@@ -54,6 +55,7 @@ pub struct Standing {
 pub(super) struct Document {
     /// Its number while it is open.
     pub(super) handle: Option<Handle>,
+    pub(super) priority: Priority,
     pub(super) last: u64,
     pub(super) acknowledged: u64,
     /// Somebody here looks at it.
