@@ -109,6 +109,14 @@ impl DocumentId {
         Ok(Self::Automerge(bytes))
     }
 
+    /// An Automerge document by its URL, `automerge:` and the base58check text, or by that text alone.
+    ///
+    /// # Errors
+    /// [`InvalidName::NotBase58`] as for [`DocumentId::automerge_from_text`].
+    pub fn automerge_from_url(url: &str) -> Result<Self, InvalidName> {
+        Self::automerge_from_text(url.strip_prefix("automerge:").unwrap_or(url))
+    }
+
     /// Which CRDT it is.
     #[must_use]
     pub fn format(&self) -> Format {
@@ -196,6 +204,9 @@ mod tests {
         assert_eq!(id.to_string(), "1Bhh3pU9gLXZiNDL6PEa1Gs9fh");
         assert_eq!(DocumentId::automerge_from_text("1Bhh3pU9gLXZiNDL6PEa1Gs9fh").unwrap(), id);
         assert!(DocumentId::automerge_from_text("1Bhh3pU9gLXZiNDL6PEa1Gs9fi").is_err());
+        assert_eq!(DocumentId::automerge_from_url("1Bhh3pU9gLXZiNDL6PEa1Gs9fh").unwrap(), id);
+        assert_eq!(DocumentId::automerge_from_url("automerge:1Bhh3pU9gLXZiNDL6PEa1Gs9fh").unwrap(), id);
+        assert!(DocumentId::automerge_from_url("automerge:automerge:1Bhh3pU9gLXZiNDL6PEa1Gs9fh").is_err());
     }
 
     #[test]

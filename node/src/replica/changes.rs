@@ -14,7 +14,9 @@ use tombolo_core::id::DocumentId;
 pub enum Origin {
     /// An edit of this process.
     Local,
-    /// Brought by [`YjsDocument::apply`](super::YjsDocument::apply).
+    /// Brought by [`YjsDocument::apply`](super::YjsDocument::apply), or by
+    /// [`apply`](super::AutomergeDocument::apply) or [`sync_receive`](super::AutomergeDocument::sync_receive) of an
+    /// Automerge document.
     Remote,
 }
 
@@ -25,7 +27,8 @@ pub struct Change {
     pub document: DocumentId,
     /// By whom.
     pub origin: Origin,
-    /// What: a Yjs update, v1. It may wait for others that are not there.
+    /// What: a Yjs update, v1, or Automerge change chunks, among which a saved document may be. `apply` takes both
+    /// elsewhere. It may wait for others that are not there.
     pub update: Bytes,
 }
 

@@ -3,15 +3,14 @@
 //! An edit of a copy is an update that merges wherever the document is, whatever became of it meanwhile.
 
 use bytes::Bytes;
-use tombolo_core::engine::edit::{Edit, EditError, Live};
+use tombolo_core::engine::edit::{Edit, EditError, Live as Yjs};
 use tombolo_core::id::DocumentId;
 
-use super::document::{on_a_large_stack, random_client};
 use super::error::ReplicaError;
+use super::open::Live;
 
-fn open(document: &DocumentId, state: &Bytes) -> Result<Live, ReplicaError> {
-    let client = random_client()?;
-    on_a_large_stack(document, || Live::open(std::slice::from_ref(state), client))
+fn open(document: &DocumentId, state: &Bytes) -> Result<Yjs, ReplicaError> {
+    Live::open(document, std::slice::from_ref(state))
 }
 
 /// The text under this name; none if nobody has ever written in it.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use autosurgeon::HydrateError;
 use tombolo_core::engine::EngineError;
 use tombolo_core::engine::edit::EditError;
 use tombolo_core::id::{DocumentId, InvalidName};
@@ -76,6 +77,34 @@ pub enum ReplicaError {
         /// What is wrong with it.
         #[source]
         source: InvalidUpdate,
+    },
+    /// What came from elsewhere is no Automerge change, document or sync message.
+    #[error("document {document} did not take what does not read as Automerge; get it from its sender again")]
+    Changes {
+        /// The document.
+        document: DocumentId,
+        /// What is wrong with it.
+        #[source]
+        source: EngineError,
+    },
+    /// The document is not of the type that was asked for.
+    #[error(
+        "document {document} does not read as the type it was asked for; read it with `read`, or another type"
+    )]
+    Shape {
+        /// The document.
+        document: DocumentId,
+        /// What does not fit.
+        #[source]
+        source: HydrateError,
+    },
+    /// Something that a peer was told of was set aside, or released, since.
+    #[error(
+        "document {document} is not what it was when this sync began; begin anew, with a fresh state on both sides"
+    )]
+    SyncOver {
+        /// The document.
+        document: DocumentId,
     },
     /// The replica was closed.
     #[error("the replica is closed; open it again and its documents with it")]

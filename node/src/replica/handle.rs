@@ -1,16 +1,18 @@
 //! The folder of a replica: opened, looked through, closed.
 
-use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 
+use tombolo_core::engine;
 use tombolo_core::id::{DocumentId, ReplicaId};
 use tombolo_store::worker::{ThreadWorker, Worker};
 use tombolo_store::{OpenError, Store, StoreConfig};
 
-use super::document::{Shared, YjsDocument};
+use super::automerge::AutomergeDocument;
+use super::document::YjsDocument;
 use super::error::ReplicaError;
+use super::open::{Opened, random};
 
 /// Documents asked for at once: memory does not grow with the folder.
 const PAGE: usize = 1000;
@@ -19,7 +21,8 @@ const PAGE: usize = 1000;
 #[derive(Clone)]
 pub struct Replica {
     store: Store,
-    open: Arc<Mutex<HashMap<DocumentId, Weak<Shared>>>>,
+    yjs: Arc<Opened<engine::edit::Live>>,
+    automerge: Arc<Opened<engine::automerge::Live>>,
 }
 
 impl Replica {
@@ -62,7 +65,7 @@ impl Replica {
     /// the other has in memory.
     #[must_use]
     pub fn over(store: Store) -> Self {
-        Self { store, open: Arc::default() }
+        Self { store, yjs: Arc::default(), automerge: Arc::default() }
     }
 
     /// What its operations are named after; another one when the folder was copied or restored.
@@ -86,18 +89,53 @@ impl Replica {
     pub fn yjs(&self, name: &str) -> Result<YjsDocument, ReplicaError> {
         let id =
             DocumentId::yjs(name).map_err(|source| ReplicaError::Name { name: name.to_owned(), source })?;
-        let stored = self.store.document(&id).map_err(ReplicaError::read)?;
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shared) = open.get(&id).and_then(Weak::upgrade) {
-            return Ok(YjsDocument::of(shared));
-        }
-        // Those that nobody holds go with the next that is opened, each at most once.
-        if open.len() >= 64 && open.len().is_power_of_two() {
-            open.retain(|_, shared| shared.strong_count() > 0);
-        }
-        let shared = Arc::new(Shared::new(self.store.clone(), stored));
-        open.insert(id, Arc::downgrade(&shared));
-        Ok(YjsDocument::of(shared))
+        self.yjs.open(&self.store, &id).map(YjsDocument::of)
+    }
+
+    /// Opens the Automerge document of this name: the base58check form of 16 bytes, or its `automerge:` URL, as
+    /// clients of automerge-repo and [`DocumentId`] write it. One that nobody has edited is opened, too, and is listed
+    /// from its first edit on. All handles of one document share its state. Blocking.
+    ///
+    /// ```
+    /// # use tombolo::replica::Replica;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let replica = Replica::open(folder.path())?;
+    /// let list = replica.automerge("automerge:1Bhh3pU9gLXZiNDL6PEa1Gs9fh")?;
+    /// assert_eq!(list.id().to_string(), "1Bhh3pU9gLXZiNDL6PEa1Gs9fh");
+    /// assert_eq!(list.id(), replica.automerge("1Bhh3pU9gLXZiNDL6PEa1Gs9fh")?.id());
+    /// assert!(replica.automerge("my list").is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Replica::yjs`].
+    pub fn automerge(&self, name: &str) -> Result<AutomergeDocument, ReplicaError> {
+        let id = DocumentId::automerge_from_url(name)
+            .map_err(|source| ReplicaError::Name { name: name.to_owned(), source })?;
+        self.automerge.open(&self.store, &id).map(AutomergeDocument::of)
+    }
+
+    /// A new Automerge document, under a random name. It is listed from its first edit on.
+    ///
+    /// ```
+    /// # use tombolo::replica::Replica;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let replica = Replica::open(folder.path())?;
+    /// let list = replica.create_automerge()?;
+    /// // What is given to others, so that they open it, too.
+    /// assert!(list.url().starts_with("automerge:"));
+    /// assert_eq!(replica.automerge(&list.url())?.id(), list.id());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ReplicaError::System`] if there are no random numbers, else as for [`Replica::yjs`].
+    pub fn create_automerge(&self) -> Result<AutomergeDocument, ReplicaError> {
+        self.automerge.open(&self.store, &DocumentId::Automerge(random()?)).map(AutomergeDocument::of)
     }
 
     /// Which documents there are, in the order of their names, Yjs before Automerge. Reads the folder as it goes.
@@ -122,16 +160,36 @@ impl Replica {
         Documents { store: self.store.clone(), page: VecDeque::new(), last: None, ended: false }
     }
 
-    /// Deletes the Yjs document of this name, so that nobody brings it back; durable when it returns. False if there
-    /// is none. Blocking.
+    /// As [`Replica::remove_document`], for the Yjs document of this name.
     ///
     /// # Errors
-    /// [`ReplicaError::Name`] if there can be no such document, [`ReplicaError::Read`] or
-    /// [`ReplicaError::NotStored`] if the folder does not take it.
+    /// [`ReplicaError::Name`] if there can be no such document, else as for [`Replica::remove_document`].
     pub fn remove(&self, name: &str) -> Result<bool, ReplicaError> {
         let id =
             DocumentId::yjs(name).map_err(|source| ReplicaError::Name { name: name.to_owned(), source })?;
-        self.store.remove(&id).map_err(ReplicaError::read)
+        self.remove_document(&id)
+    }
+
+    /// Deletes a document, so that nobody brings it back; durable when it returns. False if there is none. Blocking.
+    ///
+    /// ```
+    /// # use tombolo::replica::Replica;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let replica = Replica::open(folder.path())?;
+    /// replica.yjs("a")?.edit(|edit| edit.text("text").insert(0, "a"))?;
+    /// for id in replica.documents() {
+    ///     assert!(replica.remove_document(&id?)?);
+    /// }
+    /// assert_eq!(replica.documents().count(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ReplicaError::Read`] or [`ReplicaError::NotStored`] if the folder does not take it.
+    pub fn remove_document(&self, document: &DocumentId) -> Result<bool, ReplicaError> {
+        self.store.remove(document).map_err(ReplicaError::read)
     }
 
     /// Puts everything away; dropping everything does the same and says nothing. Documents that are still held say

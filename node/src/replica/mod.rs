@@ -43,14 +43,17 @@
 //! ([`ThreadWorker`](tombolo_store::worker::ThreadWorker) says why that matters): open documents of people whom you
 //! trust.
 
+mod automerge;
 mod changes; // who watches a document, and in which order they hear
 #[cfg(feature = "server")]
 pub(crate) mod detached; // a copy in hand, for notes
 mod document;
 mod error;
 mod handle;
+mod open; // what the documents of both formats share
 mod splices; // what makes one text of another
 
+pub use self::automerge::{AutomergeDocument, SyncReceived, SyncState};
 pub use changes::{Change, Observation, Origin};
 pub use document::YjsDocument;
 pub use error::ReplicaError;

@@ -143,12 +143,11 @@ impl Shard {
                 Ok((Reply::Done, After::Keep))
             }),
             Request::SessionReceive { document, peer, message } => self.with(document, |session| {
-                let changes = session.receive(peer, &message)?.changes.into();
+                let changes = session.receive(peer, &message)?.changes;
                 Ok((Reply::Received { changes, empty: session.is_empty() }, After::Keep))
             }),
             Request::SessionGenerate { document } => self.with(document, |session| {
-                let messages =
-                    session.generate().into_iter().map(|(peer, bytes)| (peer, Bytes::from(bytes))).collect();
+                let messages = session.generate();
                 Ok((Reply::Generated { messages, empty: session.is_empty() }, After::Keep))
             }),
             Request::SessionLeave { document, peer } => self.with(document, |session| {

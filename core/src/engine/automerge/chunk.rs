@@ -10,7 +10,8 @@
 //! | 8 | 1 | kind: 0 document, 1 change, 2 deflated change (3, bundle, is refused: an experiment upstream) |
 //! | 9 | 1–10 | length of the body, unsigned LEB128 |
 
-use automerge::{Automerge, Change, ChangeHash};
+use automerge::{Automerge, Change, ChangeHash, LoadOptions, TextEncoding};
+use bytes::Bytes;
 
 use super::super::EngineError;
 use crate::wire::lib0::Reader;
@@ -50,7 +51,18 @@ impl<'a> Chunks<'a> {
 
 /// Loads one document chunk strictly: checksum, columns and heads.
 pub(super) fn load_document(chunk: &[u8]) -> Result<Automerge, EngineError> {
-    Automerge::load(chunk).map_err(EngineError::malformed)
+    Automerge::load_with_options(chunk, LoadOptions::new().text_encoding(TEXT_ENCODING))
+        .map_err(EngineError::malformed)
+}
+
+/// A document without a change.
+pub(super) fn empty_document() -> Automerge {
+    Automerge::new_with_encoding(TEXT_ENCODING)
+}
+
+/// Changes as concatenated chunks.
+pub(super) fn raw(changes: &[Change]) -> Bytes {
+    changes.iter().flat_map(Change::raw_bytes).copied().collect()
 }
 
 /// One chunk off the front: its kind, all its bytes, what is behind it. A length of a chunk within our
@@ -68,6 +80,9 @@ fn split(bytes: &[u8]) -> Result<(u8, &[u8], &[u8]), EngineError> {
     Ok((kind, chunk, behind))
 }
 
+/// How positions in a text are counted by who edits one here: in bytes, as Rust does. With any other encoding
+/// autosurgeon 0.14.0 puts what it writes in a wrong place. Nothing stored or sent depends on it.
+const TEXT_ENCODING: TextEncoding = TextEncoding::Utf8CodeUnit;
 const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
 const DOCUMENT: u8 = 0;
 const CHANGE: u8 = 1;

@@ -1,20 +1,26 @@
-//! Automerge documents: fold a tail into one document chunk, and sync sessions with many peers.
+//! Automerge documents: fold a tail into one document chunk, sync sessions with many peers, and documents that a
+//! replica holds open and edits.
 //!
-//! Nothing is ever edited here, so the random actor id that automerge gives each document is never used.
-//! Hydrating into values, the recursion of HAZARDS am-7, does not happen either.
+//! Nothing is edited but in [`Live`], under an actor id from outside: the random one that automerge gives each document
+//! is never used. Hydrating into values, the recursion of HAZARDS am-7, does not happen but for who asks [`Live`] for
+//! them.
 
 use ::automerge::{Automerge, ChangeHash, ReadDoc, SaveOptions};
 use bytes::Bytes;
 
-use self::chunk::{Chunks, load_document};
+use self::chunk::{Chunks, empty_document, load_document};
 use super::EngineError;
 
 mod chunk; // all chunks or none
+mod live; // one document held open, for a replica
 pub(super) mod make; // JSON and text as changes
 mod session; // one document, many peers
+mod sync; // one document, one peer
 pub(super) mod view; // JSON, text and heads of a document
 
+pub use live::{Brought, BroughtMessage, Live};
 pub use session::{Received, Session};
+pub use sync::SyncState;
 
 /// Folds documents and changes, in any order and with repetitions, into one document chunk.
 ///
@@ -81,7 +87,7 @@ fn load(parts: &[Bytes]) -> Result<(Automerge, bool), EngineError> {
     let mut documents = chunks.documents.iter();
     let mut document = match documents.next() {
         Some(first) => load_document(first)?,
-        None => Automerge::new(),
+        None => empty_document(),
     };
     let mut expected = chunks.hashes();
     let mut changes = chunks.changes;

@@ -41,7 +41,7 @@ fn settle(session: &mut Session, clients: &mut [&mut Client], journal: &mut Vec<
                 quiet = false;
                 let received = session.receive(client.id, &message).unwrap();
                 if !received.changes.is_empty() {
-                    journal.push(received.changes.into());
+                    journal.push(received.changes);
                 }
             }
         }
@@ -131,7 +131,7 @@ fn queued_changes_are_not_acknowledged_and_are_journaled_when_the_gap_closes() {
     session.join(1);
     assert!(session.receive(1, &message(&second).encode()).unwrap().changes.is_empty());
     assert!(session.is_empty());
-    let journal: Bytes = session.receive(1, &message(&first).encode()).unwrap().changes.into();
+    let journal: Bytes = session.receive(1, &message(&first).encode()).unwrap().changes;
     assert_eq!(heads(std::slice::from_ref(&journal)).unwrap(), a.heads());
     assert_eq!(compact(&[second.raw_bytes().to_vec().into()]), Err(EngineError::Pending));
 }

@@ -68,6 +68,12 @@ pub enum EditError {
         /// Where the later one starts, in UTF-16 units.
         at: u32,
     },
+    /// What automerge or autosurgeon does not do.
+    #[error("automerge does not make the edit: {reason}")]
+    Automerge {
+        /// What it said.
+        reason: String,
+    },
     /// Whoever edits changed their mind.
     #[error("the edit was cancelled; nothing of it was made")]
     Cancelled,

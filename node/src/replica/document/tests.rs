@@ -1,5 +1,6 @@
 //! Edits that are made, refused, given up, brought from elsewhere and heard of.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tombolo_core::update::Coverage;
