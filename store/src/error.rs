@@ -69,6 +69,11 @@ pub enum StoreError {
         /// What the shelf said.
         reason: String,
     },
+    /// The list of changed documents cannot be written or read.
+    #[error(
+        "the list of changed documents cannot be written or read; nothing stored depends on it: make room on the disk or check it, then ask again"
+    )]
+    Feed(#[source] std::io::Error),
     /// An operation was not stored.
     #[error(transparent)]
     Append(#[from] AppendError),

@@ -15,6 +15,7 @@ mod describe;
 pub mod disk;
 mod document;
 mod error;
+mod feed;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -34,6 +35,7 @@ pub use config::StoreConfig;
 pub use describe::Description;
 pub use document::{Document, Done, Standing};
 pub use error::{AppendError, OpenError, StoreError};
+pub use feed::{ChangeWatch, Changes, Checkpoint, FeedId, Heard};
 pub use shelf::{Contents, DocumentRecord, Engine, Noted, Release, SetAside, Survey};
 pub use space::{Level, SpaceMetrics};
 pub use store::{Store, StoreMetrics};

@@ -13,6 +13,7 @@ use crate::config::StoreConfig;
 use crate::disk::FileDisk;
 use crate::document::{Document, Entry};
 use crate::error::{OpenError, StoreError};
+use crate::feed::Feed;
 use crate::identity::{self, Lock, Renewal};
 use crate::idle::Idle;
 use crate::journal::{Journal, JournalConfig, Latency, Replay};
@@ -54,6 +55,7 @@ pub(crate) struct Inner {
     pub(crate) journal: Journal,
     pub(crate) shelves: Shelves,
     pub(crate) takeover: Takeover,
+    pub(crate) feed: Feed,
     pub(crate) compactor: Compactor,
     pub(crate) space: Space,
     idle: Idle,
@@ -138,6 +140,8 @@ impl Store {
         let shelves = Shelves::open(&config.path.join("shelf"), config.shelf_count, config.engine)?;
         let settings = JournalConfig { segment_bytes: config.segment_bytes };
         let (journal, replay) = Journal::open(Arc::new(disk), settings)?;
+        let folder = Arc::new(FileDisk::of(&config.path).map_err(not_writable)?);
+        let feed = Feed::new(folder, identity.incarnation, replay.shelved);
         let witness = Duration::from_millis(config.witness_ms);
         let inner = Arc::new(Inner {
             replica: identity.replica,
@@ -145,6 +149,7 @@ impl Store {
             journal,
             shelves,
             takeover: Takeover::default(),
+            feed,
             compactor: Compactor::new(config.compaction),
             space,
             idle: Idle::new(config.tombstone_ms),
@@ -337,7 +342,10 @@ impl Life {
         }
         inner.shelves.close()?;
         if flushed.is_ok() && ended_well && !inner.shelves.has_doubt() {
-            inner.journal.mark_taken();
+            match inner.feed.close(&inner.takeover, inner.journal.durable()) {
+                Ok(()) => inner.journal.mark_taken(),
+                Err(error) => tracing::warn!(%error, "the list of changed documents could not be ended"),
+            }
         }
         flushed
     }

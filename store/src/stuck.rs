@@ -26,7 +26,7 @@ pub(crate) struct Stuck {
 impl Stuck {
     /// Keeps an operation; its document takes no more.
     pub(crate) fn keep(&mut self, item: Item, error: &ShelfError) {
-        let (entry, ..) = &item;
+        let entry = &item.entry;
         if !self.reasons.contains_key(&entry.id) {
             tracing::error!(document = %entry.id, %error, "a document cannot be taken over; the journal keeps it, others go on");
             self.reasons.insert(entry.id.clone(), error.to_string());
@@ -42,28 +42,28 @@ impl Stuck {
 
     /// The first segment that must stay.
     pub(crate) fn first_segment(&self) -> Option<SegmentId> {
-        self.items.iter().map(|(.., segment)| *segment).min()
+        self.items.iter().map(|item| item.segment).min()
     }
 
     /// Writes everything anew if the journal has moved on by a few times what that takes; waits until it is
     /// durable.
     pub(crate) fn carry_forward(&mut self, journal: &Journal, newest: SegmentId) {
-        let segments = self.items.iter().map(|(.., segment)| segment.0);
+        let segments = self.items.iter().map(|item| item.segment.0);
         let (Some(first), Some(last)) = (segments.clone().min(), segments.max()) else { return };
         let patience = SEGMENTS_BEHIND_MIN.max(2 * last.saturating_sub(first));
         if newest.0.saturating_sub(last) <= patience {
             return;
         }
         let (sender, receiver) = channel();
-        for (_, operation, _) in &self.items {
+        for Item { operation, .. } in &self.items {
             let sender = sender.clone();
             journal.append(operation.clone(), Box::new(move |result| drop(sender.send(result))));
         }
         drop(sender);
         // Receipts come in order; the first refusal leaves the rest where it was.
-        for ((.., segment), receipt) in self.items.iter_mut().zip(receiver) {
+        for (item, receipt) in self.items.iter_mut().zip(receiver) {
             match receipt {
-                Ok(written) => *segment = written,
+                Ok(written) => item.segment = written,
                 Err(error) => {
                     tracing::warn!(%error, "stuck operations could not be written anew");
                     return;

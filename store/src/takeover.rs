@@ -4,14 +4,19 @@
 //! operation of a later one was taken. If the shelf refuses, the journal keeps everything and takeover
 //! tries again with growing pauses: nothing acknowledged depends on it. A document that is damaged there keeps
 //! its operations in the journal and holds nobody else up.
+//!
+//! Every change gets its number here, when it is durable; what is taken is noted in the change feed before the journal
+//! gives it up.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tombolo_core::id::DocumentId;
 use tombolo_core::operation::Operation;
 
 use crate::document::Entry;
+use crate::feed::Watchers;
 use crate::journal::{SegmentId, cost};
 use crate::store::Inner;
 use crate::stuck::Stuck;
@@ -23,14 +28,27 @@ const PIECE_OPERATIONS: usize = 16 * 1024;
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// A durable operation, whose it is and which segment has it.
-pub(crate) type Item = (Arc<Entry>, Operation, SegmentId);
+/// A durable operation on its way.
+#[derive(Clone, Debug)]
+pub(crate) struct Item {
+    /// Whose it is.
+    pub(crate) entry: Arc<Entry>,
+    pub(crate) operation: Operation,
+    /// Which segment has it.
+    pub(crate) segment: SegmentId,
+    /// Of the change that it is, since the opening of the store.
+    pub(crate) number: u64,
+}
 
 #[derive(Debug, Default)]
 struct Waiting {
     items: VecDeque<Item>,
     bytes: u64,
     since: Option<Instant>,
+    /// The last number that was given to a change.
+    given: u64,
+    /// Documents that changed otherwise than by an operation, until the feed's file has them.
+    touched: Vec<(DocumentId, u64)>,
     /// How many came and how many went, ever.
     pushed: u64,
     taken: u64,
@@ -47,21 +65,57 @@ pub(crate) struct Takeover {
     waiting: Mutex<Waiting>,
     changed: Condvar,
     stuck: Mutex<Stuck>,
+    pub(crate) watchers: Arc<Watchers>,
 }
 
 impl Takeover {
     /// A durable operation.
     pub(crate) fn push(&self, entry: Arc<Entry>, operation: Operation, segment: SegmentId) {
+        let turn = self.watchers.turn();
+        let told = (!turn.is_idle()).then(|| Arc::clone(&entry));
         let mut waiting = self.lock();
+        let number = waiting.next_number();
         waiting.bytes += cost(&operation);
         waiting.pushed += 1;
-        waiting.items.push_back((entry, operation, segment));
+        waiting.items.push_back(Item { entry, operation, segment, number });
         if waiting.since.is_none() {
             waiting.since = Some(Instant::now());
             self.changed.notify_all();
         } else if waiting.is_full() {
             self.changed.notify_all();
         }
+        drop(waiting);
+        told.iter().for_each(|entry| turn.tell(&entry.id, number));
+    }
+
+    /// A document changed, durably, otherwise than by an operation.
+    pub(crate) fn touch(&self, id: &DocumentId) {
+        let turn = self.watchers.turn();
+        let mut waiting = self.lock();
+        let number = waiting.next_number();
+        waiting.touched.push((id.clone(), number));
+        drop(waiting);
+        turn.tell(id, number);
+    }
+
+    /// Takes out what was touched at numbers up to this one.
+    pub(crate) fn touched_up_to(&self, number: u64) -> Vec<(DocumentId, u64)> {
+        self.lock().touched.extract_if(.., |(_, given)| *given <= number).collect()
+    }
+
+    /// The last number that was given, and every document that has a change which the feed's file may lack, once, at
+    /// its latest number, in the order of these.
+    pub(crate) fn on_the_way(&self) -> (u64, Vec<(DocumentId, u64)>) {
+        let waiting = self.lock();
+        let mut latest: HashMap<&DocumentId, u64> = HashMap::new();
+        let items = waiting.items.iter().map(|item| (&item.entry.id, item.number));
+        for (id, number) in items.chain(waiting.touched.iter().map(|(id, number)| (id, *number))) {
+            let known = latest.entry(id).or_default();
+            *known = number.max(*known);
+        }
+        let mut changes: Vec<_> = latest.into_iter().map(|(id, number)| (id.clone(), number)).collect();
+        changes.sort_unstable_by_key(|(_, number)| *number);
+        (waiting.given, changes)
     }
 
     /// Bytes of memory that operations hold which wait.
@@ -109,7 +163,7 @@ impl Takeover {
         let _ended = Ended(self);
         let mut pause = PAUSE_MIN;
         while let Some(piece) = self.next(patience) {
-            match self.take(inner, &piece) {
+            match self.take(inner, &piece).and_then(|()| self.note(inner, &piece)) {
                 Ok(()) => {
                     pause = PAUSE_MIN;
                     self.reclaim(inner, &piece);
@@ -126,8 +180,16 @@ impl Takeover {
         }
     }
 
+    /// Notes what was taken in the change feed.
+    fn note(&self, inner: &Inner, piece: &[Item]) -> Result<(), String> {
+        inner
+            .feed
+            .note(self, piece)
+            .map_err(|error| format!("the list of changed documents cannot be removed: {error}"))
+    }
+
     /// The next piece, still at the front of the queue; none at the end.
-    fn next(&self, patience: Duration) -> Option<Vec<Item>> {
+    pub(crate) fn next(&self, patience: Duration) -> Option<Vec<Item>> {
         let mut waiting = self.lock();
         loop {
             if waiting.items.is_empty() {
@@ -150,11 +212,11 @@ impl Takeover {
 
     /// Puts a piece on the shelf, but for documents that cannot take theirs.
     fn take(&self, inner: &Inner, piece: &[Item]) -> Result<(), String> {
-        let operations: Vec<_> = piece.iter().map(|(_, operation, _)| operation.clone()).collect();
+        let operations: Vec<_> = piece.iter().map(|item| item.operation.clone()).collect();
         let stuck = inner.space.fill(&inner.shelves, &operations)?;
         let mut shelved: HashMap<*const Entry, (&Arc<Entry>, usize)> = HashMap::new();
         for item in piece {
-            let (entry, ..) = item;
+            let entry = &item.entry;
             match stuck.get(&entry.id) {
                 Some(error) => self.stuck().keep(item.clone(), error),
                 None => shelved.entry(Arc::as_ptr(entry)).or_insert((entry, 0)).1 += 1,
@@ -168,12 +230,13 @@ impl Takeover {
         Ok(())
     }
 
-    fn taken(&self, piece: &[Item]) {
+    /// What is on the shelf leaves the queue.
+    pub(crate) fn taken(&self, piece: &[Item]) {
         let mut waiting = self.lock();
         waiting.items.drain(..piece.len());
         waiting.taken += piece.len() as u64;
         waiting.failure = None;
-        let bytes: u64 = piece.iter().map(|(_, operation, _)| cost(operation)).sum();
+        let bytes: u64 = piece.iter().map(|item| cost(&item.operation)).sum();
         waiting.bytes = waiting.bytes.saturating_sub(bytes);
         waiting.since = (!waiting.items.is_empty()).then(Instant::now);
         self.changed.notify_all();
@@ -181,7 +244,7 @@ impl Takeover {
 
     /// Gives back segments that hold nothing any more. If that fails they go the next time: the piece is taken.
     fn reclaim(&self, inner: &Inner, piece: &[Item]) {
-        let Some((.., segment)) = piece.last() else { return };
+        let Some(Item { segment, .. }) = piece.last() else { return };
         let mut stuck = self.stuck();
         let below = stuck.first_segment().map_or(*segment, |held| held.min(*segment));
         if let Err(error) = inner.journal.reclaim_below(below) {
@@ -217,6 +280,11 @@ impl Takeover {
 }
 
 impl Waiting {
+    fn next_number(&mut self) -> u64 {
+        self.given += 1;
+        self.given
+    }
+
     fn is_full(&self) -> bool {
         self.bytes >= PIECE_BYTES || self.items.len() >= PIECE_OPERATIONS
     }
@@ -238,7 +306,7 @@ impl Drop for Ended<'_> {
 fn piece(items: &VecDeque<Item>) -> Vec<Item> {
     let mut bytes = 0;
     let fits = |item: &&Item| {
-        bytes += cost(&item.1);
+        bytes += cost(&item.operation);
         bytes <= PIECE_BYTES
     };
     let mut piece: Vec<_> = items.iter().take(PIECE_OPERATIONS).take_while(fits).cloned().collect();

@@ -29,6 +29,14 @@ impl FileDisk {
         if let Some(parent) = folder.parent() {
             File::open(parent)?.sync_all()?;
         }
+        Self::of(folder)
+    }
+
+    /// Uses this folder, which is there.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn of(folder: &Path) -> io::Result<Self> {
         Ok(Self { folder: folder.to_owned(), descriptor: File::open(folder)? })
     }
 }

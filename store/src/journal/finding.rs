@@ -19,6 +19,8 @@ pub struct Inspection {
     pub operations: u64,
     /// Bytes of their files.
     pub bytes: u64,
+    /// Everything before this place, a segment and an offset in it, is on the shelf and not in `documents`.
+    pub shelved: (SegmentId, u64),
     /// What it has of each document that the shelf may lack.
     pub documents: BTreeMap<DocumentId, Journaled>,
     /// Everything that is not as it should be, by segment and nearly by offset.

@@ -7,12 +7,12 @@ use std::thread::JoinHandle;
 
 use tombolo_core::operation::Operation;
 
-use super::JournalConfig;
 use super::committer::{Job, JournalStats, Receipt, Shared, cost, lock};
 use super::error::JournalError;
 use super::replay::{self, Replay};
 use super::segment::{self, SegmentId};
 use super::writer::Writer;
+use super::{JournalConfig, Position};
 use crate::disk::Disk;
 
 /// An open journal. Ends with [`Journal::close`] or when it is dropped.
@@ -91,7 +91,7 @@ impl Journal {
     }
 
     /// The last segment that something was written to, and how many bytes of it are durable.
-    pub(super) fn durable(&self) -> (SegmentId, u64) {
+    pub(crate) fn durable(&self) -> Position {
         *lock(&self.shared.durable)
     }
 

@@ -8,6 +8,7 @@ use std::io;
 
 use tombolo_core::id::{DocumentId, ReplicaId, Seq};
 
+use super::Position;
 use super::error::JournalError;
 use super::finding::{Finding, Found, Inspection};
 use super::handle::Journal;
@@ -62,9 +63,6 @@ enum Extent {
     Durable(u64),
 }
 
-/// Where something lies.
-type Position = (SegmentId, u64);
-
 /// The segment before the one that is looked at.
 struct Previous {
     id: SegmentId,
@@ -100,6 +98,9 @@ impl Inspector {
 
     fn segment(&mut self, id: SegmentId, image: &Image, extent: Extent) {
         let bytes = image.bytes.as_slice();
+        if self.inspection.segments == 0 {
+            self.inspection.shelved = (id, 0);
+        }
         self.inspection.segments += 1;
         self.inspection.bytes += image.size;
         let before = self.inspection.findings.len();
@@ -152,6 +153,7 @@ impl Inspector {
             end = offset + record.len;
             if matches!(record.entry, Entry::Mark(Mark::Taken)) {
                 self.inspection.documents.clear();
+                self.inspection.shelved = (id, offset as u64);
             }
             if let Entry::Operation(operation) = record.entry {
                 self.inspection.operations += 1;

@@ -37,6 +37,9 @@ pub use replay::Replay;
 pub use salvage::{Salvage, salvage};
 pub use segment::SegmentId;
 
+/// A place in the journal: a segment and an offset in it, in bytes.
+pub(crate) type Position = (SegmentId, u64);
+
 /// Settings of a journal.
 #[derive(Clone, Copy, Debug)]
 pub struct JournalConfig {

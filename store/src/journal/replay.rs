@@ -25,6 +25,8 @@ use crate::disk::Disk;
 pub struct Replay {
     /// Every durable operation that the shelf may lack, in the order of receipts, with the segment that holds it.
     pub operations: Vec<(SegmentId, Operation)>,
+    /// Everything before this place, a segment and an offset in it, is on the shelf and not in `operations`.
+    pub shelved: (SegmentId, u64),
     /// Bytes of a torn tail that were cut; none of them was acknowledged.
     pub cut_bytes: u64,
 }
@@ -46,7 +48,7 @@ pub(super) fn open(disk: &Arc<dyn Disk>, config: JournalConfig) -> Result<Opened
     let mut segments = Vec::new();
     let mut last: Option<Read> = None;
     for id in ids {
-        let read = read(&**disk, id, last.as_ref(), &mut replay.operations)?;
+        let read = read(&**disk, id, last.as_ref(), &mut replay)?;
         segments.push((id, read.tail.len));
         last = Some(read);
     }
@@ -80,7 +82,7 @@ fn read(
     disk: &dyn Disk,
     id: SegmentId,
     previous: Option<&Read>,
-    operations: &mut Vec<(SegmentId, Operation)>,
+    replay: &mut Replay,
 ) -> Result<Read, JournalError> {
     let file = disk.open(&id.file_name())?;
     let len = file.size()?;
@@ -90,10 +92,11 @@ fn read(
     if let Some(offset) = head.cut_at(len) {
         return Err(JournalError::Damaged { segment: id, offset, found: segment::CUT });
     }
-    if let Some(previous) = previous {
-        check_chain(&previous.tail, &head.chain)?;
+    match previous {
+        Some(previous) => check_chain(&previous.tail, &head.chain)?,
+        None => replay.shelved = (id, 0),
     }
-    let Scanned { end, proven, last } = scan(&bytes, id, head.nonce, operations)?;
+    let Scanned { end, proven, last } = scan(&bytes, id, head.nonce, replay)?;
     let mut hash = blake3::Hasher::new();
     hash.update(bytes.get(..end).unwrap_or_default());
     let unproven = bytes.get(proven..end).unwrap_or_default().to_vec();
@@ -135,29 +138,26 @@ struct Scanned {
 }
 
 /// Reads records to the first place that has none, and makes sure that nothing durable lies behind it.
-fn scan(
-    bytes: &[u8],
-    id: SegmentId,
-    nonce: Nonce,
-    operations: &mut Vec<(SegmentId, Operation)>,
-) -> Result<Scanned, JournalError> {
+fn scan(bytes: &[u8], id: SegmentId, nonce: Nonce, replay: &mut Replay) -> Result<Scanned, JournalError> {
     let (mut end, mut durable, mut last) = (HEADER_LEN, HEADER_LEN as u64, Last::Header);
     let place = |offset: usize| Place { segment: id, nonce, offset: offset as u64 };
     let found = loop {
         let rest = bytes.get(end..).unwrap_or_default();
         match decode(rest, place(end)) {
             Ok(record) => {
+                let start = end;
                 end += record.len;
                 durable = durable.max(record.durable);
                 last = match record.entry {
                     Entry::Mark(mark) => {
                         if mark == Mark::Taken {
-                            operations.clear();
+                            replay.operations.clear();
+                            replay.shelved = (id, start as u64);
                         }
                         Last::Mark(mark)
                     }
                     Entry::Operation(operation) => {
-                        operations.push((id, operation));
+                        replay.operations.push((id, operation));
                         Last::Operation
                     }
                 };

@@ -13,6 +13,7 @@ use tombolo_core::operation::Version;
 
 use super::{MaintainError, Progress, Severity, Verification, apply, scratch};
 use crate::disk::FileDisk;
+use crate::feed;
 use crate::identity;
 use crate::journal::{self, Journaled};
 use crate::shelf::{ClosedShelves, DocumentRecord, Inspection, ShelfError};
@@ -39,7 +40,11 @@ pub fn verify(folder: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Verif
     let mut journaled = BTreeMap::new();
     if folder.join("journal").is_dir() {
         let disk = FileDisk::open(&folder.join("journal"))?;
-        journaled = verification.add_journal(journal::inspect(&disk)?);
+        let inspection = journal::inspect(&disk)?;
+        let closed = inspection.documents.is_empty();
+        let fault = feed::verify(&FileDisk::of(folder)?, inspection.shelved, closed);
+        verification.add_feed(fault);
+        journaled = verification.add_journal(inspection);
     }
     match ClosedShelves::open(&folder.join("shelf")) {
         Ok(Some(shelves)) => {
@@ -88,6 +93,7 @@ pub(crate) fn verify_open(inner: &Inner, progress: &mut dyn FnMut(Progress)) -> 
     if let Some(found) = inner.shelves.made_fault() {
         verification.damage(None, "shelf/made", found.to_owned());
     }
+    verification.add_feed(inner.feed.verify());
     let count = inner.shelves.count();
     for index in 0..count {
         let mut counted = 0;
@@ -131,6 +137,12 @@ impl Verification {
         self.bytes += inspection.bytes;
         for fault in inspection.faults {
             self.damage(fault.document.as_ref(), &place(index), fault.found);
+        }
+    }
+
+    fn add_feed(&mut self, fault: Option<feed::Fault>) {
+        if let Some(feed::Fault { may_be_torn, found }) = fault {
+            self.say(if may_be_torn { Severity::Note } else { Severity::Damage }, None, "feed", found);
         }
     }
 

@@ -259,6 +259,22 @@ impl Shelves {
         self.select(|record| (record.set_aside > 0).then_some(record.set_aside))
     }
 
+    /// Visits every document that is here, deleted ones and those whose record is damaged included.
+    ///
+    /// # Errors
+    /// [`ShelfError`] if a shelf cannot be read.
+    pub fn names(&self, visit: &mut dyn FnMut(&DocumentId)) -> Result<(), ShelfError> {
+        for index in 0..self.slots.len() {
+            if let Some(shelf) = self.shelf_if_made(index)? {
+                shelf.records(None, &mut |id, _| {
+                    visit(&id);
+                    ControlFlow::Continue(())
+                })?;
+            }
+        }
+        Ok(())
+    }
+
     fn select(
         &self,
         choose: impl Fn(&DocumentRecord) -> Option<u64>,

@@ -23,6 +23,8 @@ macro_rules! on_each_engine {
 #[cfg(test)]
 mod blame; // many operations that an engine dies of, and engines that hang
 #[cfg(test)]
+mod changes; // what changed since somebody last asked
+#[cfg(test)]
 mod corruption; // flips and cuts in real folders: verify, repair, serving
 #[cfg(test)]
 mod deletion; // deleted stays deleted
