@@ -23,6 +23,10 @@ pub trait Archive: Send + Sync + 'static {
     /// Whose store it is, for those who note what arrived there: after a restore it is another one.
     fn identity(&self) -> (ReplicaId, Incarnation);
 
+    /// Tells which documents changed since this checkpoint, which may be anybody's, and from now on, until what this gives
+    /// back is dropped; none if it cannot.
+    fn follow(&self, since: Bytes, port: Arc<dyn FeedPort>) -> Option<Box<dyn Send>>;
+
     /// How much is on its way to the disk.
     fn pressure(&self) -> &Pressure;
 }
@@ -44,6 +48,25 @@ pub trait RoomPort: Send + Sync {
     fn answered(&self, asker: MemberId, result: Result<Answer, StoreRefused>);
     /// This update, which was kept back and is stored, is served from now on.
     fn released(&self, update: Update);
+}
+
+/// Documents that changed, and are durable as they are now.
+#[derive(Clone, Debug)]
+pub struct Changed {
+    /// These are of all documents: what was known before counts no more.
+    pub anew: bool,
+    /// Others follow at once.
+    pub more: bool,
+    /// A checkpoint behind them.
+    pub until: Bytes,
+    /// Which.
+    pub documents: Vec<DocumentId>,
+}
+
+/// What an archive tells who follows its changes.
+pub trait FeedPort: Send + Sync {
+    /// These changed. False if nobody listens any more.
+    fn changed(&self, changed: Changed) -> bool;
 }
 
 /// Where pairwise sessions end: a document-holding peer of automerge-repo clients.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -168,6 +169,12 @@ impl Store {
     #[must_use]
     pub fn replica(&self) -> ReplicaId {
         self.life.inner.replica
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.life.inner.config.path
     }
 
     /// Who this store is, and who it was before it was copied or restored.

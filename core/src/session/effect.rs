@@ -49,6 +49,9 @@ pub enum Effect {
         /// What came.
         update: AwarenessUpdate,
     },
+    /// It is not known which documents the other end lacks: [`Session::add`](super::Session::add) all that are to be kept in
+    /// sync, not only those that changed since what was acknowledged.
+    All,
     /// There is a document on the other end that nobody asked for here: answer with
     /// [`Session::add`](super::Session::add) or [`Session::decline`](super::Session::decline).
     Found(DocumentId),

@@ -11,6 +11,8 @@ use crate::id::DocumentId;
 /// Checkpoints of the other end that are not reached yet, in order.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
+    /// The first answer was heard to its end.
+    heard: bool,
     ahead: VecDeque<Ahead>,
 }
 
@@ -36,12 +38,19 @@ impl Listing {
     /// The connection is gone; it is asked again from the last one that was reached.
     pub(super) fn end(&mut self) {
         self.ahead.clear();
+        self.heard = false;
+    }
+
+    /// Whether all that was listed is here.
+    pub(super) fn is_reached(&self) -> bool {
+        self.heard && self.ahead.is_empty()
     }
 }
 
 impl Session {
     /// These changed there.
-    pub(super) fn listed(&mut self, until: Bytes, documents: Vec<DocumentId>) {
+    pub(super) fn listed(&mut self, more: bool, until: Bytes, documents: Vec<DocumentId>) {
+        self.listing.heard |= !more;
         let mut missing = BTreeSet::new();
         for id in documents {
             let Some(entry) = self.documents.get_mut(&id) else {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::effect::{Effect, Token};
 use super::listing::Listing;
-use super::standing::{Document, Standing};
+use super::standing::{Document, Lag, Standing};
 use crate::dialect::replica::{self, Handle, Identity, Outcome};
 use crate::dialect::y_protocols;
 use crate::id::{DocumentId, Incarnation, ReplicaId};
@@ -272,6 +272,18 @@ impl Session {
         lingering.filter(|_| self.is_listing()).into_iter().chain(waiting.min()).min()
     }
 
+    /// Who is at the other end, while there is a connection.
+    #[must_use]
+    pub fn peer(&self) -> Option<&Identity> {
+        self.peer.as_ref()
+    }
+
+    /// Whether a document is kept in sync.
+    #[must_use]
+    pub fn has(&self, document: &DocumentId) -> bool {
+        self.documents.contains_key(document)
+    }
+
     /// How a document stands; none if it is not kept in sync.
     #[must_use]
     pub fn standing(&self, document: &DocumentId) -> Option<Standing> {
@@ -286,6 +298,21 @@ impl Session {
             .iter()
             .map(move |(id, document)| (id, document.standing(keeps)))
             .filter(|(_, standing)| standing.lag.is_some())
+    }
+
+    /// Whether both sides have all of each other that they can have for now: what is parked is left out, and where
+    /// nobody keeps anything, what was sent counts.
+    #[must_use]
+    pub fn is_in_sync(&self) -> bool {
+        let Some(peer) = &self.peer else { return false };
+        let is_settled = |id: &DocumentId| {
+            let lag = self.standing(id).and_then(|standing| standing.lag);
+            matches!(lag, None | Some(Lag::Parked { .. } | Lag::Unkept))
+        };
+        !self.look
+            && self.bringing.is_empty()
+            && (!peer.lists || self.listing.is_reached())
+            && self.restless.iter().all(is_settled)
     }
 
     /// Everything of this replica up to this position is fsynced at the other end; of another incarnation nothing is.

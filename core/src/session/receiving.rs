@@ -25,7 +25,7 @@ impl Session {
             Message::Stored { handle, outcome } => self.stored(now, handle, outcome),
             Message::Shut { handle, outcome, reason } => self.refused(now, handle, outcome, reason),
             // Whether it is anew makes no difference: what is listed is compared.
-            Message::Changes { until, documents, .. } => self.listed(until, documents),
+            Message::Changes { more, until, documents, .. } => self.listed(more, until, documents),
             Message::Open { .. } => return Err(FrameError::ServerOnly(33)),
             Message::Watch { .. } => return Err(FrameError::ServerOnly(39)),
         }
@@ -43,6 +43,9 @@ impl Session {
                 identity.keeps.map(|keeper| Known { keeper, acknowledged: 0, checkpoint: Bytes::new() });
             self.documents.values_mut().for_each(|document| document.acknowledged = 0);
             self.restless.extend(self.documents.keys().cloned());
+        }
+        if !is_known || !identity.lists {
+            self.effects.push_back(Effect::All);
         }
         if identity.lists {
             let checkpoint = self.known.as_ref().map(|known| known.checkpoint.clone()).unwrap_or_default();
@@ -113,6 +116,8 @@ impl Session {
         if entry.answered && entry.bringing == 0 {
             entry.caught_up = true;
         }
+        let is_over = entry.compared && entry.in_flight.is_empty() && entry.confirm.is_none();
+        let is_old = keeps && is_over && entry.last > entry.acknowledged && entry.refusal.is_none();
         let is_sent = !keeps || (entry.compared && entry.last <= entry.acknowledged);
         if entry.caught_up && is_sent {
             entry.seen = true;
@@ -124,6 +129,11 @@ impl Session {
                 // Others may wait for its place.
                 self.look();
             }
+        }
+        if is_old {
+            // What was read for the comparison may have been older than what is here: once more.
+            self.shut(id);
+            self.look();
         }
         self.caught_up(id);
         self.tell_acknowledged();

@@ -39,8 +39,9 @@ pub fn inflate(deflated: &[u8]) -> Result<Vec<u8>, InflateError> {
     loop {
         out.reserve(STEP_BYTES);
         let (taken, made) = (stream.total_in(), stream.total_out());
+        // Not Finish: with the room of one step only, some backends of flate2 take that for the end (miniz_oxide does).
         let status = stream
-            .decompress_vec(rest, &mut out, FlushDecompress::Finish)
+            .decompress_vec(rest, &mut out, FlushDecompress::None)
             .map_err(|_| InflateError::Malformed)?;
         if out.len() > bound {
             return Err(InflateError::TooLarge);

@@ -3,15 +3,17 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tombolo_core::id::{DocumentId, Incarnation, ReplicaId, Seq};
 use tombolo_core::room::{Arrival, MemberId, Ticket};
 use tombolo_core::update::{StateVector, Update};
-use tombolo_relay::member::{Archive, ArchiveSeat, Pairwise, Pressure, RoomPort};
+use tombolo_relay::member::{Archive, ArchiveSeat, FeedPort, Pairwise, Pressure, RoomPort};
 use tombolo_store::{Release, Store, StoreError, worker::Worker};
 
 use super::acknowledge;
 use super::automerge::AutomergeEnd;
+use super::following;
 use super::reading::stored_snapshot;
 use super::state::{Common, OpenDocument, READING_MAX};
 
@@ -120,6 +122,10 @@ impl Archive for StoreArchive {
     fn identity(&self) -> (ReplicaId, Incarnation) {
         let identity = self.common.store.identity();
         (identity.replica, identity.incarnation)
+    }
+
+    fn follow(&self, since: Bytes, port: Arc<dyn FeedPort>) -> Option<Box<dyn Send>> {
+        Some(Box::new(following::start(&self.common, &since, port)))
     }
 
     fn pressure(&self) -> &Pressure {

@@ -7,6 +7,7 @@ mod acknowledge;
 mod automerge;
 mod cache;
 mod failed; // what cannot be opened, and is not tried again
+mod following; // who hears of what changes
 mod member;
 mod parked; // what waits for a document that is being examined
 mod reading; // which changes a stored document has, and what is served of it

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use bytes::Bytes;
 use tombolo_core::id::DocumentId;
 
+use super::link::LinkId;
+
 /// Where a change came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -18,6 +20,8 @@ pub enum Origin {
     /// [`apply`](super::AutomergeDocument::apply) or [`sync_receive`](super::AutomergeDocument::sync_receive) of an
     /// Automerge document.
     Remote,
+    /// Brought over a link.
+    Link(LinkId),
 }
 
 /// One operation that was added to a document.

@@ -105,9 +105,14 @@ impl YjsDocument {
     pub(crate) fn bring(&self, update: &Bytes, origin: Origin) -> Result<bool, ReplicaError> {
         let update = Update::parse(update.clone())
             .map_err(|source| ReplicaError::Update { document: self.id().clone(), source })?;
+        self.take(&update, origin)
+    }
+
+    /// As [`YjsDocument::bring`], of what was judged already.
+    pub(super) fn take(&self, update: &Update, origin: Origin) -> Result<bool, ReplicaError> {
         let (_, is_new) = self.open.change(origin, |live| {
             let refused = |error| ReplicaError::unreadable(self.id(), &error);
-            let (live, is_new) = on_a_large_stack(|| live.apply(&update), refused)?;
+            let (live, is_new) = on_a_large_stack(|| live.apply(update), refused)?;
             Ok((live, (), is_new.then(|| update.bytes().clone())))
         })?;
         Ok(is_new)
@@ -135,13 +140,22 @@ impl YjsDocument {
     /// # Errors
     /// As for [`YjsDocument::read`].
     pub fn state(&self) -> Result<Bytes, ReplicaError> {
+        Ok(update::merge(&self.updates()?))
+    }
+
+    /// What is stored of it.
+    pub(super) fn updates(&self) -> Result<Vec<Update>, ReplicaError> {
         let parse = |part: Bytes| {
             Update::parse(part).map_err(|error| {
                 ReplicaError::unreadable(self.id(), &EngineError::Malformed { reason: error.to_string() })
             })
         };
-        let parts = self.open.parts()?.into_iter().map(parse).collect::<Result<Vec<_>, _>>()?;
-        Ok(update::merge(&parts))
+        self.open.parts()?.into_iter().map(parse).collect()
+    }
+
+    /// Waits until everything that was appended before is fsynced.
+    pub(super) fn settle(&self) -> Result<(), ReplicaError> {
+        self.open.settle()
     }
 
     /// Calls `observer` for each change from now on, until what this gives back is dropped: once each, in order, when

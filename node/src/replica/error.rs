@@ -7,6 +7,7 @@ use tombolo_core::engine::EngineError;
 use tombolo_core::engine::edit::EditError;
 use tombolo_core::id::{DocumentId, InvalidName};
 use tombolo_core::update::InvalidUpdate;
+use tombolo_relay::backplane::InvalidAddress;
 use tombolo_store::journal::JournalError;
 use tombolo_store::shelf::ShelfError;
 use tombolo_store::{AppendError, OpenError, StoreError};
@@ -105,6 +106,21 @@ pub enum ReplicaError {
     SyncOver {
         /// The document.
         document: DocumentId,
+    },
+    /// No address of a relay or node.
+    #[error("{url} is no address of a relay or node: {source}")]
+    Address {
+        /// What was given.
+        url: String,
+        /// What is wrong with it.
+        #[source]
+        source: InvalidAddress,
+    },
+    /// There is such a link already.
+    #[error("there is a link to {url} already; end that one first, to make it with other options")]
+    Linked {
+        /// Where it goes.
+        url: String,
     },
     /// The replica was closed.
     #[error("the replica is closed; open it again and its documents with it")]

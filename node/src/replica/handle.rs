@@ -12,6 +12,7 @@ use tombolo_store::{OpenError, Store, StoreConfig};
 use super::automerge::AutomergeDocument;
 use super::document::YjsDocument;
 use super::error::ReplicaError;
+use super::link::{Links, Shelves};
 use super::open::{Opened, random};
 
 /// Documents asked for at once: memory does not grow with the folder.
@@ -23,6 +24,7 @@ pub struct Replica {
     store: Store,
     yjs: Arc<Opened<engine::edit::Live>>,
     automerge: Arc<Opened<engine::automerge::Live>>,
+    pub(super) links: Arc<Links>,
 }
 
 impl Replica {
@@ -65,7 +67,9 @@ impl Replica {
     /// the other has in memory.
     #[must_use]
     pub fn over(store: Store) -> Self {
-        Self { store, yjs: Arc::default(), automerge: Arc::default() }
+        let (yjs, hub) = (Arc::default(), Arc::default());
+        let shelves = Shelves { store: store.clone(), yjs: Arc::clone(&yjs), hub };
+        Self { store, yjs, automerge: Arc::default(), links: Arc::new(Links::new(shelves)) }
     }
 
     /// What its operations are named after; another one when the folder was copied or restored.
@@ -89,7 +93,9 @@ impl Replica {
     pub fn yjs(&self, name: &str) -> Result<YjsDocument, ReplicaError> {
         let id =
             DocumentId::yjs(name).map_err(|source| ReplicaError::Name { name: name.to_owned(), source })?;
-        self.yjs.open(&self.store, &id).map(YjsDocument::of)
+        let document = self.yjs.open(&self.store, self.links.hub(), &id).map(YjsDocument::of)?;
+        self.links.opened(&id);
+        Ok(document)
     }
 
     /// Opens the Automerge document of this name: the base58check form of 16 bytes, or its `automerge:` URL, as
@@ -114,7 +120,7 @@ impl Replica {
     pub fn automerge(&self, name: &str) -> Result<AutomergeDocument, ReplicaError> {
         let id = DocumentId::automerge_from_url(name)
             .map_err(|source| ReplicaError::Name { name: name.to_owned(), source })?;
-        self.automerge.open(&self.store, &id).map(AutomergeDocument::of)
+        self.automerge.open(&self.store, self.links.hub(), &id).map(AutomergeDocument::of)
     }
 
     /// A new Automerge document, under a random name. It is listed from its first edit on.
@@ -135,7 +141,9 @@ impl Replica {
     /// # Errors
     /// [`ReplicaError::System`] if there are no random numbers, else as for [`Replica::yjs`].
     pub fn create_automerge(&self) -> Result<AutomergeDocument, ReplicaError> {
-        self.automerge.open(&self.store, &DocumentId::Automerge(random()?)).map(AutomergeDocument::of)
+        self.automerge
+            .open(&self.store, self.links.hub(), &DocumentId::Automerge(random()?))
+            .map(AutomergeDocument::of)
     }
 
     /// Which documents there are, in the order of their names, Yjs before Automerge. Reads the folder as it goes.
@@ -198,6 +206,7 @@ impl Replica {
     /// # Errors
     /// [`ReplicaError::Read`] if something could not be put away; what was durable is, and the next open goes on.
     pub fn close(self) -> Result<(), ReplicaError> {
+        self.links.close();
         self.store.close().map_err(ReplicaError::read)
     }
 }

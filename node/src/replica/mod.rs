@@ -50,6 +50,8 @@ pub(crate) mod detached; // a copy in hand, for notes
 mod document;
 mod error;
 mod handle;
+mod link; // to relays, nodes and other replicas
+mod linked;
 mod open; // what the documents of both formats share
 mod splices; // what makes one text of another
 
@@ -58,6 +60,8 @@ pub use changes::{Change, Observation, Origin};
 pub use document::YjsDocument;
 pub use error::ReplicaError;
 pub use handle::{Documents, Replica};
+pub use link::{Lag, LinkId, LinkOptions, LinkState, LinkStatus, Mode, Priority, Standing, Subscription};
 pub use splices::splices;
 pub use tombolo_core::engine::edit::{Any, Edit, EditError, Map, Splice, Text, View};
 pub use tombolo_core::id::{DocumentId, Format, ReplicaId};
+pub use tombolo_relay::backplane::Token;

@@ -21,6 +21,7 @@ use tombolo_store::{AppendError, Contents, Document, Store};
 
 use super::changes::{Change, Changes, Observation, Origin};
 use super::error::ReplicaError;
+use super::link::Hub;
 
 /// Address space of a thread that hydrates: engines recurse into nesting (HAZARDS yrs-3). Pages are used as it goes.
 const STACK_BYTES: usize = 256 * 1024 * 1024;
@@ -41,6 +42,8 @@ pub(super) struct Open<L> {
     /// The thread that is in a transaction; a second one of its own would wait for ever (HAZARDS yrs-9).
     within: Mutex<Option<ThreadId>>,
     changes: Changes,
+    /// Where links hear of it.
+    hub: Arc<Hub>,
     /// So that the folder stays open.
     _store: Store,
 }
@@ -65,12 +68,13 @@ impl<L> Drop for Guard<'_, L> {
 }
 
 impl<L: Live> Open<L> {
-    fn new(store: Store, stored: Document) -> Self {
+    fn new(store: Store, hub: Arc<Hub>, stored: Document) -> Self {
         Self {
             stored,
             held: Mutex::new(Held { live: None, edition: 0 }),
             within: Mutex::default(),
             changes: Changes::default(),
+            hub,
             _store: store,
         }
     }
@@ -117,10 +121,15 @@ impl<L: Live> Open<L> {
     /// As [`Open::look`]; when this returns, all that was seen is fsynced.
     pub(super) fn look_durably<T>(&self, work: impl FnOnce(&L) -> T) -> Result<T, ReplicaError> {
         let value = self.look(work)?;
+        self.settle()?;
+        Ok(value)
+    }
+
+    /// Waits until everything appended before is fsynced.
+    pub(super) fn settle(&self) -> Result<(), ReplicaError> {
         let (sender, receiver) = channel();
         self.stored.barrier(Box::new(move |result| drop(sender.send(result.map(|_| ())))));
-        self.wait(&receiver)?;
-        Ok(value)
+        self.wait(&receiver)
     }
 
     /// Changes when something that was read is served no more, or again.
@@ -166,9 +175,13 @@ impl<L: Live> Open<L> {
         let (sender, receiver) = channel();
         let changes = self.changes.clone();
         let change = Change { document: self.id().clone(), origin, update: payload.clone() };
+        let hub = Arc::clone(&self.hub);
         // Called in the order of operations, so changes are in that order, too.
         let done = move |result: Result<_, AppendError>| {
-            let stored = result.map(|_| changes.push(change));
+            let stored = result.map(|_| {
+                hub.changed(&change.document, &change.update, change.origin);
+                changes.push(change);
+            });
             // Nobody waits any more only if this thread is gone.
             let _ = sender.send(stored);
         };
@@ -200,7 +213,12 @@ impl<L> Default for Opened<L> {
 
 impl<L: Live> Opened<L> {
     /// The document that all who open it share.
-    pub(super) fn open(&self, store: &Store, id: &DocumentId) -> Result<Arc<Open<L>>, ReplicaError> {
+    pub(super) fn open(
+        &self,
+        store: &Store,
+        hub: &Arc<Hub>,
+        id: &DocumentId,
+    ) -> Result<Arc<Open<L>>, ReplicaError> {
         let stored = store.document(id).map_err(ReplicaError::read)?;
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(document) = open.get(id).and_then(Weak::upgrade) {
@@ -210,7 +228,7 @@ impl<L: Live> Opened<L> {
         if open.len() >= 64 && open.len().is_power_of_two() {
             open.retain(|_, document| document.strong_count() > 0);
         }
-        let document = Arc::new(Open::new(store.clone(), stored));
+        let document = Arc::new(Open::new(store.clone(), Arc::clone(hub), stored));
         open.insert(id.clone(), Arc::downgrade(&document));
         Ok(document)
     }

@@ -19,6 +19,8 @@ mod join; // a cold document, served
 #[cfg(test)]
 mod kill; // SIGKILL under a client that types
 #[cfg(test)]
+mod link;
+#[cfg(test)]
 mod maintain; // verify, repair, compact, quarantine
 #[cfg(test)]
 mod note; // notes of one's own, here and on a server

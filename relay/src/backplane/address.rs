@@ -39,7 +39,9 @@ const TOKEN_BYTES_MAX: usize = 1024;
 pub struct Token(String);
 
 impl Token {
-    pub(crate) fn secret(&self) -> &str {
+    /// It, to be sent to whom it opens the door of and shown to nobody else.
+    #[must_use]
+    pub fn secret(&self) -> &str {
         &self.0
     }
 

@@ -20,11 +20,11 @@ const GOOD: Duration = Duration::from_secs(5);
 
 /// Why there is no link.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Failure {
+pub struct Failure {
     /// What happened, and what to do.
-    pub(super) words: String,
+    pub words: String,
     /// The same will happen again until somebody changes something.
-    pub(super) is_permanent: bool,
+    pub is_permanent: bool,
 }
 
 impl Failure {

@@ -8,6 +8,7 @@
 //! another relay.
 
 mod address; // where others are
+pub mod dial; // through the door of a relay
 mod inbox; // what waits to be heard
 mod link; // made, carried and made anew
 mod local; // the hub
@@ -32,6 +33,7 @@ use tombolo_core::cluster::{Sender, To};
 use tombolo_core::id::{DocumentId, PeerId};
 
 pub use address::{InvalidAddress, NatsAddress, RelayAddress, Token};
+pub use link::Failure;
 pub use local::{Hub, NameTaken, Participant};
 pub use tombolo_core::cluster::MESSAGE_BYTES_MAX;
 

@@ -5,28 +5,22 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Error};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use tombolo_core::cluster::To;
 use tombolo_core::dialect::native::{self, Hello, Message, Role};
 use tombolo_core::id::PeerId;
 
 use super::address::{RelayAddress, Token};
+use super::dial::{self, Socket, dial};
 use super::link::{End, Failure, Transport};
 use super::local::Hub;
 use super::outbox::{Outbox, Outward};
 
-/// Time for a connection to be made, and for the welcome.
-const CONNECT: Duration = Duration::from_secs(10);
 /// Time between pings.
 const PING: Duration = Duration::from_secs(2);
 /// Nothing was heard for so long, not even a pong: the relay is away.
 const SILENCE: Duration = Duration::from_secs(6);
-
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// The link of a process of this name, with the token that opens the door.
 pub(super) struct DoorOf {
@@ -45,12 +39,10 @@ impl Transport for DoorOf {
     type Made = Made;
 
     async fn connect(&self, address: &RelayAddress) -> Result<Made, Failure> {
-        match timeout(CONNECT, self.enter(address)).await {
-            Ok(entered) => entered.map(|socket| Made { socket, address: address.clone() }),
-            Err(_) => {
-                Err(Failure::passing(format!("the relay at {address} does not answer; see whether it runs")))
-            }
-        }
+        let token = self.token.as_ref().map(|token| token.secret().to_owned()).unwrap_or_default();
+        let hello = Hello { role: Role::Peer, peer: self.name, token };
+        let socket = dial(address, hello, native::FRAME_BYTES_MAX).await?;
+        Ok(Made { socket, address: address.clone() })
     }
 
     async fn carry(&self, made: Made, hub: &Hub, outbox: &Outbox) -> End {
@@ -68,96 +60,6 @@ impl Transport for DoorOf {
             }
         }
     }
-}
-
-impl DoorOf {
-    async fn enter(&self, address: &RelayAddress) -> Result<Socket, Failure> {
-        let mut socket = open(address).await?;
-        let token = self.token.as_ref().map(|token| token.secret().to_owned()).unwrap_or_default();
-        let hello = Message::Hello(Hello { role: Role::Peer, peer: self.name, token });
-        let broken = |why: String| {
-            Failure::passing(format!("the relay at {address} hung up before it said welcome: {why}"))
-        };
-        socket.send(message(hello.encode())).await.map_err(|error| broken(error.to_string()))?;
-        loop {
-            match read(socket.next().await).map_err(broken)? {
-                None => {}
-                Some(Message::Welcome { version: native::VERSION, .. }) => return Ok(socket),
-                Some(Message::Refused { refusal, reason }) => {
-                    let words = format!("the relay at {address} does not let this server in: {reason}");
-                    return Err(Failure { words, is_permanent: refusal.is_permanent() });
-                }
-                Some(_) => {
-                    let words =
-                        format!("the relay at {address} says something else than welcome; see its version");
-                    return Err(Failure::permanent(words));
-                }
-            }
-        }
-    }
-}
-
-async fn open(address: &RelayAddress) -> Result<Socket, Failure> {
-    let place = &address.place;
-    let host = place.host.trim_start_matches('[').trim_end_matches(']');
-    let unreachable = |why: &dyn std::fmt::Display| {
-        Failure::passing(format!("cannot reach the relay at {address}: {why}; start it, or correct --relay"))
-    };
-    let stream = TcpStream::connect((host, place.port)).await.map_err(|error| unreachable(&error))?;
-    let _ = stream.set_nodelay(true);
-    let limits = WebSocketConfig::default()
-        .max_message_size(Some(native::FRAME_BYTES_MAX))
-        .max_frame_size(Some(native::FRAME_BYTES_MAX));
-    match shake_hands(address, stream, limits).await {
-        Ok(socket) => Ok(socket),
-        Err(Error::Http(response)) => {
-            let status = response.status();
-            let body = response.body().as_deref().unwrap_or_default();
-            let said = String::from_utf8_lossy(body.get(..body.len().min(300)).unwrap_or_default());
-            let words = format!("no relay opens at {address} ({status}): {}", said.trim());
-            // One that is full or starts has its place again soon.
-            Err(Failure { words, is_permanent: status.is_client_error() })
-        }
-        Err(Error::Url(_)) => Err(Failure::permanent(format!(
-            "this program was built without TLS and cannot reach {address}; build it with the feature nats"
-        ))),
-        Err(error) if is_about_tls(&error) => Err(Failure::passing(format!(
-            "no TLS with the relay at {address}: {error}; it needs a certificate of an authority that this machine trusts, \
-             or that SSL_CERT_FILE names"
-        ))),
-        Err(error) => Err(unreachable(&error)),
-    }
-}
-
-/// What is wrong with TLS is said in words only.
-fn is_about_tls(error: &Error) -> bool {
-    let words = error.to_string();
-    words.contains("certificate") || words.contains("corrupt message")
-}
-
-#[cfg(feature = "nats")]
-async fn shake_hands(
-    address: &RelayAddress,
-    stream: TcpStream,
-    limits: WebSocketConfig,
-) -> Result<Socket, Error> {
-    let url = address.to_string();
-    let shaken = tokio_tungstenite::client_async_tls_with_config(url, stream, Some(limits), None).await;
-    shaken.map(|(socket, _)| socket)
-}
-
-#[cfg(not(feature = "nats"))]
-async fn shake_hands(
-    address: &RelayAddress,
-    stream: TcpStream,
-    limits: WebSocketConfig,
-) -> Result<Socket, Error> {
-    if address.tls {
-        return Err(Error::Url(tungstenite::error::UrlError::TlsFeatureNotEnabled));
-    }
-    let (url, stream) = (address.to_string(), MaybeTlsStream::Plain(stream));
-    let shaken = tokio_tungstenite::client_async_with_config(url, stream, Some(limits)).await;
-    shaken.map(|(socket, _)| socket)
 }
 
 fn message(frame: Vec<u8>) -> tungstenite::Message {
@@ -215,16 +117,6 @@ async fn hear(socket: &mut SplitStream<Socket>, hub: &Hub) -> String {
 
 /// A message, or why there is none and will be none; nothing for what is for the socket itself.
 fn read(next: Option<Result<tungstenite::Message, Error>>) -> Result<Option<Message>, String> {
-    match next {
-        None => Err("the connection ended".to_owned()),
-        Some(Err(error)) => Err(error.to_string()),
-        Some(Ok(tungstenite::Message::Binary(frame))) => {
-            native::parse(&frame).map(Some).map_err(|error| error.to_string())
-        }
-        Some(Ok(tungstenite::Message::Close(close))) => Err(close
-            .map(|close| close.reason.to_string())
-            .filter(|reason| !reason.is_empty())
-            .unwrap_or_else(|| "it hung up".to_owned())),
-        Some(Ok(_)) => Ok(None),
-    }
+    let frame = dial::read(next)?;
+    frame.map(|frame| native::parse(&frame).map_err(|error| error.to_string())).transpose()
 }

@@ -11,12 +11,14 @@ use bytes::Bytes;
 use tombolo_core::dialect::replica::{self, Handle, Identity, Message, Outcome};
 use tombolo_core::dialect::{native, y_protocols};
 use tombolo_core::id::DocumentId;
+use tombolo_core::limits::LISTED_MAX;
 
-use super::queue::Queue;
+use super::queue::{Queue, Way};
 use super::reader::{self, Fate};
 use super::{Closing, PresenceAllowance, frame};
 use crate::admission::{Access, Claim};
 use crate::listener::Shared;
+use crate::member::{Changed, FeedPort};
 use crate::room::{Framing, Seat, Seated};
 
 /// A replica that was let in.
@@ -27,6 +29,48 @@ pub(super) struct Replica {
     token: String,
     open: HashMap<Handle, Place>,
     presence: PresenceAllowance,
+    /// Ends with it.
+    follows: Option<Box<dyn Send>>,
+}
+
+/// Tells a replica what changed.
+struct Follower {
+    shared: Arc<Shared>,
+    queue: Arc<Queue>,
+    prefixes: Vec<String>,
+}
+
+impl Follower {
+    fn wants(&self, document: &DocumentId) -> bool {
+        // Others are not to be had through this door.
+        let DocumentId::Yjs(name) = document else { return false };
+        let name: &str = name.as_ref();
+        self.prefixes.is_empty() || self.prefixes.iter().any(|prefix| name.starts_with(prefix.as_str()))
+    }
+}
+
+impl FeedPort for Follower {
+    fn changed(&self, changed: Changed) -> bool {
+        let Changed { anew, more, until, documents } = changed;
+        let wanted: Vec<_> = documents.into_iter().filter(|document| self.wants(document)).collect();
+        for document in &wanted {
+            // What is listed was said before.
+            self.shared.rooms.hand_out(document);
+        }
+        let mut rest = wanted.as_slice();
+        loop {
+            let (page, behind) = rest.split_at(rest.len().min(LISTED_MAX));
+            let frame = replica::packed(replica::changes(anew, more || !behind.is_empty(), &until, page));
+            // Who does not read is behind, and asks again from where it was.
+            if !self.queue.forward_all([frame::binary(&[&frame])], Way::Writer) {
+                return false;
+            }
+            if behind.is_empty() {
+                return !self.queue.is_closing();
+            }
+            rest = behind;
+        }
+    }
 }
 
 /// A document that it has open.
@@ -44,9 +88,10 @@ impl Replica {
             token,
             open: HashMap::new(),
             presence: PresenceAllowance::default(),
+            follows: None,
         };
         let keeps = this.shared.archive.as_ref().map(|archive| archive.identity());
-        this.send(&replica::identity_frame(&Identity { keeps, lists: false }));
+        this.send(&replica::identity_frame(&Identity { keeps, lists: keeps.is_some() }));
         this
     }
 
@@ -63,11 +108,22 @@ impl Replica {
             Message::Open { handle, document } => self.open(handle, &document)?,
             Message::Shut { handle, .. } => drop(self.open.remove(&handle)),
             Message::Y { handle, message } => self.hear(handle, message, payload.len())?,
-            Message::Stored { .. } | Message::Watch { .. } | Message::Changes { .. } => {
+            Message::Watch { since, prefixes } => self.follow(since, prefixes)?,
+            Message::Stored { .. } | Message::Changes { .. } => {
                 let words = "this is not for a replica to say here";
                 return Err(Closing::refused(native::CLOSE_BAD_FRAME, words, "server_only"));
             }
         }
+        Ok(())
+    }
+
+    fn follow(&mut self, since: Bytes, prefixes: Vec<String>) -> Result<(), Closing> {
+        let Some(archive) = self.shared.archive.as_ref().filter(|_| self.follows.is_none()) else {
+            let words = "changes are followed once, and where they are listed";
+            return Err(Closing::refused(native::CLOSE_BAD_FRAME, words, "watch"));
+        };
+        let (shared, queue) = (Arc::clone(&self.shared), Arc::clone(&self.queue));
+        self.follows = archive.follow(since, Arc::new(Follower { shared, queue, prefixes }));
         Ok(())
     }
 

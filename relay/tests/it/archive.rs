@@ -7,13 +7,16 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tombolo_core::id::{DocumentId, Incarnation, ReplicaId};
 use tombolo_core::room::{Answer, Arrival, MemberId, StoreRefused, Ticket};
 use tombolo_core::update::{StateVector, Update};
-use tombolo_relay::member::{Archive, ArchiveSeat, Pairwise, PairwisePeer, PairwisePort, Pressure, RoomPort};
+use tombolo_relay::member::{
+    Archive, ArchiveSeat, FeedPort, Pairwise, PairwisePeer, PairwisePort, Pressure, RoomPort,
+};
 
 use super::world::soon;
 
 /// What the relay sees.
 pub struct Stub {
     opened: UnboundedSender<DocumentId>,
+    follows: UnboundedSender<Follow>,
     stores: UnboundedSender<Store>,
     reads: UnboundedSender<Read>,
     pairwise: UnboundedSender<Pair>,
@@ -23,6 +26,7 @@ pub struct Stub {
 /// What the test sees: each call of the relay, in order.
 pub struct Calls {
     pub opened: UnboundedReceiver<DocumentId>,
+    pub follows: UnboundedReceiver<Follow>,
     pub stores: UnboundedReceiver<Store>,
     pub reads: UnboundedReceiver<Read>,
     pub pairwise: UnboundedReceiver<Pair>,
@@ -42,6 +46,12 @@ pub struct Read {
     pub document: DocumentId,
 }
 
+/// Somebody who follows changes.
+pub struct Follow {
+    pub since: Bytes,
+    pub port: Arc<dyn FeedPort>,
+}
+
 /// A call of the pairwise end.
 pub enum Pair {
     Join(PairwisePeer, Arc<dyn PairwisePort>),
@@ -51,17 +61,27 @@ pub enum Pair {
 
 pub fn stub() -> (Arc<Stub>, Calls) {
     let (opened, opened_calls) = unbounded_channel();
+    let (follows, follow_calls) = unbounded_channel();
     let (stores, store_calls) = unbounded_channel();
     let (reads, read_calls) = unbounded_channel();
     let (pairwise, pairwise_calls) = unbounded_channel();
-    let calls =
-        Calls { opened: opened_calls, stores: store_calls, reads: read_calls, pairwise: pairwise_calls };
-    (Arc::new(Stub { opened, stores, reads, pairwise, pressure: Pressure::default() }), calls)
+    let calls = Calls {
+        opened: opened_calls,
+        follows: follow_calls,
+        stores: store_calls,
+        reads: read_calls,
+        pairwise: pairwise_calls,
+    };
+    (Arc::new(Stub { opened, follows, stores, reads, pairwise, pressure: Pressure::default() }), calls)
 }
 
 impl Calls {
     pub async fn store(&mut self) -> Store {
         soon("a store", self.stores.recv()).await.unwrap()
+    }
+
+    pub async fn follow(&mut self) -> Follow {
+        soon("somebody to follow changes", self.follows.recv()).await.unwrap()
     }
 
     pub async fn read(&mut self) -> Read {
@@ -128,6 +148,11 @@ impl Archive for Stub {
 
     fn identity(&self) -> (ReplicaId, Incarnation) {
         (ReplicaId([1; 16]), Incarnation([2; 16]))
+    }
+
+    fn follow(&self, since: Bytes, port: Arc<dyn FeedPort>) -> Option<Box<dyn Send>> {
+        let _ = self.follows.send(Follow { since, port });
+        Some(Box::new(()))
     }
 
     fn pressure(&self) -> &Pressure {

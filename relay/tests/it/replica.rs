@@ -6,13 +6,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tombolo_core::dialect::native::{self, Hello, Refusal, Role};
 use tombolo_core::dialect::replica::{
-    Handle, Identity, Outcome, identity_frame, open, ping, pong, shut, stored, watch, y,
+    Handle, Identity, Message, Outcome, changes, identity_frame, open, parse, ping, pong, shut, stored,
+    watch, y,
 };
 use tombolo_core::dialect::y_protocols::{sync_step2, update};
 use tombolo_core::id::{DocumentId, Incarnation, PeerId, ReplicaId};
 use tombolo_core::room::StoreRefused;
 use tombolo_relay::Parts;
 use tombolo_relay::admission::Tokens;
+use tombolo_relay::member::Changed;
 
 use super::archive::stub;
 use super::frames::{edit, presence, step1};
@@ -79,7 +81,7 @@ async fn what_is_called_stored_was_stored_and_a_document_is_shut_by_itself() {
     let server = Server::with(|_| {}, Some(archive)).await;
     let (mut replica, identity) = welcomed(&server, "").await;
     let keeps = Some((ReplicaId([1; 16]), Incarnation([2; 16])));
-    assert_eq!(identity, identity_frame(&Identity { keeps, lists: false }));
+    assert_eq!(identity, identity_frame(&Identity { keeps, lists: true }));
     replica.send(open(ONE, &document("one"))).await;
     replica.send(open(TWO, &document("two"))).await;
     replica.send(y(ONE, &update(&edit(1, 0, "a")))).await;
@@ -102,6 +104,50 @@ async fn what_is_called_stored_was_stored_and_a_document_is_shut_by_itself() {
     replica.send(y(ONE, &update(&edit(1, 1, "e")))).await;
     calls.store().await.done(Ok(()));
     assert_eq!(replica.next().await, stored(ONE, Outcome::WELL), "the other document goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_follows_changes_is_told_of_those_it_wants_behind_what_was_said() {
+    let (archive, mut calls) = stub();
+    let server = Server::with(|_| {}, Some(archive)).await;
+    let (mut replica, _) = welcomed(&server, "").await;
+    replica.send(open(ONE, &document("notes/a"))).await;
+    replica.send(watch(b"then", &["notes/".to_owned()])).await;
+    let follow = calls.follow().await;
+    assert_eq!(follow.since, "then");
+    let changed = |names: &[String]| Changed {
+        anew: true,
+        more: false,
+        until: Bytes::from_static(b"now"),
+        documents: names.iter().map(|name| document(name)).collect(),
+    };
+    let names = ["lists/b", "notes/a"].map(str::to_owned);
+    assert!(follow.port.changed(changed(&names)));
+    assert_eq!(replica.next().await, changes(true, false, b"now", &[document("notes/a")]));
+    // More than a frame lists, in the same order as they came.
+    let many: Vec<_> = (0..5_000).map(|n| format!("notes/{n}")).collect();
+    assert!(follow.port.changed(changed(&many)));
+    let (mut listed, mut last) = (Vec::new(), false);
+    while !last {
+        let said = parse(&replica.next().await).unwrap();
+        let Message::Changes { more, documents, .. } = said else { panic!("{said:?}") };
+        listed.extend(documents);
+        last = !more;
+    }
+    assert_eq!(listed, many.iter().map(|name| document(name)).collect::<Vec<_>>());
+    // What was said of a document before it was listed comes before that.
+    let mut stock = server.connect("/yjs/notes%2Fa").await;
+    stock.send(update(&edit(2, 0, "b"))).await;
+    calls.store().await.done(Ok(()));
+    assert!(follow.port.changed(changed(&names)));
+    assert_eq!(replica.next().await, y(ONE, &update(&edit(2, 0, "b"))));
+    assert_eq!(replica.next().await, changes(true, false, b"now", &[document("notes/a")]));
+    // Once is enough, and nobody hears anything when the connection is gone.
+    replica.send(watch(b"", &[])).await;
+    assert_eq!(replica.closed().await, native::CLOSE_BAD_FRAME);
+    while follow.port.changed(changed(&names)) {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -112,6 +112,12 @@ fn what_is_packed_unpacks_once() {
     let frame = packed(long.clone());
     assert!(frame.len() < long.len() / 10 && frame[0] == 41);
     assert_eq!(encode(&parse(&frame.into()).unwrap()), long);
+    for count in [200, 1_000, 4_096] {
+        let documents: Vec<_> = (0..count).map(|n| yjs(&format!("notes/{n}"))).collect();
+        let long = changes(true, false, b"now", &documents);
+        let frame = packed(long.clone());
+        assert_eq!(inflate(&frame[1..]), Ok(long), "{count} names");
+    }
     let short = ping(1);
     assert_eq!(packed(short.clone()), short);
     // Packed twice, and a bomb: neither is taken, and the second costs no more than its bound.

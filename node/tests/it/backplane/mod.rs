@@ -4,4 +4,4 @@ mod conformance; // what all transports promise
 mod cut; // networks that break
 mod door; // who is let in at /native
 mod nats; // what is NATS' own
-mod world; // servers and participants
+pub mod world; // servers and participants

@@ -1,0 +1,439 @@
+//! One link, carried out: the machines of [`tombolo_core::link`], [`tombolo_core::session`] and
+//! [`tombolo_core::schedule`] on a real connection, a real clock and a real store.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
+use tokio_tungstenite::tungstenite;
+use tombolo_core::dialect::native::{Hello, Role};
+use tombolo_core::dialect::replica::{self, Identity, Message};
+use tombolo_core::id::{DocumentId, PeerId};
+use tombolo_core::link::{End, Link, LinkConfig, LinkEffect};
+use tombolo_core::schedule::{Priority, ScheduleConfig, Scheduler};
+use tombolo_core::session::{Change, Effect, Session};
+use tombolo_core::time::Millis;
+use tombolo_relay::backplane::{Failure, RelayAddress, dial};
+
+use super::desk::{Done, Job};
+use super::hub::News;
+use super::knowledge::Knowledge;
+use super::status::Board;
+use super::{Command, LinkId, Subscription};
+
+/// Most jobs on the desk before nothing more is read from the other end; an update has at most 64 MiB.
+const JOBS_MAX: usize = 64;
+
+/// A task's end of a connection.
+struct Connection {
+    out: UnboundedSender<Vec<u8>>,
+    writer: JoinHandle<()>,
+    hears: SplitStream<dial::Socket>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.writer.abort();
+    }
+}
+
+/// What a link hears from the rest of the process.
+pub(super) struct Ears {
+    pub(super) news: UnboundedReceiver<News>,
+    pub(super) done: UnboundedReceiver<Done>,
+    pub(super) commands: UnboundedReceiver<Command>,
+}
+
+/// One link.
+pub(super) struct Driver {
+    pub(super) id: LinkId,
+    pub(super) address: RelayAddress,
+    pub(super) token: String,
+    pub(super) subscription: Subscription,
+    pub(super) own: Identity,
+    pub(super) desk: Sender<Job>,
+    pub(super) board: Board,
+    pub(super) knowledge: Knowledge,
+    start: Instant,
+    link: Link,
+    session: Session,
+    scheduler: Scheduler<Vec<u8>>,
+    connection: Option<Connection>,
+    /// Bytes that were sent before each of our own pings, by token.
+    probes: VecDeque<(u64, usize)>,
+    next_probe: u64,
+    unprobed: usize,
+    /// Everything is to be listed, or is being listed.
+    listing: bool,
+    /// Work on the desk.
+    jobs: usize,
+    priorities: BTreeMap<DocumentId, Priority>,
+}
+
+/// The parts that a link is made of.
+pub(super) struct Parts {
+    pub(super) id: LinkId,
+    pub(super) address: RelayAddress,
+    pub(super) token: String,
+    pub(super) subscription: Subscription,
+    pub(super) own: Identity,
+    pub(super) desk: Sender<Job>,
+    pub(super) board: Board,
+    pub(super) knowledge: Knowledge,
+    pub(super) session: Session,
+    pub(super) seed: u64,
+}
+
+impl Driver {
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts { id, address, token, subscription, own, desk, board, knowledge, session, seed } = parts;
+        let now = Millis(0);
+        Self {
+            id,
+            address,
+            token,
+            subscription,
+            own,
+            desk,
+            board,
+            knowledge,
+            start: Instant::now(),
+            link: Link::new(LinkConfig::default(), seed, now),
+            session,
+            scheduler: Scheduler::new(ScheduleConfig::default(), now),
+            connection: None,
+            probes: VecDeque::new(),
+            next_probe: 0,
+            unprobed: 0,
+            listing: false,
+            jobs: 0,
+            priorities: BTreeMap::new(),
+        }
+    }
+
+    fn now(&self) -> Millis {
+        Millis(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Runs until it is told to end, or nobody is there to tell.
+    pub(super) async fn run(mut self, mut ears: Ears) {
+        let (dialed, mut dials) = unbounded_channel();
+        self.list();
+        loop {
+            self.turn(&dialed);
+            let deadline = [self.link.deadline(), self.session.deadline(), self.scheduler.deadline()];
+            let wait =
+                deadline.into_iter().flatten().min().map_or(60_000, |at| at.0.saturating_sub(self.now().0));
+            let save = self.knowledge.wait_ms().unwrap_or(u64::MAX);
+            tokio::select! {
+                biased;
+                command = ears.commands.recv() => {
+                    let Some(command) = command else { break };
+                    if !self.obey(command) {
+                        break;
+                    }
+                }
+                Some(done) = ears.done.recv() => self.done(done),
+                Some(news) = ears.news.recv() => self.news(&news),
+                Some(result) = dials.recv() => self.dialed(result),
+                // What comes waits in the socket while the desk is full.
+                heard = hear(&mut self.connection), if self.jobs < JOBS_MAX => self.heard(heard),
+                () = tokio::time::sleep(Duration::from_millis(wait.min(save).max(1))) => {}
+            }
+        }
+        self.knowledge.save();
+        if let Some(connection) = self.connection.take() {
+            // What was sent is on its way; nothing is lost that is not sent again.
+            drop(connection);
+        }
+    }
+
+    /// Everything that is to be done now.
+    fn turn(&mut self, dialed: &UnboundedSender<Result<dial::Socket, Failure>>) {
+        let now = self.now();
+        while let Some(effect) = self.link.poll(now) {
+            match effect {
+                LinkEffect::Dial => self.dial(dialed),
+                LinkEffect::Ping { token } => self.transmit(replica::ping(token << 1)),
+                LinkEffect::HangUp { reason } => {
+                    tracing::debug!(link = %self.address, %reason, "hung up");
+                    self.gone();
+                }
+            }
+        }
+        while let Some(effect) = self.session.poll(now) {
+            self.carry_out(now, effect);
+        }
+        while let Some(sending) = self.connection.is_some().then(|| self.scheduler.next(now)).flatten() {
+            self.unprobed += sending.bytes;
+            self.transmit(sending.item);
+        }
+        if self.unprobed > 0 {
+            self.probes.push_back((self.next_probe, std::mem::take(&mut self.unprobed)));
+            self.transmit(replica::ping(self.next_probe << 1 | 1));
+            self.next_probe += 1;
+        }
+        self.knowledge.save_if_due();
+        self.show();
+    }
+
+    fn carry_out(&mut self, now: Millis, effect: Effect) {
+        match effect {
+            Effect::Send { lane, priority, frame } => {
+                self.scheduler.push(lane, priority, frame.len(), frame, now);
+            }
+            Effect::Describe(document) => self.give(Job::Describe(document)),
+            Effect::Read { document, have } => self.give(Job::Read(document, have)),
+            Effect::Bring { token, document, update } => self.give(Job::Bring(token, document, update)),
+            // Nobody here looks at presence yet.
+            Effect::Presence { .. } => {}
+            Effect::All => {
+                self.knowledge.forget();
+                self.list();
+            }
+            Effect::Found(document) => {
+                if self.subscription.has(&document) {
+                    self.add(&document, 0);
+                } else {
+                    self.session.decline(&document);
+                }
+            }
+            Effect::Acknowledged { keeper, position } => self.knowledge.acknowledged(keeper, position),
+            Effect::Reached { keeper, checkpoint } => self.knowledge.reached(keeper, &checkpoint),
+        }
+    }
+
+    fn give(&mut self, job: Job) {
+        // Without its desk a link does nothing any more; it says so by never being in sync.
+        if self.desk.send(job).is_ok() {
+            self.jobs += 1;
+        }
+    }
+
+    fn list(&mut self) {
+        self.listing = true;
+        self.give(Job::List(self.knowledge.since()));
+    }
+
+    fn add(&mut self, document: &DocumentId, last: u64) {
+        self.session.add(document, last);
+        if let Some(priority) =
+            self.priorities.get(document).or(self.subscription.priority_of(document).as_ref())
+        {
+            self.session.set_priority(document, *priority);
+        }
+    }
+
+    fn done(&mut self, done: Done) {
+        let now = self.now();
+        if !matches!(done, Done::Listed { last: false, .. }) {
+            self.jobs = self.jobs.saturating_sub(1);
+        }
+        match done {
+            Done::Described(document, have) => self.session.described(&document, &have),
+            Done::Lacking(document, update, position) => self.session.lacking(&document, &update, position),
+            Done::Brought(token, result) => self.session.brought(now, token, result),
+            Done::Listed { documents, last } => {
+                for (document, position) in documents {
+                    if self.subscription.has(&document) {
+                        self.add(&document, position);
+                    }
+                }
+                self.listing &= !last;
+            }
+            Done::Gone(document, reason) => {
+                tracing::warn!(link = %self.address, %document, reason, "a document is not kept in sync");
+                self.session.remove(&document);
+            }
+            Done::Unlisted(reason) => {
+                tracing::error!(link = %self.address, reason, "what changed here cannot be listed");
+                self.board.write(|status| status.error = Some(reason));
+            }
+        }
+    }
+
+    fn news(&mut self, news: &News) {
+        if !self.subscription.has(&news.document) {
+            return;
+        }
+        if !self.session.has(&news.document) {
+            self.add(&news.document, 0);
+        }
+        let News { document, position, update, via } = news;
+        let is_from_there = *via == Some(self.id);
+        let change = Change { document, position: *position, update, priority: None, is_from_there };
+        self.session.changed(self.now(), &change);
+    }
+
+    /// False if it is to end.
+    fn obey(&mut self, command: Command) -> bool {
+        let now = self.now();
+        match command {
+            Command::End => return false,
+            Command::NetworkChanged => self.link.network_changed(now),
+            Command::Opened(document) => {
+                if self.subscription.has(&document) && !self.session.has(&document) {
+                    self.add(&document, 0);
+                }
+            }
+            Command::Retry(document) => {
+                self.link.retry(now);
+                match document {
+                    Some(document) => self.session.retry(now, &document),
+                    None => {
+                        let lagging: Vec<_> = self.session.lagging().map(|(id, _)| id.clone()).collect();
+                        lagging.iter().for_each(|id| self.session.retry(now, id));
+                    }
+                }
+            }
+            Command::Explain(document, answer) => drop(answer.send(self.session.standing(&document))),
+            Command::Lagging(answer) => {
+                let lagging = self.session.lagging().map(|(id, standing)| (id.clone(), standing));
+                let _ = answer.send(lagging.collect());
+            }
+            Command::Mode(mode) => self.scheduler.set_mode(mode, now),
+            Command::Priority(document, priority) => {
+                self.session.set_priority(&document, priority);
+                self.priorities.insert(document, priority);
+            }
+        }
+        true
+    }
+
+    fn dial(&self, dialed: &UnboundedSender<Result<dial::Socket, Failure>>) {
+        let (address, token, dialed) = (self.address.clone(), self.token.clone(), dialed.clone());
+        // The name is of no use for replicas, which say who they are themselves.
+        let hello = Hello { role: Role::Replica, peer: PeerId(0), token };
+        tokio::spawn(async move {
+            let result = dial::dial(&address, hello, replica::FRAME_BYTES_MAX + 4096).await;
+            let _ = dialed.send(result);
+        });
+    }
+
+    fn dialed(&mut self, result: Result<dial::Socket, Failure>) {
+        let now = self.now();
+        match result {
+            Ok(socket) => {
+                self.link.connected(now);
+                let (speaks, hears) = socket.split();
+                let (out, frames) = unbounded_channel();
+                let writer = tokio::spawn(write(speaks, frames));
+                self.connection = Some(Connection { out, writer, hears });
+                self.scheduler.clear(now);
+                (self.next_probe, self.unprobed) = (0, 0);
+                self.probes.clear();
+                self.session.begin(&self.own);
+                self.link.welcomed(now);
+                tracing::debug!(link = %self.address, "linked");
+            }
+            Err(Failure { words, is_permanent: true }) => self.ended(End::Permanent { reason: words }),
+            Err(Failure { words, .. }) => self.ended(End::Retriable { reason: words }),
+        }
+    }
+
+    fn heard(&mut self, heard: Result<Option<Bytes>, String>) {
+        let now = self.now();
+        let frame = match heard {
+            Ok(None) => return self.link.heard(now),
+            Ok(Some(frame)) => frame,
+            Err(reason) => {
+                let reason = format!("the connection to {} ended: {reason}", self.address);
+                return self.ended(End::Retriable { reason });
+            }
+        };
+        self.link.heard(now);
+        // Pongs are small; the others are read once, by the session.
+        if frame.len() <= 16
+            && let Ok(Message::Pong(token)) = replica::parse(&frame)
+        {
+            return self.pong(now, token);
+        }
+        if let Err(error) = self.session.receive(now, &frame) {
+            let reason = format!("{} says what no relay says ({error}); see its version", self.address);
+            self.ended(End::Retriable { reason });
+        }
+    }
+
+    fn pong(&mut self, now: Millis, token: u64) {
+        if token & 1 == 0 {
+            return self.link.pong(now, token >> 1);
+        }
+        while let Some((_, bytes)) = self.probes.front().copied().filter(|(probe, _)| *probe <= token >> 1) {
+            self.probes.pop_front();
+            self.scheduler.delivered(now, bytes);
+        }
+    }
+
+    fn ended(&mut self, end: End) {
+        tracing::debug!(link = %self.address, %end, "not linked");
+        self.link.ended(self.now(), end);
+        self.gone();
+    }
+
+    fn gone(&mut self) {
+        self.connection = None;
+        self.scheduler.clear(self.now());
+        self.session.end();
+    }
+
+    fn transmit(&self, frame: Vec<u8>) {
+        if let Some(connection) = &self.connection {
+            // A writer that has ended is noticed by who reads.
+            let _ = connection.out.send(frame);
+        }
+    }
+
+    fn show(&mut self) {
+        let now = self.now();
+        let in_sync =
+            self.session.is_in_sync() && !self.listing && self.jobs == 0 && self.scheduler.is_empty();
+        let lagging = if in_sync { 0 } else { self.session.lagging().count() };
+        self.board.write(|status| {
+            status.state = self.link.state();
+            status.keeps = self.session.peer().map(|peer| peer.keeps.is_some());
+            if in_sync {
+                status.last_synced = Some(SystemTime::now());
+            }
+            status.in_sync = in_sync;
+            status.lagging = lagging;
+            status.queued_bytes = self.scheduler.bytes();
+            status.round_trip_ms = self.link.round_trip_ms();
+            status.error =
+                self.link.last_error().map(ToString::to_string).filter(|_| self.connection.is_none());
+            status.gave_up = self.link.last_error().is_some_and(End::is_permanent);
+            status.next_attempt_ms = self.link.next_attempt().map(|at| at.0.saturating_sub(now.0));
+        });
+    }
+}
+
+/// The next frame; none for what is for the socket itself. For ever, without a connection.
+async fn hear(connection: &mut Option<Connection>) -> Result<Option<Bytes>, String> {
+    match connection {
+        Some(connection) => dial::read(connection.hears.next().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Writes what comes, all that is there in one go.
+async fn write(
+    mut speaks: SplitSink<dial::Socket, tungstenite::Message>,
+    mut frames: UnboundedReceiver<Vec<u8>>,
+) {
+    while let Some(frame) = frames.recv().await {
+        let mut next = Some(frame);
+        while let Some(frame) = next {
+            if speaks.feed(tungstenite::Message::Binary(frame.into())).await.is_err() {
+                return;
+            }
+            next = frames.try_recv().ok();
+        }
+        if speaks.flush().await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Which changes of a replica are durable, told to all links in the order of their positions.
+//!
+//! A position is the change's number in the store's feed. Whoever appends has the bytes, the feed has the number; both
+//! are told on the journal's thread, the number first.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::mpsc::UnboundedSender;
+use tombolo_core::id::DocumentId;
+use tombolo_store::{ChangeWatch, Store, StoreError};
+
+use super::LinkId;
+use crate::replica::changes::Origin;
+
+/// A change that is durable.
+#[derive(Clone, Debug)]
+pub(super) struct News {
+    pub(super) document: DocumentId,
+    pub(super) position: u64,
+    pub(super) update: Bytes,
+    /// The link that brought it.
+    pub(super) via: Option<LinkId>,
+}
+
+#[derive(Default)]
+struct State {
+    links: Vec<(LinkId, UnboundedSender<News>)>,
+    /// While there are links.
+    watch: Option<ChangeWatch>,
+}
+
+/// All links of a replica hear of changes through it.
+#[derive(Default)]
+pub(in crate::replica) struct Hub {
+    latest: Arc<AtomicU64>,
+    state: Mutex<State>,
+}
+
+impl Hub {
+    /// Position of the last change; 0 before a link was there.
+    pub(super) fn latest(&self) -> u64 {
+        self.latest.load(Ordering::Acquire)
+    }
+
+    /// Changes up to this position were there before anybody listened.
+    pub(super) fn begin_at(&self, position: u64) {
+        self.latest.fetch_max(position, Ordering::AcqRel);
+    }
+
+    /// A link hears of changes from now on. Blocking.
+    pub(super) fn join(
+        &self,
+        link: LinkId,
+        news: UnboundedSender<News>,
+        store: &Store,
+    ) -> Result<(), StoreError> {
+        let mut state = self.lock();
+        if state.watch.is_none() {
+            let latest = Arc::clone(&self.latest);
+            let heard = move |_: &DocumentId, number| {
+                latest.fetch_max(number, Ordering::AcqRel);
+            };
+            state.watch = Some(store.watch_changes(Box::new(heard))?);
+        }
+        state.links.push((link, news));
+        Ok(())
+    }
+
+    pub(super) fn leave(&self, link: LinkId) {
+        self.lock().links.retain(|(id, _)| *id != link);
+    }
+
+    /// A change is durable. Called on the journal's thread, in order, and quick.
+    pub(in crate::replica) fn changed(&self, document: &DocumentId, update: &Bytes, origin: Origin) {
+        let via = if let Origin::Link(link) = origin { Some(link) } else { None };
+        let state = self.lock();
+        for (_, news) in &state.links {
+            let (document, update) = (document.clone(), update.clone());
+            // A link that is ending hears no more.
+            let _ = news.send(News { document, position: self.latest(), update, via });
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Single pushes and removals, so a poisoned list is whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

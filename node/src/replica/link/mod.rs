@@ -1,0 +1,298 @@
+//! Links of a replica to relays, nodes and other replicas: added and removed at run time; everything else happens by
+//! itself, on a thread of their own.
+//!
+//! Guarantees: an edit never waits for a link, and leaves only when it is fsynced here; what came over a link is fsynced
+//! before observers hear of it; links that bring the same change store it once; what the other end called stored is known
+//! across restarts, and what it did not is sent again until it does, or is named ([`super::Replica::explain`]). Who
+//! decides all that are plain machines in [`tombolo_core::session`], [`tombolo_core::link`] and
+//! [`tombolo_core::schedule`]; this carries it out.
+
+mod desk; // work on the store
+mod driver; // one link
+mod hub; // who hears of changes
+mod knowledge; // when what is learned is written down
+mod memory; // what is known from earlier connections
+mod status;
+mod subscription; // what is kept in sync
+
+pub(super) use desk::Shelves;
+pub(super) use hub::Hub;
+pub use status::LinkStatus;
+pub use subscription::Subscription;
+pub use tombolo_core::link::LinkState;
+pub use tombolo_core::schedule::{Mode, Priority};
+pub use tombolo_core::session::{Lag, Standing};
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tombolo_core::dialect::replica::Identity;
+use tombolo_core::id::DocumentId;
+use tombolo_core::session::{Session, SessionConfig};
+use tombolo_relay::backplane::{RelayAddress, Token};
+
+use self::driver::{Driver, Ears, Parts};
+use self::knowledge::Knowledge;
+use self::memory::Memory;
+use self::status::Board;
+use super::error::ReplicaError;
+use super::open::random;
+
+/// Names a link of one process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub u64);
+
+/// How a link is made.
+#[derive(Clone, Debug, Default)]
+pub struct LinkOptions {
+    /// What opens the other end, if it wants something.
+    pub token: Option<Token>,
+    /// Which documents are kept in sync, and how urgent they are; all of them, if this says nothing.
+    pub subscription: Subscription,
+}
+
+/// What a link is told to do.
+enum Command {
+    End,
+    NetworkChanged,
+    Opened(DocumentId),
+    Retry(Option<DocumentId>),
+    Explain(DocumentId, SyncSender<Option<Standing>>),
+    Lagging(SyncSender<Vec<(DocumentId, Standing)>>),
+    Mode(Mode),
+    Priority(DocumentId, Priority),
+}
+
+/// A link that runs.
+struct Running {
+    id: LinkId,
+    url: String,
+    commands: UnboundedSender<Command>,
+    board: Board,
+    task: tokio::task::JoinHandle<()>,
+}
+
+/// The thread on which links run.
+struct Runtime {
+    handle: Handle,
+    stop: tokio::sync::oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct State {
+    runtime: Option<Runtime>,
+    running: Vec<Running>,
+}
+
+/// All links of a replica. They end with it.
+pub(super) struct Links {
+    shelves: Shelves,
+    next: AtomicU64,
+    state: Mutex<State>,
+}
+
+/// How long a link may take to put away what it knows.
+const END: Duration = Duration::from_secs(5);
+
+impl Links {
+    pub(super) fn new(shelves: Shelves) -> Self {
+        Self { shelves, next: AtomicU64::new(1), state: Mutex::default() }
+    }
+
+    pub(super) fn hub(&self) -> &std::sync::Arc<Hub> {
+        &self.shelves.hub
+    }
+
+    pub(super) fn add(&self, url: &str, options: LinkOptions) -> Result<(), ReplicaError> {
+        let address: RelayAddress =
+            url.parse().map_err(|source| ReplicaError::Address { url: url.to_owned(), source })?;
+        let url = address.to_string();
+        let mut state = self.lock();
+        if state.running.iter().any(|running| running.url == url) {
+            return Err(ReplicaError::Linked { url });
+        }
+        let id = LinkId(self.next.fetch_add(1, Ordering::Relaxed));
+        let (parts, ears) = self.prepare(id, address, options)?;
+        let (commands, board) = (ears.1, parts.board.clone());
+        let handle = state.handle()?;
+        let task = handle.spawn(Driver::new(parts).run(ears.0));
+        state.running.push(Running { id, url, commands, board, task });
+        Ok(())
+    }
+
+    fn prepare(
+        &self,
+        id: LinkId,
+        address: RelayAddress,
+        options: LinkOptions,
+    ) -> Result<(Parts, (Ears, UnboundedSender<Command>)), ReplicaError> {
+        let store = &self.shelves.store;
+        let (news_sender, news) = unbounded_channel();
+        let (done_sender, done) = unbounded_channel();
+        let (commands_sender, commands) = unbounded_channel();
+        self.shelves.hub.join(id, news_sender, store).map_err(ReplicaError::read)?;
+        let path = memory::path(store.path(), &address.to_string(), options.subscription.names());
+        let memory = Memory::load(&path);
+        let since = memory.as_ref().and_then(|memory| memory.acknowledged);
+        // What was known counts for the feed that is here now, or not at all.
+        let changes = store.changes(since.as_ref(), 1).map_err(ReplicaError::read)?;
+        let memory = memory.filter(|memory| memory.acknowledged.is_none() || !changes.anew);
+        self.shelves.hub.begin_at(changes.up_to.number);
+        let config =
+            SessionConfig { prefixes: options.subscription.names().to_vec(), ..SessionConfig::default() };
+        let mut session = Session::new(config, changes.up_to.number);
+        if let Some(memory) = &memory {
+            let number = memory.acknowledged.map_or(0, |checkpoint| checkpoint.number);
+            session.remember(memory.keeper, number, memory.reached.clone().into());
+        }
+        let identity = store.identity();
+        let own = Identity { keeps: Some((identity.replica, identity.incarnation)), lists: false };
+        let parts = Parts {
+            id,
+            token: options.token.as_ref().map(|token| token.secret().to_owned()).unwrap_or_default(),
+            board: Board::new(&address.to_string()),
+            address,
+            subscription: options.subscription,
+            own,
+            desk: desk::start(self.shelves.clone(), id, done_sender).map_err(ReplicaError::System)?,
+            knowledge: Knowledge::new(path, memory, changes.up_to.feed),
+            session,
+            seed: u64::from_le_bytes(random()?),
+        };
+        Ok((parts, (Ears { news, done, commands }, commands_sender)))
+    }
+
+    /// Ends a link; false if there is none to there.
+    pub(super) fn remove(&self, url: &str) -> bool {
+        let url = url.parse::<RelayAddress>().map_or_else(|_| url.to_owned(), |address| address.to_string());
+        let mut state = self.lock();
+        let Some(at) = state.running.iter().position(|running| running.url == url) else { return false };
+        let running = state.running.remove(at);
+        drop(state);
+        self.end(running);
+        true
+    }
+
+    fn end(&self, running: Running) {
+        self.shelves.hub.leave(running.id);
+        // One that has ended hears nothing.
+        let _ = running.commands.send(Command::End);
+        let end = std::time::Instant::now() + END;
+        while !running.task.is_finished() && std::time::Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        running.task.abort();
+    }
+
+    pub(super) fn statuses(&self) -> Vec<LinkStatus> {
+        self.lock().running.iter().map(|running| running.board.read()).collect()
+    }
+
+    /// Waits until every link is as it should be, or the time is over.
+    pub(super) fn wait(&self, limit: Duration, is_it: impl Fn(&LinkStatus) -> bool) -> Vec<LinkStatus> {
+        let boards: Vec<_> = self.lock().running.iter().map(|running| running.board.clone()).collect();
+        let end = std::time::Instant::now() + limit;
+        let left = || end.saturating_duration_since(std::time::Instant::now());
+        boards.iter().map(|board| board.wait(left(), &is_it)).collect()
+    }
+
+    pub(super) fn explain(&self, document: &DocumentId) -> Vec<(String, Option<Standing>)> {
+        let ask = |running: &Running| {
+            let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+            let _ = running.commands.send(Command::Explain(document.clone(), sender));
+            (running.url.clone(), receiver)
+        };
+        let asked: Vec<_> = self.lock().running.iter().map(ask).collect();
+        asked.into_iter().map(|(url, answer)| (url, answer.recv().ok().flatten())).collect()
+    }
+
+    pub(super) fn lagging(&self) -> Vec<(String, DocumentId, Standing)> {
+        let ask = |running: &Running| {
+            let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+            let _ = running.commands.send(Command::Lagging(sender));
+            (running.url.clone(), receiver)
+        };
+        let asked: Vec<_> = self.lock().running.iter().map(ask).collect();
+        let answers = asked.into_iter().map(|(url, answer)| (url, answer.recv().unwrap_or_default()));
+        let named = |(url, lagging): (String, Vec<_>)| {
+            lagging.into_iter().map(move |(document, standing)| (url.clone(), document, standing))
+        };
+        answers.flat_map(named).collect()
+    }
+
+    /// Somebody here is interested in a document, whether or not there is anything in it yet.
+    pub(super) fn opened(&self, document: &DocumentId) {
+        self.tell(|| Command::Opened(document.clone()));
+    }
+
+    pub(super) fn network_changed(&self) {
+        self.tell(|| Command::NetworkChanged);
+    }
+
+    pub(super) fn retry(&self, document: Option<&DocumentId>) {
+        self.tell(|| Command::Retry(document.cloned()));
+    }
+
+    pub(super) fn set_mode(&self, mode: Mode) {
+        self.tell(|| Command::Mode(mode));
+    }
+
+    pub(super) fn set_priority(&self, document: &DocumentId, priority: Priority) {
+        self.tell(|| Command::Priority(document.clone(), priority));
+    }
+
+    fn tell(&self, command: impl Fn() -> Command) {
+        for running in &self.lock().running {
+            let _ = running.commands.send(command());
+        }
+    }
+
+    /// Ends all links.
+    pub(super) fn close(&self) {
+        let (running, runtime) = {
+            let mut state = self.lock();
+            (std::mem::take(&mut state.running), state.runtime.take())
+        };
+        running.into_iter().for_each(|running| self.end(running));
+        if let Some(runtime) = runtime {
+            let _ = runtime.stop.send(());
+            let _ = runtime.thread.join();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Links {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl State {
+    /// Where links run; started with the first of them.
+    fn handle(&mut self) -> Result<Handle, ReplicaError> {
+        if let Some(runtime) = &self.runtime {
+            return Ok(runtime.handle.clone());
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(ReplicaError::System)?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let builder = std::thread::Builder::new().name("links".to_owned());
+        // Whoever drops the sender wants the end, too.
+        let thread = builder.spawn(move || drop(runtime.block_on(stopped))).map_err(ReplicaError::System)?;
+        self.runtime = Some(Runtime { handle: handle.clone(), stop, thread });
+        Ok(handle)
+    }
+}

@@ -1,0 +1,83 @@
+//! What people and programs see of a link.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use tombolo_core::link::LinkState;
+
+/// How a link is.
+#[derive(Clone, Debug)]
+pub struct LinkStatus {
+    /// Where it goes.
+    pub url: String,
+    /// Whether the other end is there.
+    pub state: LinkState,
+    /// Whether what the other end calls stored is fsynced there; none while it is not known who it is.
+    pub keeps: Option<bool>,
+    /// Both sides have all of each other, but for what is parked.
+    pub in_sync: bool,
+    /// When they last had.
+    pub last_synced: Option<SystemTime>,
+    /// Documents that are not in sync.
+    pub lagging: usize,
+    /// Bytes that wait to be sent.
+    pub queued_bytes: usize,
+    /// To the other end and back, in ms.
+    pub round_trip_ms: Option<u64>,
+    /// Why there is no connection, or was none the last time.
+    pub error: Option<String>,
+    /// Whether it is tried again by itself.
+    pub gave_up: bool,
+    /// In how many ms it is tried again.
+    pub next_attempt_ms: Option<u64>,
+}
+
+/// A status that one thread writes and others wait for.
+#[derive(Clone)]
+pub(super) struct Board(Arc<(Mutex<LinkStatus>, Condvar)>);
+
+impl Board {
+    pub(super) fn new(url: &str) -> Self {
+        let status = LinkStatus {
+            url: url.to_owned(),
+            state: LinkState::Transitioning,
+            keeps: None,
+            in_sync: false,
+            last_synced: None,
+            lagging: 0,
+            queued_bytes: 0,
+            round_trip_ms: None,
+            error: None,
+            gave_up: false,
+            next_attempt_ms: None,
+        };
+        Self(Arc::new((Mutex::new(status), Condvar::new())))
+    }
+
+    pub(super) fn read(&self) -> LinkStatus {
+        self.lock().clone()
+    }
+
+    pub(super) fn write(&self, change: impl FnOnce(&mut LinkStatus)) {
+        change(&mut self.lock());
+        self.0.1.notify_all();
+    }
+
+    /// Waits for what is asked for; the status then, or when the time is over.
+    pub(super) fn wait(&self, limit: Duration, is_it: impl Fn(&LinkStatus) -> bool) -> LinkStatus {
+        let end = Instant::now() + limit;
+        let mut status = self.lock();
+        while !is_it(&status) {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            status = self.0.1.wait_timeout(status, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        status.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LinkStatus> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,88 @@
+//! The links of a replica, as its owner sees them.
+
+use std::time::Duration;
+
+use tombolo_core::id::DocumentId;
+
+use super::error::ReplicaError;
+use super::handle::Replica;
+use super::link::{LinkOptions, LinkStatus, Mode, Priority, Standing};
+
+impl Replica {
+    /// Keeps the Yjs documents of this replica in sync with what is at this address, `ws://` or `wss://`: a relay, or a
+    /// node. It is dialled for as long as the link is there and the replica is open; nothing waits for it.
+    ///
+    /// ```
+    /// use tombolo::replica::{LinkOptions, LinkState, Replica};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let replica = Replica::open(folder.path())?;
+    /// replica.link("ws://127.0.0.1:9", LinkOptions::default())?;
+    /// // Nobody is there, and nobody waits.
+    /// replica.yjs("list")?.edit(|edit| edit.text("text").insert(0, "milk"))?;
+    /// assert_ne!(replica.links()[0].state, LinkState::Online);
+    /// assert!(replica.unlink("ws://127.0.0.1:9"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ReplicaError::Address`] if that is no address, [`ReplicaError::Linked`] if there is a link to it already,
+    /// [`ReplicaError::Read`] if the folder cannot be read.
+    pub fn link(&self, url: &str, options: LinkOptions) -> Result<(), ReplicaError> {
+        self.links.add(url, options)
+    }
+
+    /// Ends a link; what was edited stays here. False if there is none to there.
+    #[must_use = "it says whether there was one"]
+    pub fn unlink(&self, url: &str) -> bool {
+        self.links.remove(url)
+    }
+
+    /// The links, and how each is.
+    #[must_use]
+    pub fn links(&self) -> Vec<LinkStatus> {
+        self.links.statuses()
+    }
+
+    /// Waits until all links are in sync, or given up, or the time is over; gives how they are then. In sync means that
+    /// what each side had, the other has fsynced; with a relay that keeps nothing, that it was handed over. Blocking.
+    #[must_use]
+    pub fn wait_for_sync(&self, limit: Duration) -> Vec<LinkStatus> {
+        self.links.wait(limit, |status| status.in_sync || status.gave_up)
+    }
+
+    /// How a document stands with each link, and why it is not in sync; none where it has not changed since it was.
+    #[must_use]
+    pub fn explain(&self, document: &DocumentId) -> Vec<(String, Option<Standing>)> {
+        self.links.explain(document)
+    }
+
+    /// All documents that are not in sync, with their links.
+    #[must_use]
+    pub fn lagging(&self) -> Vec<(String, DocumentId, Standing)> {
+        self.links.lagging()
+    }
+
+    /// What the other end refused for good is tried once more: of this document, or of all. Links that were given up are
+    /// dialled.
+    pub fn retry(&self, document: Option<&DocumentId>) {
+        self.links.retry(document);
+    }
+
+    /// The device has another network, or one again: links are tried at once.
+    pub fn network_changed(&self) {
+        self.links.network_changed();
+    }
+
+    /// On a metered network, or when power is low, [`Mode::Saving`] holds back what is not urgent.
+    pub fn set_mode(&self, mode: Mode) {
+        self.links.set_mode(mode);
+    }
+
+    /// How urgent the changes of a document are, on all links that there are.
+    pub fn set_priority(&self, document: &DocumentId, priority: Priority) {
+        self.links.set_priority(document, priority);
+    }
+}
