@@ -96,7 +96,7 @@ pub enum ReplicaError {
         document: DocumentId,
         /// What does not fit.
         #[source]
-        source: HydrateError,
+        source: Box<HydrateError>,
     },
     /// Something that a peer was told of was set aside, or released, since.
     #[error(
