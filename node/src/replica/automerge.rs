@@ -54,13 +54,25 @@ impl AutomergeDocument {
     }
 
     /// Its name as clients of automerge-repo write it, `automerge:` and the base58check form of 16 bytes.
+    ///
+    /// ```
+    /// # use tombolo::replica::Replica;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let replica = Replica::open(folder.path())?;
+    /// let list = replica.automerge("1Bhh3pU9gLXZiNDL6PEa1Gs9fh")?;
+    /// assert_eq!(list.url(), "automerge:1Bhh3pU9gLXZiNDL6PEa1Gs9fh");
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn url(&self) -> String {
         format!("automerge:{}", self.id())
     }
 
     /// Edits in one transaction of automerge; when this returns, the edit is fsynced and everybody sees it. If the
-    /// closure fails, nothing is changed, and the document is read again from the disk. Blocking, for the disk only.
+    /// closure fails, nothing is changed, and the document is read again from the disk. An edit is one change, however
+    /// much is in it, and each has its price: gather what belongs together. Blocking, for the disk only.
     ///
     /// ```
     /// use automerge::transaction::Transactable;
@@ -163,7 +175,8 @@ impl AutomergeDocument {
         self.open.look(|live| live.read(work))
     }
 
-    /// The whole document as a Rust value, by autosurgeon.
+    /// The whole document as a Rust value, by autosurgeon. A type that contains itself is read as deep as the document
+    /// goes, on the stack of the caller.
     ///
     /// ```
     /// use autosurgeon::{Hydrate, Reconcile};
@@ -231,6 +244,22 @@ impl AutomergeDocument {
     /// All of it as one saved document, what waits for others behind it.
     /// [`AutomergeDocument::apply`] takes it, and so does any Automerge.
     ///
+    /// ```
+    /// # use automerge::transaction::Transactable;
+    /// # use automerge::ROOT;
+    /// # use tombolo::replica::Replica;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let replica = Replica::open(folder.path())?;
+    /// let list = replica.create_automerge()?;
+    /// list.edit(|edit| Ok(edit.put(ROOT, "milk", 1)?))?;
+    /// let stock = automerge::Automerge::load(&list.state()?)?;
+    /// let heads: Vec<_> = stock.get_heads().iter().map(|head| head.0).collect();
+    /// assert_eq!(heads, list.heads()?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As for [`AutomergeDocument::read`].
     pub fn state(&self) -> Result<Bytes, ReplicaError> {
@@ -239,6 +268,22 @@ impl AutomergeDocument {
 
     /// Its heads, sorted: documents with equal heads are equal. Edits of other threads that are on their way to the
     /// disk are in them; only [`AutomergeDocument::sync_generate`] says what is durable.
+    ///
+    /// ```
+    /// # use automerge::transaction::Transactable;
+    /// # use automerge::ROOT;
+    /// # use tombolo::replica::Replica;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let replica = Replica::open(folder.path())?;
+    /// let (list, copy) = (replica.create_automerge()?, replica.create_automerge()?);
+    /// assert!(list.heads()?.is_empty());
+    /// list.edit(|edit| Ok(edit.put(ROOT, "milk", 1)?))?;
+    /// copy.apply(&list.state()?)?;
+    /// assert_eq!(copy.heads()?, list.heads()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As for [`AutomergeDocument::read`].
@@ -249,6 +294,22 @@ impl AutomergeDocument {
     /// Calls `observer` for each change from now on, until what this gives back is dropped: once each, in order, when
     /// it is durable, on a thread that edits this document. It may read and edit; what it edits it hears of after it
     /// has returned.
+    ///
+    /// ```
+    /// # use automerge::transaction::Transactable;
+    /// # use automerge::ROOT;
+    /// # use tombolo::replica::Replica;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let replica = Replica::open(folder.path())?;
+    /// let (list, copy) = (replica.create_automerge()?, replica.create_automerge()?);
+    /// let into = copy.clone();
+    /// let _watch = list.observe(move |change| drop(into.apply(&change.update)));
+    /// list.edit(|edit| Ok(edit.put(ROOT, "milk", 1)?))?;
+    /// assert_eq!(copy.heads()?, list.heads()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn observe(&self, observer: impl FnMut(&Change) + Send + 'static) -> Observation {
         self.open.observe(observer)
     }
@@ -298,6 +359,26 @@ impl AutomergeDocument {
 
     /// Takes in a message of automerge's sync protocol; when this returns, what it brought is fsynced, what lacks its
     /// ground included. After an error nothing was taken in, and the connection is best closed. Blocking.
+    ///
+    /// ```
+    /// # use automerge::transaction::Transactable;
+    /// # use automerge::ROOT;
+    /// # use tombolo::replica::{Replica, SyncState};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let replica = Replica::open(folder.path())?;
+    /// let (list, copy) = (replica.create_automerge()?, replica.create_automerge()?);
+    /// list.edit(|edit| Ok(edit.put(ROOT, "milk", 1)?))?;
+    /// let (mut of_copy, mut of_list) = (SyncState::default(), SyncState::default());
+    /// // Both say where they stand; then one says what the other lacks.
+    /// let where_copy_is = copy.sync_generate(&mut of_list)?.ok_or("it says where it stands")?;
+    /// assert!(!list.sync_receive(&mut of_copy, &where_copy_is)?.changed);
+    /// let changes = list.sync_generate(&mut of_copy)?.ok_or("it has more")?;
+    /// assert!(copy.sync_receive(&mut of_list, &changes)?.changed);
+    /// assert_eq!(copy.heads()?, list.heads()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`ReplicaError::SyncOver`] if the peer has to begin anew, [`ReplicaError::Changes`] if it is no sync message,

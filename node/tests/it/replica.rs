@@ -1,5 +1,5 @@
-//! SIGKILL of a program that edits its own replica, at random instants: each edit that returned is there when the
-//! folder is opened again, whole, and nothing is there twice. Long mode: `TOMBOLO_TEST_KILL_ROUNDS=1000`.
+//! SIGKILL of a program that edits its own replica, documents of both formats, at random instants: each edit that
+//! returned is there when the folder is opened again, whole, and nothing is there twice. Long mode: `TOMBOLO_TEST_KILL_ROUNDS=1000`.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -8,11 +8,79 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tombolo::replica::Replica;
+use tombolo::automerge::transaction::Transactable;
+use tombolo::automerge::{ObjType, ROOT, ReadDoc};
+use tombolo::replica::{AutomergeDocument, DocumentId, EditError, Replica, YjsDocument};
 
 /// Set in the process that edits: the folder.
 const FOLDER: &str = "TOMBOLO_TEST_REPLICA_FOLDER";
-const DOCUMENTS: usize = 3;
+const DOCUMENTS: u8 = 4;
+
+/// A document in which each edit writes its number and notes it: both or neither.
+enum Numbered {
+    Yjs(YjsDocument),
+    Automerge(AutomergeDocument),
+}
+
+impl Numbered {
+    /// Of either format by turns.
+    fn open(replica: &Replica, document: u8) -> Self {
+        match document % 2 {
+            0 => Self::Yjs(replica.yjs(&format!("document {document}")).unwrap()),
+            _ => {
+                let id = DocumentId::Automerge([document; 16]);
+                Self::Automerge(replica.automerge(&id.to_string()).unwrap())
+            }
+        }
+    }
+
+    /// Gives back how many there are then.
+    fn edit(&self) -> usize {
+        match self {
+            Self::Yjs(document) => document.edit(|edit| {
+                let lines = edit.text("text").get().lines().count();
+                edit.text("text").push(&format!("{lines}\n"));
+                edit.map("noted").insert(&lines.to_string(), true);
+                Ok(lines + 1)
+            }),
+            Self::Automerge(document) => document.edit(|edit| {
+                if edit.get(ROOT, "list")?.is_none() {
+                    edit.put_object(ROOT, "list", ObjType::List)?;
+                    edit.put_object(ROOT, "noted", ObjType::Map)?;
+                }
+                let (_, list) = edit.get(ROOT, "list")?.ok_or(EditError::Cancelled)?;
+                let (_, noted) = edit.get(ROOT, "noted")?.ok_or(EditError::Cancelled)?;
+                let items = edit.length(&list);
+                edit.insert(&list, items, items as u64)?;
+                edit.put(&noted, items.to_string(), true)?;
+                Ok(items + 1)
+            }),
+        }
+        .unwrap()
+    }
+
+    /// What was written, and how much was noted.
+    fn read(&self) -> (Vec<usize>, usize) {
+        match self {
+            Self::Yjs(document) => {
+                let text = document.text("text").unwrap();
+                let noted = document.read(|view| view.map("noted")).unwrap();
+                let lines = text.lines().map(|line| line.parse().unwrap());
+                (lines.collect(), noted.map_or(0, |noted| noted.len()))
+            }
+            Self::Automerge(document) => document
+                .read(|view| {
+                    let object = |key| view.get(ROOT, key).unwrap().map(|(_, id)| id);
+                    let (Some(list), Some(noted)) = (object("list"), object("noted")) else {
+                        return (Vec::new(), 0);
+                    };
+                    let items = view.values(&list).map(|(value, _)| value.as_u64().unwrap());
+                    (items.map(|item| usize::try_from(item).unwrap()).collect(), view.length(&noted))
+                })
+                .unwrap(),
+        }
+    }
+}
 
 #[test]
 fn no_kill_loses_an_edit_that_returned() {
@@ -21,49 +89,37 @@ fn no_kill_loses_an_edit_that_returned() {
     }
     let rounds = std::env::var("TOMBOLO_TEST_KILL_ROUNDS").ok().map_or(12, |rounds| rounds.parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
-    let mut returned: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut returned: BTreeMap<u8, usize> = BTreeMap::new();
     for round in 0..rounds {
         edit_and_kill(folder.path(), &mut returned);
         let replica = Replica::open(folder.path()).unwrap();
         for document in 0..DOCUMENTS {
             let said = returned.get(&document).copied().unwrap_or_default();
-            let open = replica.yjs(&name(document)).unwrap();
-            let text = open.text("text").unwrap();
-            let lines: Vec<usize> = text.lines().map(|line| line.parse().unwrap()).collect();
+            let (lines, noted) = Numbered::open(&replica, document).read();
             assert!(
                 lines.len() >= said,
                 "round {round}: {said} edits returned and {} are there",
                 lines.len()
             );
-            // Each transaction wrote a line and noted it: both or neither, in order, once.
+            // In order and once.
             assert_eq!(lines, (0..lines.len()).collect::<Vec<_>>(), "round {round}");
-            let noted = open.read(|view| view.map("noted")).unwrap().map_or(0, |noted| noted.len());
             assert_eq!(noted, lines.len(), "round {round}");
         }
         replica.close().unwrap();
     }
+    assert_eq!(returned.len(), usize::from(DOCUMENTS), "{returned:?}");
     let total: usize = returned.values().sum();
     assert!(total > 5 * rounds, "only {total} edits in {rounds} rounds");
 }
 
-fn name(document: usize) -> String {
-    format!("document {document}")
-}
-
 fn edit_until_killed(folder: &Path) -> ! {
     let replica = Replica::open(folder).unwrap();
-    let documents: Vec<_> = (0..DOCUMENTS).map(|document| replica.yjs(&name(document)).unwrap()).collect();
+    let documents: Vec<_> = (0..DOCUMENTS).map(|document| Numbered::open(&replica, document)).collect();
     std::thread::scope(|scope| {
         for (at, document) in documents.iter().enumerate() {
             scope.spawn(move || {
                 loop {
-                    let lines = document.edit(|edit| {
-                        let lines = edit.text("text").get().lines().count();
-                        edit.text("text").push(&format!("{lines}\n"));
-                        edit.map("noted").insert(&lines.to_string(), true);
-                        Ok(lines + 1)
-                    });
-                    let line = format!("returned {at} {}\n", lines.unwrap());
+                    let line = format!("returned {at} {}\n", document.edit());
                     std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
                 }
             });
@@ -72,7 +128,7 @@ fn edit_until_killed(folder: &Path) -> ! {
     unreachable!("it is killed")
 }
 
-fn edit_and_kill(folder: &Path, returned: &mut BTreeMap<usize, usize>) {
+fn edit_and_kill(folder: &Path, returned: &mut BTreeMap<u8, usize>) {
     let mut editor = Command::new(std::env::current_exe().unwrap())
         .args(["replica::no_kill_loses_an_edit_that_returned", "--exact", "--nocapture"])
         .env(FOLDER, folder)
