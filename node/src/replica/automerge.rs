@@ -27,11 +27,21 @@ pub struct AutomergeDocument {
 }
 
 /// What one connection knows of its peer. It starts fresh with each, on both sides.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct SyncState {
     peer: engine::SyncState,
-    /// Of the document that the peer was told of.
-    edition: Option<u64>,
+    told: Told,
+}
+
+/// What the peer was told of.
+#[derive(Debug, Default)]
+enum Told {
+    #[default]
+    Nothing,
+    /// The document in this edition.
+    Edition(u64),
+    /// More than is true now: something failed on the way.
+    TooMuch,
 }
 
 /// What a sync message brought.
@@ -315,7 +325,8 @@ impl AutomergeDocument {
     }
 
     /// The next message of automerge's sync protocol for a peer; none if there is nothing to say. All that it says is
-    /// there is fsynced. Ask again after each message that came, and after each change. Blocking.
+    /// there is fsynced. Ask again after each message that came, and after each change. After an error the connection
+    /// is to be closed. Blocking.
     ///
     /// ```
     /// use automerge::transaction::Transactable;
@@ -358,7 +369,7 @@ impl AutomergeDocument {
     }
 
     /// Takes in a message of automerge's sync protocol; when this returns, what it brought is fsynced, what lacks its
-    /// ground included. After an error nothing was taken in, and the connection is best closed. Blocking.
+    /// ground included. After an error nothing was taken in, and the connection is to be closed. Blocking.
     ///
     /// ```
     /// # use automerge::transaction::Transactable;
@@ -395,13 +406,20 @@ impl AutomergeDocument {
         Ok(SyncReceived { changed })
     }
 
-    /// The state to go on with, unless the peer knows of something that is not served any more.
-    fn current(&self, peer: &SyncState) -> Result<SyncState, ReplicaError> {
+    /// The state to go on with, out of its place: who does not put it back leaves a connection that is over.
+    fn current(&self, peer: &mut SyncState) -> Result<SyncState, ReplicaError> {
         let edition = self.open.edition();
-        match peer.edition {
-            Some(known) if known != edition => Err(ReplicaError::SyncOver { document: self.id().clone() }),
-            _ => Ok(SyncState { peer: peer.peer.clone(), edition: Some(edition) }),
+        match peer.told {
+            Told::Edition(told) if told != edition => {}
+            Told::TooMuch => {}
+            Told::Nothing | Told::Edition(_) => {
+                let over = SyncState { told: Told::TooMuch, ..SyncState::default() };
+                let mut state = std::mem::replace(peer, over);
+                state.told = Told::Edition(edition);
+                return Ok(state);
+            }
         }
+        Err(ReplicaError::SyncOver { document: self.id().clone() })
     }
 
     fn refused(&self, error: EngineError) -> ReplicaError {

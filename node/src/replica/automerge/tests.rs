@@ -205,6 +205,38 @@ fn a_stock_document_and_a_replica_sync_and_what_was_received_is_stored() {
     }
 }
 
+/// One actor, one position, two contents (HAZARDS am-9).
+#[test]
+fn a_message_that_cannot_be_taken_ends_the_sync_and_harms_nothing() {
+    use automerge::sync::{Message, MessageVersion};
+
+    let folder = tempfile::tempdir().unwrap();
+    let document = open(&folder).create_automerge().unwrap();
+    put(&document, "a", 1);
+    let actor = document.read(|view| view.get_actor().clone()).unwrap();
+    let mut twin = Automerge::new().with_actor(actor);
+    twin.transact(|edit| edit.put(ROOT, "a", 2)).unwrap();
+    let changes: Vec<Vec<u8>> =
+        twin.get_changes(&[]).iter().map(|change| change.raw_bytes().to_vec()).collect();
+    let message = Message {
+        heads: twin.get_heads(),
+        need: vec![],
+        have: vec![],
+        changes: changes.into(),
+        flags: None,
+        version: MessageVersion::V1,
+    };
+    let mut peer = SyncState::default();
+    let heads = document.heads().unwrap();
+    assert!(document.sync_generate(&mut peer).unwrap().is_some());
+    let refused = document.sync_receive(&mut peer, &message.encode().into());
+    assert!(matches!(refused, Err(ReplicaError::Changes { .. })), "{refused:?}");
+    assert!(matches!(document.sync_generate(&mut peer), Err(ReplicaError::SyncOver { .. })));
+    assert_eq!((document.heads().unwrap(), get(&document, "a")), (heads, Some(1)));
+    put(&document, "a", 3);
+    assert!(document.sync_generate(&mut SyncState::default()).unwrap().is_some());
+}
+
 #[test]
 fn an_edit_that_is_given_up_ends_no_sync() {
     let folder = tempfile::tempdir().unwrap();

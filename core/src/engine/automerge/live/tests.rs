@@ -88,14 +88,14 @@ fn texts_of_rust_types_are_edited_where_they_say() {
             note.done = true;
             Ok(reconcile(edit, &note)?)
         });
-        let note: Note = live.read(|view| hydrate(view)).unwrap();
+        let note: Note = live.read(hydrate).unwrap();
         assert_eq!(note, Note { title: "ä".into(), done: true, body: "äöüé the end".into() });
         // A position inside a character is that behind it.
         let (live, _) = edit(live, |edit| {
             let (_, body) = edit.get(ROOT, "body")?.ok_or(EditError::Cancelled)?;
             Ok(edit.splice_text(&body, 1, 0, "-")?)
         });
-        let note: Note = live.read(|view| hydrate(view)).unwrap();
+        let note: Note = live.read(hydrate).unwrap();
         assert_eq!(note.body.as_str(), "ä-öüé the end");
     }
 }
@@ -143,7 +143,7 @@ fn wrong_bytes_are_refused_before_the_document_sees_them() {
 #[test]
 fn an_edit_that_nobody_would_take_is_not_handed_out() {
     let (live, _) = put(open(&[], 1), "a", 1);
-    let limit = usize::try_from(crate::limits::UPDATE_BYTES_MAX).unwrap();
+    let limit = crate::limits::UPDATE_BYTES_MAX;
     let failed = live.edit(0, |edit| Ok(edit.put(ROOT, "b", ScalarValue::Bytes(vec![7; limit]))?));
     assert!(matches!(failed, Err(EditError::Engine(EngineError::Unfit { .. }))), "{:?}", failed.map(|_| ()));
 }
