@@ -61,5 +61,5 @@ pub use document::YjsDocument;
 pub use error::ReplicaError;
 pub use handle::{Documents, Replica};
 pub use splices::splices;
-pub use tombolo_core::engine::edit::{Any, Edit, EditError, Map, Splice, Text, View};
+pub use tombolo_core::engine::edit::{Any, Array, Edit, EditError, Map, Splice, Text, View};
 pub use tombolo_core::id::{DocumentId, Format, ReplicaId};
