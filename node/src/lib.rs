@@ -27,6 +27,11 @@ pub mod telemetry;
 #[cfg(feature = "server")]
 pub mod tokens;
 
+/// What is written in Automerge documents, in the version of [`replica::AutomergeDocument`].
+pub use automerge;
+/// Rust types for Automerge documents. What derives them wants it among a program's own dependencies, too.
+pub use autosurgeon;
+
 /// The examples of the README, compiled.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

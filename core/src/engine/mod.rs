@@ -2,8 +2,8 @@
 //!
 //! Both engines can panic, hang or worse on bytes that are structurally well-formed (HAZARDS yrs-1, am-1),
 //! so nothing here may run outside the store's merge worker, and only on bytes that `validate` has seen:
-//! bounds on nesting, rows and inflation are checked there, before an engine allocates. The exception is [`edit`]: a
-//! replica edits in the process of its owner, who trusts whoever writes in its documents.
+//! bounds on nesting, rows and inflation are checked there, before an engine allocates. The exceptions are [`edit`] and
+//! [`automerge::Live`]: a replica edits in the process of its owner, who trusts whoever writes in its documents.
 //!
 //! Guarantees: equal parts give equal documents and hashes, though not always equal bytes (client and actor
 //! ids are fixed or unused); a fold that would lose, hold back or change an edit is refused with an

@@ -27,11 +27,21 @@ pub struct AutomergeDocument {
 }
 
 /// What one connection knows of its peer. It starts fresh with each, on both sides.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct SyncState {
     peer: engine::SyncState,
-    /// Of the document that the peer was told of.
-    edition: Option<u64>,
+    told: Told,
+}
+
+/// What the peer was told of.
+#[derive(Debug, Default)]
+enum Told {
+    #[default]
+    Nothing,
+    /// The document in this edition.
+    Edition(u64),
+    /// More than is true now: something failed on the way.
+    TooMuch,
 }
 
 /// What a sync message brought.
@@ -54,13 +64,50 @@ impl AutomergeDocument {
     }
 
     /// Its name as clients of automerge-repo write it, `automerge:` and the base58check form of 16 bytes.
+    ///
+    /// ```
+    /// # use tombolo::replica::Replica;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let replica = Replica::open(folder.path())?;
+    /// let list = replica.automerge("1Bhh3pU9gLXZiNDL6PEa1Gs9fh")?;
+    /// assert_eq!(list.url(), "automerge:1Bhh3pU9gLXZiNDL6PEa1Gs9fh");
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn url(&self) -> String {
         format!("automerge:{}", self.id())
     }
 
-    /// Edits in one transaction; when this returns, the edit is fsynced and everybody sees it. If the closure fails,
-    /// nothing is changed. Blocking, for the disk only.
+    /// Edits in one transaction of automerge; when this returns, the edit is fsynced and everybody sees it. If the
+    /// closure fails, nothing is changed, and the document is read again from the disk. An edit is one change, however
+    /// much is in it, and each has its price: gather what belongs together. Blocking, for the disk only.
+    ///
+    /// ```
+    /// use automerge::transaction::Transactable;
+    /// use automerge::{ObjType, ROOT, ReadDoc};
+    /// use tombolo::replica::Replica;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let replica = Replica::open(folder.path())?;
+    /// let list = replica.create_automerge()?;
+    /// let items = list.edit(|edit| {
+    ///     let items = edit.put_object(ROOT, "items", ObjType::List)?;
+    ///     edit.insert(&items, 0, "milk")?;
+    ///     Ok(items)
+    /// })?;
+    /// // All or nothing.
+    /// let failed = list.edit(|edit| {
+    ///     edit.insert(&items, 1, "bread")?;
+    ///     Ok(edit.insert(&items, 9, "salt")?)
+    /// });
+    /// assert!(failed.is_err());
+    /// assert_eq!(list.read(|view| view.length(&items))?, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`ReplicaError::Edit`] if the closure fails, [`ReplicaError::NotStored`] if the disk does not take it,
@@ -77,7 +124,35 @@ impl AutomergeDocument {
         Ok(value)
     }
 
-    /// Makes the document say what `value` says, by the fewest changes that autosurgeon finds; durable when it returns.
+    /// Makes the document say what `value` says, in one edit, by the changes that autosurgeon finds. What others changed
+    /// since the value was hydrated is changed back, so change a part of a document in one transaction:
+    ///
+    /// ```
+    /// use autosurgeon::{Hydrate, Reconcile, Text, hydrate, reconcile};
+    /// use tombolo::replica::Replica;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let replica = Replica::open(folder.path())?;
+    /// // What JavaScript calls a string is a `Text`; a `String` is a value that is replaced as a whole.
+    /// #[derive(Hydrate, Reconcile)]
+    /// struct Recipe {
+    ///     title: Text,
+    ///     servings: u64,
+    /// }
+    ///
+    /// let recipe = replica.create_automerge()?;
+    /// recipe.reconcile(&Recipe { title: "Bed".into(), servings: 4 })?;
+    /// recipe.edit(|edit| {
+    ///     let mut recipe: Recipe = hydrate(edit)?;
+    ///     recipe.title.splice(1, 0, "r");
+    ///     recipe.title.splice(3, 0, "a");
+    ///     Ok(reconcile(edit, &recipe)?)
+    /// })?;
+    /// assert_eq!(recipe.hydrate::<Recipe>()?.title.as_str(), "Bread");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As for [`AutomergeDocument::edit`].
@@ -87,6 +162,22 @@ impl AutomergeDocument {
 
     /// Reads it as it is now, edits of other threads that are on their way to the disk included. Blocking.
     ///
+    /// ```
+    /// use automerge::transaction::Transactable;
+    /// use automerge::{ROOT, ReadDoc};
+    /// use tombolo::replica::Replica;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let replica = Replica::open(folder.path())?;
+    /// let list = replica.create_automerge()?;
+    /// list.edit(|edit| Ok(edit.put(ROOT, "colour", "blue")?))?;
+    /// let colour = list.read(|view| view.get(ROOT, "colour").map(|found| found.map(|(value, _)| value.to_string())))??;
+    /// assert_eq!(colour.as_deref(), Some("\"blue\""));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`ReplicaError::Read`] or [`ReplicaError::Unreadable`] if it cannot be read, [`ReplicaError::Deleted`] if it
     /// was deleted.
@@ -94,17 +185,60 @@ impl AutomergeDocument {
         self.open.look(|live| live.read(work))
     }
 
-    /// The whole document as a Rust value, by autosurgeon.
+    /// The whole document as a Rust value, by autosurgeon. A type that contains itself is read as deep as the document
+    /// goes, on the stack of the caller.
+    ///
+    /// ```
+    /// use autosurgeon::{Hydrate, Reconcile};
+    /// use tombolo::replica::ReplicaError;
+    /// use tombolo::replica::Replica;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let replica = Replica::open(folder.path())?;
+    /// #[derive(Debug, PartialEq, Hydrate, Reconcile)]
+    /// struct Settings {
+    ///     dark: bool,
+    /// }
+    ///
+    /// let settings = replica.create_automerge()?;
+    /// // Nobody has written in it.
+    /// assert!(matches!(settings.hydrate::<Settings>(), Err(ReplicaError::Shape { .. })));
+    /// settings.reconcile(&Settings { dark: true })?;
+    /// assert_eq!(settings.hydrate::<Settings>()?, Settings { dark: true });
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`ReplicaError::Shape`] if it is no such value, else as for [`AutomergeDocument::read`].
     pub fn hydrate<T: Hydrate>(&self) -> Result<T, ReplicaError> {
         let hydrated = self.read(|view| autosurgeon::hydrate(view))?;
-        hydrated.map_err(|source| ReplicaError::Shape { document: self.id().clone(), source })
+        hydrated.map_err(|error| ReplicaError::Shape { document: self.id().clone(), source: Box::new(error) })
     }
 
     /// Takes in what others did: change chunks or a saved document. True if anything of it was new; then it is
     /// fsynced. What lacks its ground is stored and shown when that has come. Blocking, for the disk only.
+    ///
+    /// ```
+    /// use automerge::transaction::Transactable;
+    /// use automerge::ROOT;
+    /// use tombolo::replica::Replica;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let replica = Replica::open(folder.path())?;
+    /// let phone = replica.create_automerge()?;
+    /// let laptop = Replica::open(folder.path().join("laptop"))?.automerge(&phone.url())?;
+    /// phone.edit(|edit| Ok(edit.put(ROOT, "milk", 1)?))?;
+    /// laptop.edit(|edit| Ok(edit.put(ROOT, "bread", 2)?))?;
+    /// assert!(phone.apply(&laptop.state()?)?);
+    /// assert!(laptop.apply(&phone.state()?)?);
+    /// assert_eq!(phone.heads()?, laptop.heads()?);
+    /// assert!(!phone.apply(&laptop.state()?)?);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`ReplicaError::Changes`] if it is none, else as for [`AutomergeDocument::edit`].
@@ -118,6 +252,23 @@ impl AutomergeDocument {
     }
 
     /// All of it as one saved document, what waits for others behind it.
+    /// [`AutomergeDocument::apply`] takes it, and so does any Automerge.
+    ///
+    /// ```
+    /// # use automerge::transaction::Transactable;
+    /// # use automerge::ROOT;
+    /// # use tombolo::replica::Replica;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let replica = Replica::open(folder.path())?;
+    /// let list = replica.create_automerge()?;
+    /// list.edit(|edit| Ok(edit.put(ROOT, "milk", 1)?))?;
+    /// let stock = automerge::Automerge::load(&list.state()?)?;
+    /// let heads: Vec<_> = stock.get_heads().iter().map(|head| head.0).collect();
+    /// assert_eq!(heads, list.heads()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As for [`AutomergeDocument::read`].
@@ -125,7 +276,24 @@ impl AutomergeDocument {
         self.open.look(engine::Live::save)
     }
 
-    /// Its heads, sorted: documents with equal heads are equal.
+    /// Its heads, sorted: documents with equal heads are equal. Edits of other threads that are on their way to the
+    /// disk are in them; only [`AutomergeDocument::sync_generate`] says what is durable.
+    ///
+    /// ```
+    /// # use automerge::transaction::Transactable;
+    /// # use automerge::ROOT;
+    /// # use tombolo::replica::Replica;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let replica = Replica::open(folder.path())?;
+    /// let (list, copy) = (replica.create_automerge()?, replica.create_automerge()?);
+    /// assert!(list.heads()?.is_empty());
+    /// list.edit(|edit| Ok(edit.put(ROOT, "milk", 1)?))?;
+    /// copy.apply(&list.state()?)?;
+    /// assert_eq!(copy.heads()?, list.heads()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As for [`AutomergeDocument::read`].
@@ -136,12 +304,60 @@ impl AutomergeDocument {
     /// Calls `observer` for each change from now on, until what this gives back is dropped: once each, in order, when
     /// it is durable, on a thread that edits this document. It may read and edit; what it edits it hears of after it
     /// has returned.
+    ///
+    /// ```
+    /// # use automerge::transaction::Transactable;
+    /// # use automerge::ROOT;
+    /// # use tombolo::replica::Replica;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let replica = Replica::open(folder.path())?;
+    /// let (list, copy) = (replica.create_automerge()?, replica.create_automerge()?);
+    /// let into = copy.clone();
+    /// let _watch = list.observe(move |change| drop(into.apply(&change.update)));
+    /// list.edit(|edit| Ok(edit.put(ROOT, "milk", 1)?))?;
+    /// assert_eq!(copy.heads()?, list.heads()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn observe(&self, observer: impl FnMut(&Change) + Send + 'static) -> Observation {
         self.open.observe(observer)
     }
 
     /// The next message of automerge's sync protocol for a peer; none if there is nothing to say. All that it says is
-    /// there is fsynced. Blocking.
+    /// there is fsynced. Ask again after each message that came, and after each change. After an error the connection
+    /// is to be closed. Blocking.
+    ///
+    /// ```
+    /// use automerge::transaction::Transactable;
+    /// use automerge::ROOT;
+    /// use tombolo::replica::SyncState;
+    /// use tombolo::replica::Replica;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let replica = Replica::open(folder.path())?;
+    /// let phone = replica.create_automerge()?;
+    /// let laptop = Replica::open(folder.path().join("laptop"))?.automerge(&phone.url())?;
+    /// phone.edit(|edit| Ok(edit.put(ROOT, "milk", 1)?))?;
+    /// let (mut of_laptop, mut of_phone) = (SyncState::default(), SyncState::default());
+    /// loop {
+    ///     let there = phone.sync_generate(&mut of_laptop)?;
+    ///     if let Some(message) = &there {
+    ///         laptop.sync_receive(&mut of_phone, message)?;
+    ///     }
+    ///     let back = laptop.sync_generate(&mut of_phone)?;
+    ///     if let Some(message) = &back {
+    ///         phone.sync_receive(&mut of_laptop, message)?;
+    ///     }
+    ///     if there.is_none() && back.is_none() {
+    ///         break;
+    ///     }
+    /// }
+    /// assert_eq!(phone.heads()?, laptop.heads()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`ReplicaError::SyncOver`] if the peer has to begin anew, else as for [`AutomergeDocument::read`].
@@ -152,7 +368,28 @@ impl AutomergeDocument {
         Ok(message)
     }
 
-    /// Takes in a message of automerge's sync protocol; when this returns, what it brought is fsynced. Blocking.
+    /// Takes in a message of automerge's sync protocol; when this returns, what it brought is fsynced, what lacks its
+    /// ground included. After an error nothing was taken in, and the connection is to be closed. Blocking.
+    ///
+    /// ```
+    /// # use automerge::transaction::Transactable;
+    /// # use automerge::ROOT;
+    /// # use tombolo::replica::{Replica, SyncState};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let replica = Replica::open(folder.path())?;
+    /// let (list, copy) = (replica.create_automerge()?, replica.create_automerge()?);
+    /// list.edit(|edit| Ok(edit.put(ROOT, "milk", 1)?))?;
+    /// let (mut of_copy, mut of_list) = (SyncState::default(), SyncState::default());
+    /// // Both say where they stand; then one says what the other lacks.
+    /// let where_copy_is = copy.sync_generate(&mut of_list)?.ok_or("it says where it stands")?;
+    /// assert!(!list.sync_receive(&mut of_copy, &where_copy_is)?.changed);
+    /// let changes = list.sync_generate(&mut of_copy)?.ok_or("it has more")?;
+    /// assert!(copy.sync_receive(&mut of_list, &changes)?.changed);
+    /// assert_eq!(copy.heads()?, list.heads()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`ReplicaError::SyncOver`] if the peer has to begin anew, [`ReplicaError::Changes`] if it is no sync message,
@@ -169,13 +406,20 @@ impl AutomergeDocument {
         Ok(SyncReceived { changed })
     }
 
-    /// The state to go on with, unless the peer knows of something that is not served any more.
-    fn current(&self, peer: &SyncState) -> Result<SyncState, ReplicaError> {
+    /// The state to go on with, out of its place: who does not put it back leaves a connection that is over.
+    fn current(&self, peer: &mut SyncState) -> Result<SyncState, ReplicaError> {
         let edition = self.open.edition();
-        match peer.edition {
-            Some(known) if known != edition => Err(ReplicaError::SyncOver { document: self.id().clone() }),
-            _ => Ok(SyncState { peer: peer.peer.clone(), edition: Some(edition) }),
+        match peer.told {
+            Told::Edition(told) if told != edition => {}
+            Told::TooMuch => {}
+            Told::Nothing | Told::Edition(_) => {
+                let over = SyncState { told: Told::TooMuch, ..SyncState::default() };
+                let mut state = std::mem::replace(peer, over);
+                state.told = Told::Edition(edition);
+                return Ok(state);
+            }
         }
+        Err(ReplicaError::SyncOver { document: self.id().clone() })
     }
 
     fn refused(&self, error: EngineError) -> ReplicaError {
@@ -196,3 +440,6 @@ impl Live for engine::Live {
         on_a_large_stack(|| Self::open(parts, actor), |error| ReplicaError::unreadable(document, &error))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,11 +97,12 @@ pub enum ReplicaError {
         document: DocumentId,
         /// What does not fit.
         #[source]
-        source: HydrateError,
+        source: Box<HydrateError>,
     },
-    /// Something that a peer was told of was set aside, or released, since.
+    /// Something that a peer was told of was set aside or released since, or an earlier message failed.
     #[error(
-        "document {document} is not what it was when this sync began; begin anew, with a fresh state on both sides"
+        "document {document} is not what its peer was told any more; begin the sync anew, with a fresh state on both \
+         sides"
     )]
     SyncOver {
         /// The document.

@@ -30,24 +30,26 @@
 //! - An edit is fsynced when the call returns, and never waits for a network. Who reads the document sees it at once.
 //! - A transaction becomes one operation, or, if its closure fails, nothing.
 //! - What was edited apart merges: [`YjsDocument::state`] of one replica goes into [`YjsDocument::apply`] of another,
-//!   in any order and as often as one likes.
+//!   in any order and as often as one likes; so it is with an [`AutomergeDocument`].
 //! - Observers hear of each change once, in order, when it is durable.
 //! - One process at a time has a folder; a second one is told so.
 //!
 //! A folder is the same that `tombolo serve` keeps its documents in, one after the other.
 //!
-//! Not there yet: links to other replicas and relays, and Automerge documents, which are listed and can be removed but
-//! neither read nor edited here.
+//! An [`AutomergeDocument`] is edited with the crate [`automerge`](crate::automerge), or as a Rust value with
+//! [`autosurgeon`](crate::autosurgeon), in the same kind of transaction. Clients of automerge-repo know it by its URL.
 //!
-//! Documents are read by yrs in this process, without the wall that a server has around it
+//! Not there yet: links to other replicas and relays.
+//!
+//! Documents are read by yrs and automerge in this process, without the wall that a server has around them
 //! ([`ThreadWorker`](tombolo_store::worker::ThreadWorker) says why that matters): open documents of people whom you
 //! trust.
 
-mod automerge;
+mod automerge; // one open Automerge document
 mod changes; // who watches a document, and in which order they hear
 #[cfg(feature = "server")]
 pub(crate) mod detached; // a copy in hand, for notes
-mod document;
+mod document; // one open Yjs document
 mod error;
 mod handle;
 mod link; // to relays, nodes and other replicas
@@ -62,6 +64,6 @@ pub use error::ReplicaError;
 pub use handle::{Documents, Replica};
 pub use link::{Lag, LinkId, LinkOptions, LinkState, LinkStatus, Mode, Priority, Standing, Subscription};
 pub use splices::splices;
-pub use tombolo_core::engine::edit::{Any, Edit, EditError, Map, Splice, Text, View};
+pub use tombolo_core::engine::edit::{Any, Array, Edit, EditError, Map, Splice, Text, View};
 pub use tombolo_core::id::{DocumentId, Format, ReplicaId};
 pub use tombolo_relay::backplane::Token;

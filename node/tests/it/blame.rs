@@ -180,7 +180,7 @@ pub fn sync(archive: &StoreArchive, id: &DocumentId, goal: &[[u8; 32]]) -> bool 
     let peer = archive.pairwise().join(Arc::new(Port(Mutex::new(sender))));
     while client.heads() != goal {
         for (_, message) in client.generate() {
-            archive.pairwise().receive(peer, id.clone(), message.into(), true);
+            archive.pairwise().receive(peer, id.clone(), message, true);
         }
         match inbox.recv_timeout(Duration::from_secs(20)) {
             Ok(Some(message)) => drop(client.receive(0, &message).unwrap()),

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tombolo::archive::StoreArchive;
+use tombolo::replica::{Replica, ReplicaError, SyncState};
 use tombolo_core::engine::automerge::{Session, heads};
 use tombolo_core::id::{DocumentId, Seq};
 use tombolo_core::room::{Answer, Arrival, MemberId, StoreRefused, Ticket};
 use tombolo_core::update::Update;
 use tombolo_relay::member::{Archive, ArchiveSeat, RoomPort};
 use tombolo_store::worker::{Reply, Request, ThreadWorker, Worker, WorkerError};
-use tombolo_store::{Release, Store};
+use tombolo_store::{Release, Store, StoreConfig};
 
 use super::blame::{FIRST, OTHER, Port, append, bytes, keystroke, open, set_aside, sync};
 
@@ -191,7 +192,7 @@ fn a_session_that_is_open_starts_over_with_what_was_released() {
     first.join(0);
     let peer = archive.pairwise().join(Arc::new(Port(Mutex::new(sender))));
     for (_, message) in first.generate() {
-        archive.pairwise().receive(peer, id.clone(), message.into(), true);
+        archive.pairwise().receive(peer, id.clone(), message, true);
     }
     assert!(inbox.recv().unwrap().is_some());
     assert!(sync(&archive, &id, &heads(&[bytes(FIRST)]).unwrap()));
@@ -199,6 +200,25 @@ fn a_session_that_is_open_starts_over_with_what_was_released() {
     let told: Vec<_> = std::iter::from_fn(|| inbox.recv_timeout(Duration::from_secs(20)).unwrap()).collect();
     assert!(told.len() < 3, "who stays is told to come back at once");
     assert!(sync(&archive, &id, &heads(&[bytes(FIRST), bytes(OTHER)]).unwrap()));
+}
+
+/// What a peer was told of may be what was set aside, so it cannot go on where it was.
+#[test]
+fn a_sync_with_a_replica_begins_anew_when_something_is_set_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let replica = Replica::open_with(StoreConfig::new(folder.path()), Whims::dies_of(bytes(OTHER))).unwrap();
+    let document = replica.create_automerge().unwrap();
+    let mut peer = SyncState::default();
+    for changes in [FIRST, OTHER] {
+        assert!(document.apply(&bytes(changes)).unwrap());
+    }
+    assert!(document.sync_generate(&mut peer).unwrap().is_some());
+    replica.store().fold_all(&mut |_| ()).unwrap();
+    assert_eq!(set_aside(replica.store(), document.id()), [Seq(2)]);
+    assert!(matches!(document.sync_generate(&mut peer), Err(ReplicaError::SyncOver { .. })));
+    let message = document.sync_generate(&mut SyncState::default()).unwrap().unwrap();
+    assert!(matches!(document.sync_receive(&mut peer, &message), Err(ReplicaError::SyncOver { .. })));
+    assert_eq!(document.heads().unwrap(), heads(&[bytes(FIRST)]).unwrap());
 }
 
 fn until_examined(store: &Store, id: &DocumentId) {

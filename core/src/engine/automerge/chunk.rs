@@ -80,8 +80,8 @@ fn split(bytes: &[u8]) -> Result<(u8, &[u8], &[u8]), EngineError> {
     Ok((kind, chunk, behind))
 }
 
-/// How positions in a text are counted by who edits one here: in bytes, as Rust does. With any other encoding
-/// autosurgeon 0.14.0 puts what it writes in a wrong place. Nothing stored or sent depends on it.
+/// How positions in a text are counted by who edits one here: in bytes, as Rust and autosurgeon do (HAZARDS am-11).
+/// Nothing stored or sent depends on it.
 const TEXT_ENCODING: TextEncoding = TextEncoding::Utf8CodeUnit;
 const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
 const DOCUMENT: u8 = 0;

@@ -214,3 +214,6 @@ macro_rules! edit_error_from {
 }
 
 edit_error_from!(AutomergeError, ReconcileError, HydrateError);
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@
 //! Each life of a document in memory takes a client id of its own from outside, because an id that two writers use
 //! gives different texts (HAZARDS yrs-4), and an edit that was given up may have left the process.
 
+mod array;
 mod map;
 mod text;
 
@@ -19,8 +20,11 @@ use bytes::Bytes;
 use yrs::block::ClientID;
 use yrs::types::ToJson;
 use yrs::updates::decoder::Decode;
-use yrs::{Doc, GetString, Map as _, OffsetKind, Options, ReadTxn, Transact, TransactionMut, WriteTxn};
+use yrs::{
+    Array as _, Doc, GetString, Map as _, OffsetKind, Options, ReadTxn, Transact, TransactionMut, WriteTxn,
+};
 
+pub use array::Array;
 pub use map::Map;
 pub use text::{Splice, Text};
 /// A plain value in a shared map: what JSON has, bytes and whole numbers.
@@ -47,6 +51,20 @@ pub enum EditError {
         /// Where it ends.
         end: u64,
         /// The length of the text.
+        len: u32,
+    },
+    /// A position behind the end of an array.
+    #[error(
+        "the array {array:?} has {len} values, so there is no range from {at} to {end}; ask for its length in the same transaction"
+    )]
+    NoElement {
+        /// Which array.
+        array: String,
+        /// Where the range starts.
+        at: u32,
+        /// Where it ends.
+        end: u64,
+        /// The length of the array.
         len: u32,
     },
     /// A position inside a character.
@@ -213,6 +231,11 @@ impl<'d> Edit<'_, 'd> {
     pub fn map(&mut self, name: &str) -> Map<'_, 'd> {
         Map { map: self.txn.get_or_insert_map(name), txn: self.txn }
     }
+
+    /// The shared array of this name at the root; empty if nobody has written in it.
+    pub fn array(&mut self, name: &str) -> Array<'_, 'd> {
+        Array { name: name.to_owned(), array: self.txn.get_or_insert_array(name), txn: self.txn }
+    }
 }
 
 /// A document at one moment.
@@ -232,6 +255,13 @@ impl View<'_> {
     pub fn map(&self, name: &str) -> Option<BTreeMap<String, Any>> {
         let map = self.txn.get_map(name)?;
         Some(map.iter(self.txn).map(|(key, value)| (key.to_owned(), value.to_json(self.txn))).collect())
+    }
+
+    /// The array under this name, shared types in it as plain values; none if nobody has ever written in it.
+    #[must_use]
+    pub fn array(&self, name: &str) -> Option<Vec<Any>> {
+        let array = self.txn.get_array(name)?;
+        Some(array.iter(self.txn).map(|value| value.to_json(self.txn)).collect())
     }
 
     /// The names at the root under which somebody has written, in their order.

@@ -65,6 +65,42 @@ fn what_cannot_be_edited_is_refused_before_the_engine_panics() {
 }
 
 #[test]
+fn an_array_takes_values_where_there_is_a_place() {
+    let (live, made) = edit(open(&[], 7), |edit| {
+        let mut array = edit.array("a");
+        array.push("two");
+        array.insert(0, 1)?;
+        array.insert(2, true)?;
+        array.remove(1, 1)?;
+        array.remove(2, 0)?;
+        assert_eq!((array.len(), array.get(1), array.get(2)), (2, Some(Any::from(true)), None));
+        Ok(())
+    });
+    let values = |live: &Live| live.read(|view| view.array("a"));
+    assert_eq!(values(&live), Some(vec![Any::from(1), Any::from(true)]));
+    for (at, count) in [(0, 3), (2, 1), (3, 0), (1, u32::MAX)] {
+        let live = open(std::slice::from_ref(&made), 9);
+        let error = live.edit(|edit| edit.array("a").remove(at, count)).map(|_| ()).unwrap_err();
+        assert!(matches!(error, EditError::NoElement { len: 2, .. }), "{error}");
+    }
+    let refused = open(std::slice::from_ref(&made), 9).edit(|edit| edit.array("a").insert(3, 1)).map(|_| ());
+    assert!(matches!(refused, Err(EditError::NoElement { at: 3, end: 3, .. })));
+    // Two who push at once keep both, in one order.
+    let push = |client, value| {
+        let live = open(std::slice::from_ref(&made), client);
+        edit(live, |edit| {
+            edit.array("a").push(value);
+            Ok(())
+        })
+        .1
+    };
+    let (one, other) = (push(10, "x"), push(11, "y"));
+    let there = values(&open(&[made.clone(), other.clone(), one.clone()], 12)).unwrap();
+    assert_eq!(values(&open(&[one, made, other], 13)).unwrap(), there);
+    assert_eq!(there.len(), 4);
+}
+
+#[test]
 fn an_update_waits_for_its_ground_and_counts_once() {
     let (live, first) = edit(open(&[], 7), |edit| edit.text("t").insert(0, "one"));
     let (_, second) = edit(live, |edit| edit.text("t").insert(3, " two"));

@@ -182,7 +182,7 @@ fn a_document_that_is_being_examined_is_waited_for_and_others_on_its_connection_
         let mut client = Session::open(&[]).unwrap();
         client.join(0);
         for (_, message) in client.generate() {
-            archive.pairwise().receive(peer, id.clone(), message.into(), true);
+            archive.pairwise().receive(peer, id.clone(), message, true);
         }
     };
     ask(&id);

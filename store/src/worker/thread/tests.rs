@@ -43,7 +43,6 @@ fn settle(worker: &ThreadWorker, clients: &mut [(u64, Session)]) -> Vec<Bytes> {
         for (peer, client) in clients.iter_mut() {
             for (_, message) in client.generate() {
                 quiet = false;
-                let message = Bytes::from(message);
                 let request = Request::SessionReceive { document: document(), peer: *peer, message };
                 match worker.call(request).unwrap() {
                     Reply::Received { changes, .. } => {
