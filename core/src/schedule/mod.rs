@@ -25,6 +25,8 @@ mod lane; // what waits for one document
 mod pace; // how much may be in flight
 mod priority;
 mod scheduler;
+#[cfg(test)]
+mod tests;
 mod turns; // whose turn it is
 
 pub use config::ScheduleConfig;

@@ -10,8 +10,8 @@ use std::collections::VecDeque;
 use super::config::ScheduleConfig;
 use crate::time::Moment;
 
-/// How long a measured rate, and a shortest round trip, count in ms.
-const MEMORY_MS: u64 = 10_000;
+/// How long a measured rate, and a shortest round trip, count: ten round trips, and at least and at most so many ms.
+const MEMORY_MS: (u64, u64) = (10_000, 60_000);
 /// Rates within this time count as one, in ms.
 const GRAIN_MS: u64 = 1_000;
 /// Shorter round trips count as this in ms: twice as much in flight is no delay that anybody notices, and answers
@@ -121,12 +121,16 @@ impl Pace {
         }
     }
 
+    fn memory_ms(&self) -> u64 {
+        self.trip.map_or(0, |(ms, _)| ms.saturating_mul(10)).clamp(MEMORY_MS.0, MEMORY_MS.1)
+    }
+
     fn see_trip(&mut self, now: Moment, sent: &Sent) {
         let ms = now.since(sent.at);
         let answers = matches!(self.probe, Some(Probe::Drained(at)) if at <= sent.at);
         match self.trip {
             Some((shortest, at)) if ms > shortest && !answers => {
-                if now.since(at) > MEMORY_MS && self.probe.is_none() {
+                if now.since(at) > self.memory_ms() && self.probe.is_none() {
                     self.probe = Some(Probe::Draining);
                 }
             }
@@ -143,13 +147,14 @@ impl Pace {
         if sent.is_limited && self.rate().is_none_or(|known| rate < known) {
             return;
         }
-        while self.rates.back().is_some_and(|(at, known)| *known <= rate && now.since(*at) < MEMORY_MS) {
+        let memory = self.memory_ms();
+        while self.rates.back().is_some_and(|(at, known)| *known <= rate && now.since(*at) < memory) {
             self.rates.pop_back();
         }
         if self.rates.back().is_none_or(|(at, _)| now.since(*at) >= GRAIN_MS) {
             self.rates.push_back((now, rate));
         }
-        while self.rates.len() > 1 && self.rates.front().is_some_and(|(at, _)| now.since(*at) >= MEMORY_MS) {
+        while self.rates.len() > 1 && self.rates.front().is_some_and(|(at, _)| now.since(*at) >= memory) {
             self.rates.pop_front();
         }
     }

@@ -7,6 +7,7 @@ use super::lane::{Item, Lane};
 use super::pace::{Pace, Sent};
 use super::priority::{Mode, Priority};
 use super::turns::{Place, Turns};
+use crate::limits::UPDATE_BYTES_MAX;
 use crate::time::{Millis, Moment, Steady};
 
 /// An item to send now.
@@ -16,7 +17,7 @@ pub struct Sending<T> {
     pub lane: u64,
     /// The priority that it was pushed with.
     pub priority: Priority,
-    /// The bytes that it was pushed with: what [`Scheduler::delivered`] counts.
+    /// The bytes that it counts for: what [`Scheduler::delivered`] counts.
     pub bytes: usize,
     /// What was pushed.
     pub item: T,
@@ -73,9 +74,11 @@ impl<T: Clone> Scheduler<T> {
         }
     }
 
-    /// Puts an item at the end of a lane. `bytes` is what it takes on the wire.
+    /// Puts an item at the end of a lane. `bytes` is what it takes on the wire; more than [`UPDATE_BYTES_MAX`] counts as
+    /// that.
     pub fn push(&mut self, lane: u64, priority: Priority, bytes: usize, item: T, now: Millis) {
         self.clock.tell(now);
+        let bytes = bytes.min(UPDATE_BYTES_MAX);
         self.queued += 1;
         self.queued_bytes = self.queued_bytes.saturating_add(bytes);
         self.change(lane, |waiting| waiting.push_back(Item { lane, priority, bytes, item }));
