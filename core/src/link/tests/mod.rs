@@ -161,6 +161,15 @@ fn being_lost_is_a_transition_for_five_seconds_and_offline_then() {
     world.cut();
     world.run(60_000);
     assert_eq!(world.states, [(from, Online), (from, Transitioning), (from + 5_000, Offline)]);
+
+    // Attempts that fail meanwhile make it no longer.
+    let mut world = World::online(7);
+    world.door = Door::Refuses { after: 100, for_good: false };
+    let from = world.now;
+    world.cut();
+    world.run(60_000);
+    assert!(world.dials.len() > 3);
+    assert_eq!(world.states, [(from, Online), (from, Transitioning), (from + 5_000, Offline)]);
 }
 
 #[test]
