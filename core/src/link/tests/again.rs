@@ -55,6 +55,7 @@ fn a_peer_that_stays_ends_the_doubling() {
     }
     world.run(29_999);
     assert!(world.link.attempts() > 0 && world.link.last_error().is_some());
+    assert_eq!(world.link.deadline(), Some(world.millis().plus(1)));
     world.run(1);
     assert_eq!((world.link.attempts(), world.link.last_error()), (0, None));
     world.door = Door::Silent;

@@ -44,7 +44,9 @@ fn silence_is_degraded_after_15_seconds_and_offline_after_60() {
         if seen.last().is_none_or(|(_, state)| *state != link.state()) {
             seen.push((now.0, link.state()));
         }
-        now = link.deadline().unwrap();
+        let deadline = link.deadline().unwrap();
+        assert!(hung_up.is_some() || deadline > now, "polled at {now:?} for {deadline:?}");
+        now = deadline;
     }
     assert_eq!(seen, [(0, Online), (15_000, Degraded), (60_000, Offline)]);
     assert_eq!(hung_up, Some(HangUpReason::Silent { ms: 60_000 }));
