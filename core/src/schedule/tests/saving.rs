@@ -90,6 +90,22 @@ fn what_waited_through_it_owes_nobody_anything() {
     assert_parts(&mut scheduler, 1_000_000, [17, 0, 83, 0]);
 }
 
+/// Normal that was gathered beside much of High, and how both go on when it is let through.
+fn after_gathering(let_through: impl Fn(&mut Scheduler<u64>)) {
+    let mut scheduler = full(&[High]);
+    scheduler.set_mode(Mode::Saving, Millis(0));
+    (0..60).for_each(|n| scheduler.push(n, Normal, 1_000, n, Millis(0)));
+    assert_parts(&mut scheduler, 3_000_000, [0, 0, 100, 0]);
+    let_through(&mut scheduler);
+    assert_parts(&mut scheduler, 200_000, [0, 28, 71, 0]);
+}
+
+#[test]
+fn what_was_gathered_has_its_share_and_no_more() {
+    after_gathering(|scheduler| scheduler.set_mode(Mode::Normal, Millis(0)));
+    after_gathering(|scheduler| scheduler.push(77, Normal, 10_000, 0, Millis(0)));
+}
+
 #[test]
 fn a_clock_that_is_set_back_makes_nothing_wait_for_years() {
     let mut scheduler = saving();
