@@ -11,8 +11,8 @@
 //!   the others. So nothing but critical items, and what is before them in their lanes, can hold others up.
 //! - **Pace.** What is in flight stays below a window of twice the measured bandwidth × round trip, as in BBR
 //!   (Cardwell et al. 2016: a maximum over the delivery rates of 10 s, a minimum over the round trips). What waits in
-//!   here can still be overtaken; what waits in a socket cannot. One item is always let through, so items should not be
-//!   larger than [`Scheduler::page_bytes`].
+//!   here can still be overtaken; what waits in a socket cannot. The last item may reach over the window, so items
+//!   should not be larger than [`Scheduler::page_bytes`].
 //! - **Modes.** With [`Mode::Saving`] Low waits for [`Mode::Normal`], and Normal is gathered for 30 s or 64 KiB and then
 //!   sent together, so that a radio can sleep. High and critical items do not wait.
 //!

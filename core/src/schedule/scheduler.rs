@@ -93,8 +93,7 @@ impl<T: Clone> Scheduler<T> {
             self.pace.idle();
             return None;
         };
-        let (waiting, _) = self.lanes.get(&lane)?;
-        if !self.pace.fits(waiting.next_bytes()?) {
+        if !self.pace.is_open() {
             return None;
         }
         let (mut waiting, place) = self.lanes.remove(&lane)?;
@@ -171,12 +170,12 @@ impl<T: Clone> Scheduler<T> {
         Some(self.clock.at(since.plus(self.config.gather_ms)))
     }
 
-    /// How large a page of a long answer should be now, in bytes: what the link carries in about a second.
+    /// How large a page of a long answer should be now, in bytes: what the link carries in half a second, since up to
+    /// three of them are under way; small before that is known.
     #[must_use]
     pub fn page_bytes(&self) -> usize {
-        let second = self.bytes_per_second().and_then(|rate| usize::try_from(rate).ok());
-        let page = second.unwrap_or(self.config.window_first);
-        page.min(self.config.page_max).max(self.config.page_min)
+        let half = self.bytes_per_second().and_then(|rate| usize::try_from(rate / 2).ok());
+        half.unwrap_or(0).min(self.config.page_max).max(self.config.page_min)
     }
 
     /// The measured bandwidth; nothing before there was enough to send to measure it.
@@ -209,7 +208,7 @@ impl<T: Clone> Scheduler<T> {
         self.in_flight_bytes.saturating_sub(self.credit)
     }
 
-    /// Most bytes in flight now.
+    /// Most bytes in flight now, but for the last item, which may reach over it.
     #[must_use]
     pub fn window_bytes(&self) -> usize {
         self.pace.window()
