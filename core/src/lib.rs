@@ -6,7 +6,9 @@
 //!
 //! The way of one edit: [`dialect`] turns a frame into a message, [`update`] and [`validate`] refuse
 //! what is malformed before anything decodes it, [`room`] (Yjs) and [`pairs`] (Automerge) decide who
-//! receives it and when it is acknowledged, [`operation`] is what the store keeps. Start reading at [`id::DocumentId`].
+//! receives it and when it is acknowledged, [`operation`] is what the store keeps. Between a
+//! replica and its peers, [`link`] says whether one is there, [`schedule`] what goes out next, and [`clock`] when
+//! something was done. Start reading at [`id::DocumentId`].
 
 pub mod clock;
 pub mod cluster;

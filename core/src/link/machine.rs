@@ -267,7 +267,7 @@ impl Link {
     /// Nothing is open any more.
     fn lose(&mut self, end: End) {
         let now = self.clock.passed();
-        if matches!(self.phase, Phase::Welcomed { .. }) && self.state != LinkState::Offline {
+        if let Phase::Welcomed { .. } = self.phase {
             self.offline = now.plus(self.heartbeat.quality().at_least_trips(self.config.transition_ms, 8));
         }
         let drawn = now.plus(self.backoff.draw());

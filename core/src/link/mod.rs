@@ -27,6 +27,8 @@ mod heartbeat; // pings, silence
 mod machine;
 mod quality; // round trips
 mod state; // what goes in and comes out
+#[cfg(test)]
+mod tests;
 
 pub use config::LinkConfig;
 pub use machine::Link;

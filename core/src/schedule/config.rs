@@ -7,7 +7,7 @@ pub struct ScheduleConfig {
     pub window_first: usize,
     /// Fewest bytes in flight that the window comes down to.
     pub window_min: usize,
-    /// Most bytes in flight, however fast the link is: what a reset has to take back.
+    /// Most bytes in flight, but for the last item, however fast the link is: what a reset has to take back.
     pub window_max: usize,
     /// Smallest page in bytes; below it, heads would cost more than what they carry.
     pub page_min: usize,

@@ -48,11 +48,6 @@ impl<T> Lane<T> {
         Some(item)
     }
 
-    /// Bytes of the item that leaves next.
-    pub(super) fn next_bytes(&self) -> Option<usize> {
-        self.items.front().map(|item| item.bytes)
-    }
-
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }

@@ -10,8 +10,11 @@ use std::collections::VecDeque;
 use super::config::ScheduleConfig;
 use crate::time::Moment;
 
-/// How long a measured rate, and a shortest round trip, count in ms.
-const MEMORY_MS: u64 = 10_000;
+/// How long a measured rate counts in ms: no longer, or a link that became slow is filled to the brim.
+const RATE_MS: u64 = 10_000;
+/// How long a shortest round trip counts: ten of them, and at least and at most so many ms. A new one costs a
+/// round trip or two of sending.
+const TRIP_MS: (u64, u64) = (10_000, 30_000);
 /// Rates within this time count as one, in ms.
 const GRAIN_MS: u64 = 1_000;
 /// Shorter round trips count as this in ms: twice as much in flight is no delay that anybody notices, and answers
@@ -74,14 +77,15 @@ impl Pace {
     pub(super) fn window(&self) -> usize {
         let (Some(rate), Some((trip, _))) = (self.rate(), self.trip) else { return self.config.window_first };
         let product = rate.saturating_mul(trip.max(TRIP_MS_MIN)) / 1_000;
-        let window = if self.probe.is_some() { product / 2 } else { product.saturating_mul(2) };
+        let window = if self.probe.is_some() { product / 8 } else { product.saturating_mul(2) };
         let window = usize::try_from(window).unwrap_or(usize::MAX);
         window.min(self.config.window_max).max(self.config.window_min)
     }
 
-    /// Whether an item may be sent now.
-    pub(super) fn fits(&self, bytes: usize) -> bool {
-        self.in_flight == 0 || self.in_flight.saturating_add(count(bytes)) <= count(self.window())
+    /// Whether an item may be sent now. The last one may reach over the window: were it to fit, two items that are
+    /// as large as the window would never be in flight together, and never show that the link can carry them.
+    pub(super) fn is_open(&self) -> bool {
+        self.in_flight < count(self.window())
     }
 
     pub(super) fn send(&mut self, now: Moment, bytes: usize) -> Sent {
@@ -102,7 +106,7 @@ impl Pace {
 
     /// There was nothing to send.
     pub(super) fn idle(&mut self) {
-        if self.in_flight < count(self.window()) {
+        if self.is_open() {
             self.limited_until = self.delivered.saturating_add(self.in_flight.max(1));
         }
     }
@@ -126,7 +130,8 @@ impl Pace {
         let answers = matches!(self.probe, Some(Probe::Drained(at)) if at <= sent.at);
         match self.trip {
             Some((shortest, at)) if ms > shortest && !answers => {
-                if now.since(at) > MEMORY_MS && self.probe.is_none() {
+                let memory = shortest.saturating_mul(10).clamp(TRIP_MS.0, TRIP_MS.1);
+                if now.since(at) > memory && self.probe.is_none() {
                     self.probe = Some(Probe::Draining);
                 }
             }
@@ -143,13 +148,13 @@ impl Pace {
         if sent.is_limited && self.rate().is_none_or(|known| rate < known) {
             return;
         }
-        while self.rates.back().is_some_and(|(at, known)| *known <= rate && now.since(*at) < MEMORY_MS) {
+        while self.rates.back().is_some_and(|(at, known)| *known <= rate && now.since(*at) < RATE_MS) {
             self.rates.pop_back();
         }
         if self.rates.back().is_none_or(|(at, _)| now.since(*at) >= GRAIN_MS) {
             self.rates.push_back((now, rate));
         }
-        while self.rates.len() > 1 && self.rates.front().is_some_and(|(at, _)| now.since(*at) >= MEMORY_MS) {
+        while self.rates.len() > 1 && self.rates.front().is_some_and(|(at, _)| now.since(*at) >= RATE_MS) {
             self.rates.pop_front();
         }
     }
@@ -157,4 +162,21 @@ impl Pace {
 
 fn count(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_that_fall_all_the_time_are_not_all_remembered() {
+        let now = |ms| Moment::default().plus(ms);
+        let mut pace = Pace::new(ScheduleConfig::default(), now(0));
+        for n in 0..60_000 {
+            let sent = pace.send(now(n), 600_000);
+            pace.deliver(now(n + 1), 600_000 - 10 * usize::try_from(n).unwrap_or(0), &[sent]);
+            pace.in_flight = 0;
+        }
+        assert!(pace.rates.len() <= 11, "{}", pace.rates.len());
+    }
 }

@@ -7,6 +7,7 @@ use super::lane::{Item, Lane};
 use super::pace::{Pace, Sent};
 use super::priority::{Mode, Priority};
 use super::turns::{Place, Turns};
+use crate::limits::UPDATE_BYTES_MAX;
 use crate::time::{Millis, Moment, Steady};
 
 /// An item to send now.
@@ -16,7 +17,7 @@ pub struct Sending<T> {
     pub lane: u64,
     /// The priority that it was pushed with.
     pub priority: Priority,
-    /// The bytes that it was pushed with: what [`Scheduler::delivered`] counts.
+    /// The bytes that it counts for: what [`Scheduler::delivered`] counts.
     pub bytes: usize,
     /// What was pushed.
     pub item: T,
@@ -73,9 +74,11 @@ impl<T: Clone> Scheduler<T> {
         }
     }
 
-    /// Puts an item at the end of a lane. `bytes` is what it takes on the wire.
+    /// Puts an item at the end of a lane. `bytes` is what it takes on the wire; more than [`UPDATE_BYTES_MAX`] counts as
+    /// that.
     pub fn push(&mut self, lane: u64, priority: Priority, bytes: usize, item: T, now: Millis) {
         self.clock.tell(now);
+        let bytes = bytes.min(UPDATE_BYTES_MAX);
         self.queued += 1;
         self.queued_bytes = self.queued_bytes.saturating_add(bytes);
         self.change(lane, |waiting| waiting.push_back(Item { lane, priority, bytes, item }));
@@ -90,8 +93,7 @@ impl<T: Clone> Scheduler<T> {
             self.pace.idle();
             return None;
         };
-        let (waiting, _) = self.lanes.get(&lane)?;
-        if !self.pace.fits(waiting.next_bytes()?) {
+        if !self.pace.is_open() {
             return None;
         }
         let (mut waiting, place) = self.lanes.remove(&lane)?;
@@ -168,12 +170,12 @@ impl<T: Clone> Scheduler<T> {
         Some(self.clock.at(since.plus(self.config.gather_ms)))
     }
 
-    /// How large a page of a long answer should be now, in bytes: what the link carries in about a second.
+    /// How large a page of a long answer should be now, in bytes: what the link carries in half a second, since up to
+    /// three of them are under way; small before that is known.
     #[must_use]
     pub fn page_bytes(&self) -> usize {
-        let second = self.bytes_per_second().and_then(|rate| usize::try_from(rate).ok());
-        let page = second.unwrap_or(self.config.window_first);
-        page.min(self.config.page_max).max(self.config.page_min)
+        let half = self.bytes_per_second().and_then(|rate| usize::try_from(rate / 2).ok());
+        half.unwrap_or(0).min(self.config.page_max).max(self.config.page_min)
     }
 
     /// The measured bandwidth; nothing before there was enough to send to measure it.
@@ -206,7 +208,7 @@ impl<T: Clone> Scheduler<T> {
         self.in_flight_bytes.saturating_sub(self.credit)
     }
 
-    /// Most bytes in flight now.
+    /// Most bytes in flight now, but for the last item, which may reach over it.
     #[must_use]
     pub fn window_bytes(&self) -> usize {
         self.pace.window()

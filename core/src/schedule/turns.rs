@@ -4,9 +4,6 @@ use std::collections::BTreeMap;
 
 use super::priority::Priority;
 
-/// Larger items count as this in bytes, so that no sum of them ends the account.
-const BYTES_MAX: u64 = 1 << 30;
-
 /// One class.
 #[derive(Debug, Default)]
 struct Class {
@@ -75,10 +72,10 @@ impl Turns {
         self.leave(place);
         if let Some(eighths) = place.class.eighths() {
             // At least something for an item, or empty ones would be free.
-            let bytes = u64::try_from(bytes).unwrap_or(u64::MAX).clamp(1, BYTES_MAX);
+            let bytes = u64::try_from(bytes).unwrap_or(u64::MAX).max(1);
             let class = self.class(place.class);
             let before = class.spent;
-            class.spent = class.spent.saturating_add(bytes * 40 / eighths);
+            class.spent = class.spent.saturating_add(bytes.saturating_mul(40) / eighths);
             self.spent = before;
         }
     }
