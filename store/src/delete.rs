@@ -101,14 +101,15 @@ impl Store {
         let inner = self.inner();
         let named = |noted: &Noted| (noted.replica, noted.seq) == name;
         let Some(noted) = inner.shelves.noted(id)?.into_iter().find(named) else { return Ok(false) };
-        if release == Release::Retry {
-            inner.feed.intend(&inner.takeover, id).map_err(StoreError::Feed)?;
-        }
+        let intended = match release {
+            Release::Retry => inner.feed.intend(&inner.takeover, id).map_err(StoreError::Feed)?,
+            Release::Drop => None,
+        };
         let released = inner.shelves.release(id, name, release);
         // Also after a failure, which does not say how far it came.
         entry.renew();
         if release == Release::Retry {
-            inner.takeover.touch(id);
+            inner.takeover.touch(id, intended);
         }
         let released = released?;
         if released && release == Release::Retry {

@@ -6,6 +6,7 @@ use tombolo_core::id::DocumentId;
 use tombolo_core::operation::{Kind, Version};
 
 use crate::error::StoreError;
+use crate::shelf::DocumentRecord;
 use crate::store::Store;
 
 /// A document from the outside.
@@ -37,7 +38,41 @@ impl Description {
     }
 }
 
+impl From<DocumentRecord> for Description {
+    fn from(record: DocumentRecord) -> Self {
+        Self {
+            version: record.version,
+            snapshot_bytes: record.snapshot_bytes,
+            tail_operations: record.tail_count,
+            tail_bytes: record.tail_bytes,
+            quarantined: record.set_aside,
+        }
+    }
+}
+
 impl Store {
+    /// As [`Store::documents`], with what [`Store::describe`] says of each; nothing of one whose record is damaged.
+    /// Blocking.
+    ///
+    /// # Errors
+    /// [`StoreError`] if a shelf cannot be read.
+    pub fn descriptions(
+        &self,
+        after: Option<&DocumentId>,
+        limit: usize,
+    ) -> Result<Vec<(DocumentId, Description)>, StoreError> {
+        let listed = self.list(after, limit)?.into_iter();
+        let describe = |(id, record): (DocumentId, Option<DocumentRecord>)| {
+            let described = match record {
+                Some(record) => record.into(),
+                // On its way to the shelf. One that cannot be described says why when it is read.
+                None => self.describe(&id).ok().flatten().unwrap_or_default(),
+            };
+            (id, described)
+        };
+        Ok(listed.map(describe).collect())
+    }
+
     /// What is known of a document; none if it has no operation, or was deleted. Keeps nothing in memory. Blocking.
     ///
     /// # Errors
@@ -49,14 +84,7 @@ impl Store {
         let (pending, is_new) = entry.map(|entry| entry.pending(inner.replica)).unwrap_or_default();
         let record = inner.shelves.record(id, is_new)?;
         let mut deleted = record.as_ref().is_none_or(|record| record.deleted_ms > 0);
-        let record = record.unwrap_or_default();
-        let mut described = Description {
-            version: record.version,
-            snapshot_bytes: record.snapshot_bytes,
-            tail_operations: record.tail_count,
-            tail_bytes: record.tail_bytes,
-            quarantined: record.set_aside,
-        };
+        let mut described = Description::from(record.unwrap_or_default());
         for operation in pending {
             if !described.version.observe(operation.replica, operation.seq) {
                 continue;

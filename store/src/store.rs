@@ -19,7 +19,7 @@ use crate::identity::{self, Lock, Renewal};
 use crate::idle::Idle;
 use crate::journal::{Journal, JournalConfig, Latency, Replay};
 use crate::maintain::{self, Progress, Verification};
-use crate::shelf::Shelves;
+use crate::shelf::{DocumentRecord, Shelves};
 use crate::space::{Space, SpaceMetrics};
 use crate::takeover::Takeover;
 use crate::worker::Worker;
@@ -218,18 +218,28 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if a shelf cannot be read.
     pub fn documents(&self, after: Option<&DocumentId>, limit: usize) -> Result<Vec<DocumentId>, StoreError> {
+        Ok(self.list(after, limit)?.into_iter().map(|(id, _)| id).collect())
+    }
+
+    /// The same with their records, but for those that have something on its way to the shelf.
+    pub(crate) fn list(
+        &self,
+        after: Option<&DocumentId>,
+        limit: usize,
+    ) -> Result<Vec<(DocumentId, Option<DocumentRecord>)>, StoreError> {
         let inner = &self.life.inner;
         let pending: Vec<_> =
             inner.entries().values().filter(|entry| entry.has_pending()).map(Arc::clone).collect();
         // More than asked for, because some of them may be on their way out.
         let stored = inner.shelves.documents(after, limit.saturating_add(pending.len()))?;
-        let mut ids: BTreeMap<_, _> = stored.into_iter().map(|(id, _)| (id.to_key(), id)).collect();
+        let mut ids: BTreeMap<_, _> =
+            stored.into_iter().map(|(id, record)| (id.to_key(), (id, Some(record)))).collect();
         let after = after.map(DocumentId::to_key);
         for entry in pending {
             let key = entry.id.to_key();
             match entry.will_be_listed(inner) {
                 Some(true) if after.as_ref().is_none_or(|after| key > *after) => {
-                    ids.insert(key, entry.id.clone());
+                    ids.insert(key, (entry.id.clone(), None));
                 }
                 Some(false) => {
                     ids.remove(&key);

@@ -16,7 +16,7 @@ use tombolo_core::id::DocumentId;
 use tombolo_core::operation::Operation;
 
 use crate::document::Entry;
-use crate::feed::Watchers;
+use crate::feed::{FeedId, Watchers};
 use crate::journal::{SegmentId, cost};
 use crate::store::Inner;
 use crate::stuck::Stuck;
@@ -40,6 +40,16 @@ pub(crate) struct Item {
     pub(crate) number: u64,
 }
 
+/// A change otherwise than by an operation.
+#[derive(Debug)]
+pub(crate) struct Touched {
+    pub(crate) id: DocumentId,
+    /// Since the opening of the store.
+    pub(crate) number: u64,
+    /// The feed whose file says that it was intended, if one does.
+    pub(crate) intended: Option<FeedId>,
+}
+
 #[derive(Debug, Default)]
 struct Waiting {
     items: VecDeque<Item>,
@@ -47,8 +57,8 @@ struct Waiting {
     since: Option<Instant>,
     /// The last number that was given to a change.
     given: u64,
-    /// Documents that changed otherwise than by an operation, until the feed's file has them.
-    touched: Vec<(DocumentId, u64)>,
+    /// Changes otherwise than by an operation, until the feed's file has them.
+    touched: Vec<Touched>,
     /// How many came and how many went, ever.
     pushed: u64,
     taken: u64,
@@ -88,19 +98,19 @@ impl Takeover {
         told.iter().for_each(|entry| turn.tell(&entry.id, number));
     }
 
-    /// A document changed, durably, otherwise than by an operation.
-    pub(crate) fn touch(&self, id: &DocumentId) {
+    /// A document changed, durably, otherwise than by an operation, as was intended in the file of this feed.
+    pub(crate) fn touch(&self, id: &DocumentId, intended: Option<FeedId>) {
         let turn = self.watchers.turn();
         let mut waiting = self.lock();
         let number = waiting.next_number();
-        waiting.touched.push((id.clone(), number));
+        waiting.touched.push(Touched { id: id.clone(), number, intended });
         drop(waiting);
         turn.tell(id, number);
     }
 
     /// Takes out what was touched at numbers up to this one.
-    pub(crate) fn touched_up_to(&self, number: u64) -> Vec<(DocumentId, u64)> {
-        self.lock().touched.extract_if(.., |(_, given)| *given <= number).collect()
+    pub(crate) fn touched_up_to(&self, number: u64) -> Vec<Touched> {
+        self.lock().touched.extract_if(.., |touched| touched.number <= number).collect()
     }
 
     /// The last number that was given, and every document that has a change which the feed's file may lack, once, at
@@ -109,7 +119,8 @@ impl Takeover {
         let waiting = self.lock();
         let mut latest: HashMap<&DocumentId, u64> = HashMap::new();
         let items = waiting.items.iter().map(|item| (&item.entry.id, item.number));
-        for (id, number) in items.chain(waiting.touched.iter().map(|(id, number)| (id, *number))) {
+        let touched = waiting.touched.iter().map(|touched| (&touched.id, touched.number));
+        for (id, number) in items.chain(touched) {
             let known = latest.entry(id).or_default();
             *known = number.max(*known);
         }

@@ -9,9 +9,13 @@
 //! Batch 1 is one writer who waits for each receipt; batch 16 and 256 are as many operations appended at
 //! once by one thread that then waits for all of their receipts. The journal does not know that they are a
 //! group: how many `fdatasync` it needed for one is printed with the ratio.
+//!
+//! `edit` is the same for a program that embeds a replica: one letter typed through it, transaction, validation,
+//! the hand-over to the journal's thread and back included, beside the bytes of one such update.
 
 #![expect(clippy::expect_used, reason = "a bench that cannot go on stops")]
 
+mod edit; // a replica
 mod ours; // the journal
 mod raw; // the yardstick
 
@@ -20,6 +24,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use criterion::Criterion;
+use edit::Typing;
 use ours::Ours;
 use raw::Raw;
 use tempfile::TempDir;
@@ -73,6 +78,28 @@ fn bench(criterion: &mut Criterion, batch: usize) {
     }
 }
 
+/// One letter at a time through a replica.
+fn bench_edits(criterion: &mut Criterion) {
+    let mut scene = OnceCell::new();
+    let mut duel = Duel::default();
+    let payloads = payloads(1);
+    let mut run = |turns| {
+        scene.get_or_init(|| {
+            let folder =
+                tombolo_benches::folder(env!("CARGO_TARGET_TMPDIR")).expect("the folder is writable");
+            let raw = Raw::make(&folder.path().join("raw")).expect("the disk takes it");
+            (raw, Typing::open(&folder.path().join("replica")), folder)
+        });
+        let (raw, typing, _) = scene.get_mut().expect("just made");
+        duel.run(turns, || raw.group(&payloads), || typing.letter())
+    };
+    let mut group = criterion.benchmark_group("journal/edit");
+    group.bench_function("raw", |b| b.iter_custom(|turns| run(turns).yardstick));
+    group.bench_function("replica", |b| b.iter_custom(|turns| run(turns).ours));
+    group.finish();
+    duel.print("journal/raw edit", "one letter through a replica");
+}
+
 fn main() {
     let mut criterion = Criterion::default()
         .warm_up_time(Duration::from_secs(1))
@@ -82,5 +109,6 @@ fn main() {
     for batch in [1, 16, 256] {
         bench(&mut criterion, batch);
     }
+    bench_edits(&mut criterion);
     criterion.final_summary();
 }

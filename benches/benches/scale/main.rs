@@ -1,5 +1,6 @@
 //! What a store costs by how much it holds: memory with many documents stored and none open, the time until a store
-//! that was killed is open again, bytes on the disk for a byte of content.
+//! that was killed is open again, bytes on the disk for a byte of content; and how long a replica with 10,000 small
+//! documents takes to open, to list them, to say that nothing changed, and to close.
 //!
 //! Each figure is read in a process of its own (this program, started again), because memory and page faults of an
 //! earlier one would count. `TOMBOLO_BENCH_DOCUMENTS` (default 100,000) and `TOMBOLO_BENCH_MB` (default 1,000) make
@@ -14,11 +15,12 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tombolo::replica::Replica;
 use tombolo_benches::Typist;
 use tombolo_core::id::DocumentId;
 use tombolo_core::operation::Kind;
 use tombolo_store::worker::ThreadWorker;
-use tombolo_store::{Engine, Store, StoreConfig};
+use tombolo_store::{Checkpoint, Engine, Store, StoreConfig};
 
 const PART: &str = "TOMBOLO_BENCH_PART";
 const FOLDER: &str = "TOMBOLO_BENCH_FOLDER";
@@ -30,8 +32,12 @@ fn main() {
     if std::env::args().any(|argument| argument == "--test" || argument == "--list") {
         return;
     }
+    if std::env::args().any(|argument| argument == "replicas") {
+        return replicas();
+    }
     let documents = number("TOMBOLO_BENCH_DOCUMENTS", 100_000);
     let megabytes = number("TOMBOLO_BENCH_MB", 1_000);
+    replicas();
     for engine in [Engine::Sled, Engine::Redb] {
         let scratch = tombolo_benches::folder(env!("CARGO_TARGET_TMPDIR")).expect("the folder is writable");
         let (empty, many, large) =
@@ -59,6 +65,69 @@ fn main() {
     }
 }
 
+/// Medians over processes of their own, because each opens the folder once.
+fn replicas() {
+    for engine in [Engine::Sled, Engine::Redb] {
+        let scratch = tombolo_benches::folder(env!("CARGO_TARGET_TMPDIR")).expect("the folder is writable");
+        let folder = scratch.path().join("notes");
+        child("many", &folder, engine, NOTES);
+        child("followed", &folder, engine, NOTES);
+        let name = engine.name();
+        for part in ["open", "first", "list", "unchanged", "close"] {
+            let mut times: Vec<_> = (0..RUNS).map(|_| child(part, &folder, engine, NOTES)).collect();
+            times.sort_unstable();
+            let median = times.get(RUNS / 2).copied().unwrap_or_default();
+            println!("{name}: {part} with {NOTES} documents: {median} µs ({times:?})");
+        }
+    }
+}
+
+/// Documents of a replica.
+const NOTES: u64 = 10_000;
+const RUNS: usize = 7;
+
+fn micros(time: Duration) -> u64 {
+    time.as_micros().try_into().unwrap()
+}
+
+/// One of the things that a replica with many documents does.
+fn replica(part: &str, folder: &Path) {
+    let checkpoint = folder.with_extension("checkpoint");
+    let start = Instant::now();
+    let replica = Replica::open(folder).expect("it opens");
+    let opened = start.elapsed();
+    let start = Instant::now();
+    let told = match part {
+        "open" => opened,
+        "first" => {
+            replica.yjs(&format!("reports/{}", NOTES / 2)).unwrap().text("text").unwrap();
+            start.elapsed()
+        }
+        "list" => {
+            assert_eq!(replica.documents().count() as u64, NOTES);
+            start.elapsed()
+        }
+        "unchanged" => {
+            let known = Checkpoint::from_bytes(&std::fs::read(&checkpoint).unwrap()).unwrap();
+            let changes = replica.store().changes(Some(&known), 1_000).unwrap();
+            assert!(changes.documents.is_empty() && !changes.anew);
+            start.elapsed()
+        }
+        "close" => {
+            let start = Instant::now();
+            replica.close().unwrap();
+            return say(micros(start.elapsed()));
+        }
+        _ => {
+            let changes = replica.store().changes(None, usize::MAX).unwrap();
+            assert_eq!(changes.documents.len() as u64, NOTES);
+            std::fs::write(&checkpoint, changes.up_to.to_bytes()).unwrap();
+            start.elapsed()
+        }
+    };
+    say(micros(told));
+}
+
 fn signed(a: u64, b: u64) -> i64 {
     i64::try_from(a).unwrap() - i64::try_from(b).unwrap()
 }
@@ -83,6 +152,9 @@ fn act(part: &str, folder: &Path) {
     let part = words.next().unwrap();
     let engine = if words.next() == Some(Engine::Redb.name()) { Engine::Redb } else { Engine::Sled };
     let count: u64 = words.next().unwrap().parse().unwrap();
+    if ["followed", "open", "first", "list", "unchanged", "close"].contains(&part) {
+        return replica(part, folder);
+    }
     let start = Instant::now();
     let config = StoreConfig { engine: Some(engine), ..StoreConfig::new(folder) };
     let store = Store::open(config, ThreadWorker::start().unwrap()).expect("it opens");

@@ -58,6 +58,9 @@ pub struct Listed {
     pub bytes: u64,
 }
 
+/// Documents asked for at once.
+const PAGE: usize = 1000;
+
 impl Notebook {
     /// Whether a server has the folder.
     #[must_use]
@@ -73,14 +76,17 @@ impl Notebook {
         let mut listed = Vec::new();
         match self {
             Self::Here(replica) => {
-                for id in replica.documents() {
-                    let id = id?;
-                    // One that cannot be described says why when it is read.
-                    let described = replica.store().describe(&id).ok().flatten().unwrap_or_default();
-                    if id.format() == Format::Yjs {
+                let mut after = None;
+                loop {
+                    let page =
+                        replica.store().descriptions(after.as_ref(), PAGE).map_err(ReplicaError::Read)?;
+                    let Some((last, _)) = page.last() else { break };
+                    after = Some(last.clone());
+                    let notes = page.into_iter().filter(|(id, _)| id.format() == Format::Yjs);
+                    listed.extend(notes.map(|(id, described)| {
                         let (operations, bytes) = (described.operations(), described.bytes());
-                        listed.push(Listed { name: id.to_string(), operations, bytes });
-                    }
+                        Listed { name: id.to_string(), operations, bytes }
+                    }));
                 }
             }
             Self::There(_) => {

@@ -21,7 +21,7 @@ use super::watch::{ChangeWatch, Heard};
 use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::journal::Position;
-use crate::takeover::{Item, Takeover};
+use crate::takeover::{Item, Takeover, Touched};
 
 /// Calls what it is given with each document that is on the shelves.
 pub(crate) type Shelved<'a> = dyn Fn(&mut dyn FnMut(&DocumentId)) -> Result<(), StoreError> + 'a;
@@ -33,13 +33,13 @@ const ROWS_MIN: u64 = 1024;
 struct Change<'a> {
     given: u64,
     id: &'a DocumentId,
-    /// It was intended before.
-    settles: bool,
+    /// The feed whose file says that it was intended.
+    intended: Option<FeedId>,
 }
 
-impl<'a> Change<'a> {
-    fn touched((id, given): &'a (DocumentId, u64)) -> Self {
-        Self { given: *given, id, settles: true }
+impl<'a> From<&'a Touched> for Change<'a> {
+    fn from(touched: &'a Touched) -> Self {
+        Self { given: touched.number, id: &touched.id, intended: touched.intended }
     }
 }
 
@@ -150,24 +150,27 @@ impl Feed {
         }
         // Numbers in the file only grow, so what comes later waits.
         let touched = takeover.touched_up_to(last.number);
-        let operations = latest.into_iter().map(|(id, given)| Change { given, id, settles: false });
-        let mut changes: Vec<_> = operations.chain(touched.iter().map(Change::touched)).collect();
+        let operations = latest.into_iter().map(|(id, given)| Change { given, id, intended: None });
+        let mut changes: Vec<_> = operations.chain(touched.iter().map(Change::from)).collect();
         changes.sort_unstable_by_key(|change| change.given);
         let written = self.write(&mut state, &changes);
         self.keep_or_give_up(&mut state, written)
     }
 
-    /// Notes that a document is about to change otherwise than by an operation, durably: if the store stops before it
-    /// hears of [`Takeover::touch`], it counts as changed.
+    /// Notes that a document is about to change otherwise than by an operation, durably: if the store stops before
+    /// [`Takeover::touch`], which takes what this gives back, it counts as changed.
     ///
     /// # Errors
     /// As of [`Feed::note`].
-    pub(crate) fn intend(&self, takeover: &Takeover, id: &DocumentId) -> io::Result<()> {
+    pub(crate) fn intend(&self, takeover: &Takeover, id: &DocumentId) -> io::Result<Option<FeedId>> {
         let mut state = self.lock();
         self.read(&mut state, takeover)?;
-        let Known::Open(file) = &mut state.file else { return Ok(()) };
+        let Known::Open(file) = &mut state.file else { return Ok(None) };
+        let feed = file.header().feed;
         let written = file.put(&Row::Intended { key: &id.to_key() }).and_then(|()| file.sync());
-        self.keep_or_give_up(&mut state, written)
+        self.keep_or_give_up(&mut state, written)?;
+        // If it was given up there is nothing that this would settle.
+        Ok(Some(feed))
     }
 
     /// Notes what is left when nothing comes any more, and that everything before this place of the journal is above.
@@ -182,7 +185,7 @@ impl Feed {
             return Ok(());
         }
         let touched = takeover.touched_up_to(u64::MAX);
-        let changes: Vec<_> = touched.iter().map(Change::touched).collect();
+        let changes: Vec<_> = touched.iter().map(Change::from).collect();
         let written = self.write(&mut state, &changes);
         self.keep_or_give_up(&mut state, written)
     }
@@ -199,10 +202,11 @@ impl Feed {
             Self::number(state)?;
         }
         let State { file: Known::Open(file), covered, start } = state else { return Ok(()) };
-        for Change { given, id, settles } in changes {
+        let feed = file.header().feed;
+        for Change { given, id, intended } in changes {
             let number =
                 start.filter(|_| *given <= SPAN).map(|start| start + given).ok_or_else(no_numbers)?;
-            file.put(&Row::Changed { number, key: &id.to_key(), settles: *settles })?;
+            file.put(&Row::Changed { number, key: &id.to_key(), settles: *intended == Some(feed) })?;
         }
         file.put(&Row::Covered(*covered))?;
         file.sync()?;
@@ -288,9 +292,10 @@ impl Feed {
         if file.is_cut_off() {
             return self.give_up(state, "what follows its last whole row is no row");
         }
+        let feed = file.header().feed;
         for (key, count) in file.intended() {
             let id = DocumentId::from_key(key).ok();
-            id.iter().for_each(|id| (0..*count).for_each(|_| takeover.touch(id)));
+            id.iter().for_each(|id| (0..*count).for_each(|_| takeover.touch(id, Some(feed))));
         }
         state.file = Known::Open(file);
         Ok(())
@@ -302,6 +307,8 @@ impl Feed {
 
     /// Removes the file, durably; the next who asks has another feed made.
     fn give_up(&self, state: &mut State, why: &str) -> io::Result<()> {
+        // If it cannot be removed it is read again: what is known of it in memory may not be what is on the disk.
+        (state.file, state.start) = (Known::Unread, None);
         let mut found = false;
         for name in [NAME, DRAFT] {
             match self.disk.remove(name) {
@@ -319,7 +326,7 @@ impl Feed {
             );
             self.disk.sync_folder()?;
         }
-        (state.file, state.start) = (Known::None, None);
+        state.file = Known::None;
         Ok(())
     }
 

@@ -19,6 +19,7 @@ mod fold; // a tail into a snapshot, operations in and out of quarantine
 pub(crate) mod fuzzing;
 mod inspect; // every row, and what is wrong with it
 mod layout; // how documents are spread, and the store's mark
+mod listing; // which documents there are
 mod made; // which shelves were ever made
 #[cfg(test)]
 mod memory; // a model of the trait for the same tests

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -198,26 +197,6 @@ impl Shelves {
         self.write(self.index(id), |shelf| shelf.release(id, name, release))
     }
 
-    /// Documents that have content, in the order of their keys, behind `after`, at most `limit`, with their records.
-    ///
-    /// # Errors
-    /// [`ShelfError`] if a shelf cannot be read.
-    pub fn documents(
-        &self,
-        after: Option<&DocumentId>,
-        limit: usize,
-    ) -> Result<Vec<(DocumentId, DocumentRecord)>, ShelfError> {
-        let mut found = Vec::new();
-        for index in 0..self.slots.len() {
-            if let Some(shelf) = self.shelf_if_made(index)? {
-                shelf.documents(after, limit, &mut found)?;
-            }
-        }
-        found.sort_by_cached_key(|(id, _)| id.to_key());
-        found.truncate(limit);
-        Ok(found)
-    }
-
     /// Takes the tombstone of a document away.
     ///
     /// # Errors
@@ -241,55 +220,6 @@ impl Shelves {
             }
             self.let_go(index, shelf);
         }
-    }
-
-    /// Deleted documents and when they were deleted, in ms since 1970.
-    ///
-    /// # Errors
-    /// [`ShelfError`] if a shelf cannot be read.
-    pub fn tombstones(&self) -> Result<Vec<(DocumentId, u64)>, ShelfError> {
-        self.select(|record| (record.deleted_ms > 0).then_some(record.deleted_ms))
-    }
-
-    /// Documents that have operations in quarantine, and how many.
-    ///
-    /// # Errors
-    /// [`ShelfError`] if a shelf cannot be read.
-    pub fn quarantined(&self) -> Result<Vec<(DocumentId, u64)>, ShelfError> {
-        self.select(|record| (record.set_aside > 0).then_some(record.set_aside))
-    }
-
-    /// Visits every document that is here, deleted ones and those whose record is damaged included.
-    ///
-    /// # Errors
-    /// [`ShelfError`] if a shelf cannot be read.
-    pub fn names(&self, visit: &mut dyn FnMut(&DocumentId)) -> Result<(), ShelfError> {
-        for index in 0..self.slots.len() {
-            if let Some(shelf) = self.shelf_if_made(index)? {
-                shelf.records(None, &mut |id, _| {
-                    visit(&id);
-                    ControlFlow::Continue(())
-                })?;
-            }
-        }
-        Ok(())
-    }
-
-    fn select(
-        &self,
-        choose: impl Fn(&DocumentRecord) -> Option<u64>,
-    ) -> Result<Vec<(DocumentId, u64)>, ShelfError> {
-        let mut found = Vec::new();
-        for index in 0..self.slots.len() {
-            if let Some(shelf) = self.shelf_if_made(index)? {
-                shelf.records(None, &mut |id, record| {
-                    found.extend(record.and_then(|record| choose(&record)).map(|value| (id, value)));
-                    ControlFlow::Continue(())
-                })?;
-            }
-        }
-        found.sort_by_cached_key(|(id, _)| id.to_key());
-        Ok(found)
     }
 
     /// What is wrong with the file that says which shelves were made.

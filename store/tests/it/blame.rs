@@ -126,8 +126,11 @@ fn an_edition_lasts_until_something_is_set_aside_or_released(engine: Engine) {
     fold(&store);
     assert_eq!(changes(), (true, true), "set aside");
     let name = (store.replica(), deadly);
+    let known = store.changes(None, 10).unwrap().up_to;
     assert!(store.release(&document(), name, Release::Retry).unwrap());
     assert_eq!(changes(), (true, true), "released");
+    let released = store.changes(Some(&known), 10).unwrap();
+    assert_eq!((released.documents.len(), released.anew), (1, false), "who synchronises is told of it");
     fold(&store);
     assert_eq!(changes(), (true, true), "set aside again");
     assert!(store.release(&document(), name, Release::Drop).unwrap());

@@ -66,6 +66,8 @@ fn build(folder: &Path, engine: Engine) {
     let store = Store::open(config, ThreadWorker::start().unwrap()).unwrap();
     (0..DOCUMENTS).for_each(|n| append(&store, n, 0..length(n) - 5));
     store.flush().unwrap();
+    // So that somebody follows its changes.
+    store.changes(None, 1).unwrap();
     // Those of more than 100 operations are folded when their last user leaves.
     while (0..DOCUMENTS).any(|n| {
         let contents = store.document(&id(n)).unwrap().read().unwrap();

@@ -58,3 +58,40 @@ fn a_document_is_listed_also_while_the_shelf_takes_it_over(engine: Engine) {
         }
     }
 }
+
+/// However large the pages are, over shelves that have few and many, and with some on their way there.
+#[test]
+fn pages_join_without_a_gap_and_say_the_same_as_each_document() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = StoreConfig { shelf_count: 5, takeover_ms: 3_600_000, ..StoreConfig::new(folder.path()) };
+    let store = Store::open(config, ThreadWorker::start().unwrap()).unwrap();
+    let id = |n: u64| DocumentId::yjs(&format!("document {n:03}")).unwrap();
+    let write = |documents: std::ops::Range<u64>, clock| {
+        for n in documents {
+            let document = store.document(&id(n)).unwrap();
+            document
+                .append(Kind::YjsUpdate, keystroke(7, clock), Box::new(|stored| assert!(stored.is_ok())))
+                .unwrap();
+        }
+    };
+    write(0..200, 0);
+    store.flush().unwrap();
+    write(190..230, 1);
+    for removed in [3, 77, 195] {
+        assert!(store.remove(&id(removed)).unwrap());
+    }
+    let expected: Vec<_> = (0..230).filter(|n| ![3, 77, 195].contains(n)).map(id).collect();
+    for limit in [1, 2, 17, 100, 1000] {
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let page = store.descriptions(after.as_ref(), limit).unwrap();
+            let names: Vec<_> = page.iter().map(|(id, _)| id.clone()).collect();
+            assert_eq!(store.documents(after.as_ref(), limit).unwrap(), names);
+            let Some(last) = names.last() else { break };
+            after = Some(last.clone());
+            all.extend(page);
+        }
+        assert_eq!(all.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>(), expected, "{limit} at once");
+        assert!(all.iter().all(|(id, described)| store.describe(id).unwrap().as_ref() == Some(described)));
+    }
+}

@@ -25,6 +25,8 @@ mod blame; // many operations that an engine dies of, and engines that hang
 #[cfg(test)]
 mod changes; // what changed since somebody last asked
 #[cfg(test)]
+mod changes_killed; // the same with SIGKILL
+#[cfg(test)]
 mod corruption; // flips and cuts in real folders: verify, repair, serving
 #[cfg(test)]
 mod deletion; // deleted stays deleted
