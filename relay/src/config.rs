@@ -113,6 +113,9 @@ pub struct RelayConfig {
     pub peer_queue_bytes_max: usize,
     /// Most documents that one such peer has open.
     pub documents_per_peer_max: usize,
+    /// Most bytes that wait to be read from all connections together that are served here and have their sockets at
+    /// other relays; the one that brings more is told to come back later.
+    pub tunnels_bytes_max: usize,
     /// What joins it with other relays.
     pub link: Link,
     /// What peers must know to join at `/native`; without it they may from this machine only, if nobody else can reach
@@ -162,6 +165,7 @@ impl RelayConfig {
             peer_kib: Rate { per_s: 512 * 1024, burst: 4 * 1024 * 1024 },
             peer_queue_bytes_max: 64 * 1024 * 1024,
             documents_per_peer_max: 1_000_000,
+            tunnels_bytes_max: 256 * 1024 * 1024,
             link: Link::None,
             peer_token: None,
         }

@@ -4,6 +4,8 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+use tombolo_core::cluster::bye;
+
 use super::outbox::Outward;
 use super::*;
 
@@ -213,6 +215,32 @@ async fn whoever_is_too_slow_is_told_and_begins_anew() {
     assert!(all.iter().all(|(to, _)| *to == To::Everybody), "it listens to no room");
     assert!(all.windows(2).all(|pair| pair[0].1 + 1 == pair[1].1), "nothing is missing in between");
     assert_eq!(all.last().map(|(_, number)| *number), Some(99));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn who_speaks_from_elsewhere_has_no_place_here_any_more() {
+    let hub = Hub::new(1 << 20);
+    let (a, b) = (Seat::at(&hub, A), Seat::at(&hub, B));
+    let (_, _) = (a.up(), b.up());
+    let link = hub.link_up();
+    a.down();
+    b.down();
+    let (of_a, of_b) = (a.up(), b.up());
+    let from = |peer, starts| bye(tombolo_core::cluster::Sender { peer, starts });
+    hub.deliver(&To::Everybody, &from(C, 1));
+    assert_eq!((a.heard().1, b.heard().1), (from(C, 1), from(C, 1)));
+    hub.deliver(&To::Everybody, &from(B, 2));
+    assert_eq!(b.down(), "it has joined elsewhere");
+    assert_eq!(a.heard().1, from(B, 2));
+    of_b.say(&To::Everybody, "from its old place".into());
+    of_b.listen(&document("r"));
+    of_a.say(&To::Everybody, "end".into());
+    let entries = link.take().await;
+    let said = |entry: &&Outward| !matches!(entry, Outward::Listen(To::Peer(_)));
+    let entries: Vec<_> = entries.iter().filter(said).cloned().collect();
+    assert_eq!(entries, [Outward::Say(To::Everybody, "end".into())]);
+    drop(b.participant);
+    assert_eq!(a.went(), B, "and hears nothing of it before");
 }
 
 /// It says something whenever it hears something.

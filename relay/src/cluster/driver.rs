@@ -271,3 +271,21 @@ impl Hearer for Joint {
         archive.is_some_and(|archive| archive.pressure().bytes() > shared.config.archive_bytes_max)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_the_first_waits_for_a_backplane_that_does_not_come() {
+        let start = tokio::time::Instant::now();
+        let alone = Joint::new(PeerId(1), false, false, Weak::new());
+        alone.settled().await;
+        assert_eq!(start.elapsed(), Duration::ZERO, "there is none to come");
+        let joint = Joint::new(PeerId(1), false, true, Weak::new());
+        tokio::join!(joint.settled(), joint.settled());
+        assert_eq!(start.elapsed(), SETTLED);
+        joint.settled().await;
+        assert_eq!(start.elapsed(), SETTLED, "one has waited for all");
+    }
+}
