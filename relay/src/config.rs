@@ -109,7 +109,10 @@ pub struct RelayConfig {
     pub peer_messages: Rate,
     /// KiB of one such peer.
     pub peer_kib: Rate,
-    /// Most bytes that wait for one such peer before it must begin anew.
+    /// Bytes that wait for a peer, or for the link to other machines, after which nothing large is begun for it, and
+    /// members are read no more.
+    pub peer_backlog_bytes_max: usize,
+    /// Most bytes that wait for the socket of a peer that joined at `/native`; then what is said to it waits before that.
     pub peer_queue_bytes_max: usize,
     /// Most documents that one such peer has open.
     pub documents_per_peer_max: usize,
@@ -163,6 +166,7 @@ impl RelayConfig {
             archive_bytes_max: 256 * 1024 * 1024,
             peer_messages: Rate { per_s: 500_000, burst: 5_000_000 },
             peer_kib: Rate { per_s: 512 * 1024, burst: 4 * 1024 * 1024 },
+            peer_backlog_bytes_max: 64 * 1024 * 1024,
             peer_queue_bytes_max: 64 * 1024 * 1024,
             documents_per_peer_max: 1_000_000,
             tunnels_bytes_max: 256 * 1024 * 1024,

@@ -12,7 +12,7 @@ use tokio::runtime::Handle as Runtime;
 use tombolo_core::cluster::{Sender, To, sender_of};
 use tombolo_core::id::{DocumentId, PeerId};
 
-use super::inbox::Inbox;
+use super::inbox::{BREATH, Inbox};
 use super::outbox::{Outbox, Outward};
 use super::{Backplane, Hearer, MESSAGE_BYTES_MAX};
 
@@ -141,6 +141,25 @@ impl Hub {
         self.spread(&mut state, None, to, message);
     }
 
+    /// Bytes that wait on the way to a peer.
+    pub(crate) fn waiting_for(&self, peer: PeerId) -> usize {
+        let state = self.lock();
+        state.seats.get(&peer).map_or_else(|| state.link_bytes(), |seat| seat.inbox.bytes())
+    }
+
+    /// Bytes that wait for the link to other machines.
+    pub(crate) fn waiting_for_link(&self) -> usize {
+        self.lock().link_bytes()
+    }
+
+    /// Waits until nobody here has too much to hear. For a link that can make those wait who say it.
+    pub(super) async fn takes_more(&self) {
+        let waits = || self.lock().seats.values().any(|seat| seat.inbox.bytes() > self.0.bytes_max / 4);
+        while waits() {
+            tokio::time::sleep(BREATH).await;
+        }
+    }
+
     /// Ends the link after all that was said.
     pub(super) fn end_link(&self) {
         self.lock().tell_link(|| Outward::End);
@@ -222,6 +241,10 @@ impl Hub {
 impl State {
     fn names(&self) -> Vec<PeerId> {
         self.seats.keys().copied().collect()
+    }
+
+    fn link_bytes(&self) -> usize {
+        self.link.as_ref().map_or(0, |link| link.bytes())
     }
 
     fn tell_link(&self, entry: impl FnOnce() -> Outward) {

@@ -58,7 +58,7 @@ pub trait Hearer: Send + Sync + 'static {
     /// Another that was joined in this process is gone, for whom nobody else says goodbye; `said` is under which start it
     /// spoke to everybody last. Comes also while the backplane is away.
     fn went(&self, _peer: PeerId, _said: Option<Sender>) {}
-    /// Whether it cannot take more now: then nothing is called for a while, and what is said waits.
+    /// Whether it cannot take more now: then what is said waits, and the next `up`.
     fn is_busy(&self) -> bool {
         false
     }

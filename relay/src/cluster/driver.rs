@@ -15,9 +15,10 @@ use tombolo_core::room::{PeerMessage, Roll, StoreRefused};
 use tombolo_core::time::Millis;
 
 use super::events::Event;
+use super::lanes::{Lanes, Next};
 use crate::backplane::{Backplane, Hearer};
 use crate::listener::Shared;
-use crate::room::Rooms;
+use crate::room::{PeerRead, Rooms};
 
 /// Longest time between two looks at the machine's clock.
 const NAP: Duration = Duration::from_secs(1);
@@ -33,6 +34,7 @@ pub(crate) struct Joint {
     /// Something is to be told, or the machine's next deadline may have changed.
     news: Notify,
     settled: watch::Sender<bool>,
+    lanes: Arc<Lanes>,
     pub(super) rooms: Weak<Rooms>,
     pub(super) shared: OnceLock<Weak<Shared>>,
 }
@@ -56,6 +58,7 @@ impl Joint {
             telling: Mutex::new(()),
             news: Notify::new(),
             settled: watch::Sender::new(!joins),
+            lanes: Arc::default(),
             rooms,
             shared: OnceLock::new(),
         }
@@ -71,12 +74,37 @@ impl Joint {
                 let wait = joint.until_deadline();
                 tokio::select! {
                     () = joint.news.notified() => {}
+                    () = joint.lanes.due() => {}
                     () = tokio::time::sleep(wait) => {}
                 }
                 joint.drive(|machine, now| machine.handle_timeout(now));
                 joint.tell();
+                joint.take_turns();
             }
         }
+    }
+
+    /// Reads for peers, and says large answers, as far as the way to them is free.
+    fn take_turns(&self) {
+        while let Some((peer, next)) = self.lanes.next(|peer| self.is_free(peer)) {
+            match next {
+                Next::Answer(document, message) => self.say_now(&document, peer, message),
+                Next::Read(read, turn) => read.begin(turn),
+            }
+        }
+    }
+
+    /// Whether little waits on the way to a peer.
+    fn is_free(&self, peer: PeerId) -> bool {
+        self.shared
+            .get()
+            .and_then(Weak::upgrade)
+            .is_none_or(|shared| shared.plane.hub().waiting_for(peer) <= shared.config.peer_backlog_bytes_max)
+    }
+
+    /// A question of a peer at the archive here.
+    pub(crate) fn read(&self, peer: PeerId, read: PeerRead) {
+        self.lanes.read(peer, read);
     }
 
     pub(crate) fn me(&self) -> PeerId {
@@ -138,8 +166,14 @@ impl Joint {
         });
     }
 
-    /// From a room to that of one peer.
+    /// From a room to that of one peer. A large answer waits until the way is free.
     pub(crate) fn say_to(&self, document: &DocumentId, peer: PeerId, message: PeerMessage) {
+        if let Some(message) = self.lanes.keep((document, peer), message, || self.is_free(peer)) {
+            self.say_now(document, peer, message);
+        }
+    }
+
+    fn say_now(&self, document: &DocumentId, peer: PeerId, message: PeerMessage) {
         let ask = match &message {
             PeerMessage::Answer { ask, .. } => Some(*ask),
             _ => None,

@@ -64,13 +64,15 @@ impl RoomDriver {
                     }
                 }
                 Effect::Read { asker, state_vector } => {
+                    if let Some(peer) = inner.machine.peer_of(asker) {
+                        self.read_for_peer(peer, asker, state_vector);
+                        continue;
+                    }
                     let Some(archive) = &inner.archive else { continue };
                     if let Some(seat) = inner.seats.get(&asker) {
                         inner.reads.entry(asker).or_default().push(seat.queue.await_answer());
-                    } else if !asker.is_of_peer() {
-                        continue;
+                        archive.read(asker, state_vector);
                     }
-                    archive.read(asker, state_vector);
                 }
                 Effect::Publish(message) => self.publish(message),
                 Effect::Tell { peer, message } => self.tell_peer(peer, message),

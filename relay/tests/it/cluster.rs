@@ -3,15 +3,22 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tombolo_core::cluster::Output;
-use tombolo_core::id::DocumentId;
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tombolo_core::cluster::{Output, To, sender_of};
+use tombolo_core::dialect::native;
+use tombolo_core::id::{DocumentId, PeerId};
 use tombolo_core::room::{Arrival, AskId, PeerMessage, StoreRefused};
 use tombolo_core::update::{StateVector, Update};
 use tombolo_relay::member::Archive;
 
+use tombolo_relay::backplane::Link;
+
 use super::archive::stub;
 use super::far::Far;
-use super::world::Server;
+use super::frames;
+use super::world::{Server, soon};
 
 fn document() -> DocumentId {
     DocumentId::yjs("r").unwrap()
@@ -41,6 +48,56 @@ async fn peers_wait_while_the_disk_is_busy() {
     }
 }
 
+/// An update of so many bytes and some, as clients write one that inserts binary content.
+fn large(len: u32) -> Bytes {
+    let mut update = vec![1, 1, 1, 0, 3, 1, 1, b't'];
+    let mut rest = len;
+    while rest >= 0x80 {
+        update.push(u8::try_from(rest & 0x7f).unwrap() | 0x80);
+        rest >>= 7;
+    }
+    update.push(u8::try_from(rest).unwrap());
+    update.resize(update.len() + usize::try_from(len).unwrap(), 0);
+    update.push(0);
+    update.into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_of_the_largest_documents_get_through() {
+    const MANY: u64 = 6;
+    let (archive, mut calls) = stub();
+    let server = Server::with(|_| {}, Some(archive)).await;
+    let mut far = Far::of(&server);
+    let peer = far.open(&document()).await;
+    for ask in 1..=MANY {
+        let state_vector = StateVector::default();
+        far.tell(&document(), peer, PeerMessage::Ask { ask: AskId(ask * 4), state_vector });
+    }
+    // More than waits for anybody, while nothing is read.
+    far.be_busy(true);
+    let answer = large(60 << 20);
+    let reading = async {
+        for _ in 0..MANY {
+            calls.read().await.answer(answer.clone());
+        }
+    };
+    let hearing = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        far.be_busy(false);
+        let mut answers = 0;
+        far.until("all answers", |output| {
+            answers += u64::from(matches!(
+                output,
+                Output::Said { message: PeerMessage::Answer { result: Ok(Some(_)), .. }, .. }
+            ));
+            (answers == MANY).then_some(())
+        })
+        .await;
+    };
+    tokio::join!(reading, hearing);
+    assert_eq!(far.ups, 1, "nobody had to begin anew");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_no_peer_would_take_is_a_refusal() {
     let (archive, mut calls) = stub();
@@ -57,4 +114,89 @@ async fn an_answer_that_no_peer_would_take_is_a_refusal() {
         _ => None,
     });
     assert_eq!(result.await, Err(StoreRefused::Trouble));
+}
+
+/// A door that says welcome and reads no more until it is told to.
+async fn lazy_door(listener: TcpListener, wake: oneshot::Receiver<()>) {
+    let (socket, _) = listener.accept().await.unwrap();
+    let mut socket = tokio_tungstenite::accept_async(socket).await.unwrap();
+    socket.next().await.unwrap().unwrap();
+    let welcome = native::Message::Welcome { version: native::VERSION, relay: PeerId(1) };
+    socket.send(welcome.encode().into()).await.unwrap();
+    let _ = wake.await;
+    while let Some(Ok(_)) = socket.next().await {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_is_read_no_faster_than_the_disk_takes_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let door = listener.local_addr().unwrap();
+    let (archive, _calls) = stub();
+    let tweak = |config: &mut tombolo_relay::RelayConfig| {
+        config.link = Link::Relays(vec![format!("ws://{door}").parse().unwrap()], None);
+        config.archive_bytes_max = 1;
+    };
+    let _server = Server::with(tweak, Some(archive.clone())).await;
+    let (socket, _) = listener.accept().await.unwrap();
+    let mut socket = tokio_tungstenite::accept_async(socket).await.unwrap();
+    socket.next().await.unwrap().unwrap();
+    let welcome = native::Message::Welcome { version: native::VERSION, relay: PeerId(1) };
+    socket.send(welcome.encode().into()).await.unwrap();
+    let (mut says, mut hears) = socket.split();
+    hears.next().await.unwrap().unwrap();
+    archive.pressure().add(2);
+    // More than waits for anybody.
+    let saying = async {
+        let mut heard = native::heard_head(&To::Everybody);
+        heard.resize(512 * 1024, 0xff);
+        let heard = Bytes::from(heard);
+        for _ in 0..640 {
+            says.send(heard.clone().into()).await.unwrap();
+        }
+    };
+    let relieving = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        archive.pressure().remove(2);
+    };
+    soon("all to be read", async { tokio::join!(saying, relieving) }).await;
+    // It says that it is there each second, under which start it shows.
+    let mut starts = Vec::new();
+    while starts.len() < 3 {
+        let Ok(native::Message::Say { payload, .. }) =
+            native::parse(&soon("a message", hears.next()).await.unwrap().unwrap().into_data())
+        else {
+            continue;
+        };
+        starts.push(sender_of(&payload).unwrap().starts);
+    }
+    assert_eq!(starts, [1, 1, 1], "nobody had to begin anew");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_are_read_no_faster_than_other_relays_take_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let door = listener.local_addr().unwrap();
+    let (wake, woken) = oneshot::channel();
+    tokio::spawn(lazy_door(listener, woken));
+    let tweak = |config: &mut tombolo_relay::RelayConfig| {
+        config.link = Link::Relays(vec![format!("ws://{door}").parse().unwrap()], None);
+        config.peer_backlog_bytes_max = 1 << 20;
+    };
+    let server = Server::with(tweak, None).await;
+    let mut member = server.connect("/yjs/r").await;
+    member.heard(1).await;
+    // More than sockets take, and what one of this process says is not read from anywhere.
+    let mut far = Far::of(&server);
+    let backplane = far.backplane().await;
+    for _ in 0..64 {
+        backplane.say(&To::Everybody, vec![0; 512 * 1024].into());
+    }
+    // What was read already goes its way.
+    member.heard(2).await;
+    let last = frames::presence(1, 3, Some("{}"));
+    member.send(last.clone()).await;
+    let early = tokio::time::timeout(Duration::from_millis(300), member.next()).await;
+    assert!(early.is_err(), "it is read although nothing goes on: {early:?}");
+    wake.send(()).unwrap();
+    assert_eq!(member.next().await, last);
 }

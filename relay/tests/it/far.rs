@@ -1,6 +1,7 @@
 //! Another relay, at the hub of the one that is tested: the machine itself, driven by the test.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -21,7 +22,8 @@ enum Told {
     Down,
 }
 
-struct Ear(UnboundedSender<Told>);
+/// It hears nothing while it is told to be busy.
+struct Ear(UnboundedSender<Told>, Arc<AtomicBool>);
 
 impl Hearer for Ear {
     fn up(&self, backplane: Arc<dyn Backplane>) {
@@ -35,6 +37,10 @@ impl Hearer for Ear {
     fn down(&self, _reason: &str) {
         let _ = self.0.send(Told::Down);
     }
+
+    fn is_busy(&self) -> bool {
+        self.1.load(Ordering::Relaxed)
+    }
 }
 
 /// A relay without members.
@@ -44,14 +50,25 @@ pub struct Far {
     machine: Cluster,
     backplane: Option<Arc<dyn Backplane>>,
     start: Instant,
+    is_busy: Arc<AtomicBool>,
+    /// How often it had a backplane.
+    pub ups: u32,
 }
 
 impl Far {
     pub fn of(server: &Server) -> Self {
         let (ear, told) = unbounded_channel();
-        let participant = server.relay.plane().hub().join(NAME, Arc::new(Ear(ear))).unwrap();
+        let is_busy = Arc::new(AtomicBool::new(false));
+        let ear = Ear(ear, Arc::clone(&is_busy));
+        let participant = server.relay.plane().hub().join(NAME, Arc::new(ear)).unwrap();
         let machine = Cluster::new(NAME, false, Timing::default());
-        Self { _participant: participant, told, machine, backplane: None, start: Instant::now() }
+        let start = Instant::now();
+        Self { _participant: participant, told, machine, backplane: None, start, is_busy, ups: 0 }
+    }
+
+    /// Whether what is said to it waits.
+    pub fn be_busy(&self, is_busy: bool) {
+        self.is_busy.store(is_busy, Ordering::Relaxed);
     }
 
     fn now(&self) -> Millis {
@@ -87,6 +104,16 @@ impl Far {
         all
     }
 
+    /// The backplane itself, once it is there.
+    pub async fn backplane(&mut self) -> Arc<dyn Backplane> {
+        loop {
+            if let Some(backplane) = &self.backplane {
+                return Arc::clone(backplane);
+            }
+            soon("a backplane", self.step()).await;
+        }
+    }
+
     fn carry_out(&mut self, output: Output) -> Option<Output> {
         match (output, &self.backplane) {
             (Output::Transmit { to, message }, Some(backplane)) => backplane.say(&to, message),
@@ -104,6 +131,7 @@ impl Far {
             told = self.told.recv() => match told.unwrap() {
                 Told::Up(backplane) => {
                     self.backplane = Some(backplane);
+                    self.ups += 1;
                     self.machine.up(self.now());
                 }
                 Told::Heard(to, message) => self.machine.heard(self.now(), &to, &message),
