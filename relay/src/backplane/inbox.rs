@@ -144,7 +144,14 @@ impl Inbox {
             let Some(next) = self.lock().next(is_busy) else { return };
             match next {
                 Next::Busy => tokio::time::sleep(BREATH).await,
-                Next::Call(call) => make(&*hearer, call, &mut is_up),
+                Next::Call(call) => {
+                    make(&*hearer, call, &mut is_up);
+                    if hearer.has_unread() {
+                        let aside = Arc::clone(&hearer);
+                        // A panic in it is a bug of ours; what was read is lost as if it had not come.
+                        let _ = tokio::task::spawn_blocking(move || aside.read_aside()).await;
+                    }
+                }
                 Next::Nothing => self.news.notified().await,
             }
             tokio::task::consume_budget().await;

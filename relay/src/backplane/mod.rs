@@ -52,6 +52,12 @@ pub trait Hearer: Send + Sync + 'static {
     fn up(&self, backplane: Arc<dyn Backplane>);
     /// Something was said by another.
     fn hear(&self, to: &To, message: Bytes);
+    /// Whether the last call left something that takes long: reading what is large.
+    fn has_unread(&self) -> bool {
+        false
+    }
+    /// Does it. Called on a thread where nobody else waits, before the next call.
+    fn read_aside(&self) {}
     /// The backplane is away, or lost messages: nothing is known of the others any more until it is up again. It may
     /// be up again at once, and others may be there: those in the same process, for instance.
     fn down(&self, reason: &str);

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
-use tombolo_core::cluster::{Cluster, Output, Sender, Timing, To, TunnelFrame};
+use tombolo_core::cluster::{Cluster, Draft, Output, Sender, Timing, To, TunnelFrame, Unread};
 use tombolo_core::id::{DocumentId, PeerId};
 use tombolo_core::room::{PeerMessage, Roll, StoreRefused};
 use tombolo_core::time::Millis;
 
 use super::events::Event;
 use super::lanes::{Lanes, Next};
-use crate::backplane::{Backplane, Hearer};
+use crate::backplane::{Backplane, Hearer, MESSAGE_BYTES_MAX};
 use crate::listener::Shared;
 use crate::room::{PeerRead, Rooms};
 
@@ -43,6 +43,8 @@ struct Inner {
     machine: Cluster,
     /// None while it is away.
     backplane: Option<Arc<dyn Backplane>>,
+    /// Was heard last and is read before anything else is heard.
+    unread: Option<Unread>,
     /// Each with the number that the next room will have at least: it is for none that was opened later.
     events: VecDeque<(u64, Event)>,
 }
@@ -51,7 +53,7 @@ impl Joint {
     /// `archive` if one has a seat in the rooms here, `joins` if there will be others.
     pub(crate) fn new(me: PeerId, archive: bool, joins: bool, rooms: Weak<Rooms>) -> Self {
         let machine = Cluster::new(me, archive, Timing::default());
-        let inner = Inner { machine, backplane: None, events: VecDeque::new() };
+        let inner = Inner { machine, backplane: None, unread: None, events: VecDeque::new() };
         Self {
             me,
             inner: Mutex::new(inner),
@@ -159,11 +161,18 @@ impl Joint {
 
     /// From a room to those of all peers.
     pub(crate) fn say(&self, document: &DocumentId, message: PeerMessage) {
+        let Some(draft) = self.draft(document, message) else { return };
         self.drive(|machine, _| {
-            if let Err(error) = machine.say(document, message) {
+            if let Err(error) = machine.say(document, draft) {
                 tracing::warn!(%document, %error, "cannot be said to other relays");
             }
         });
+    }
+
+    /// What a room says, written where only that waits if it is large; nothing if nobody would hear it.
+    fn draft(&self, document: &DocumentId, message: PeerMessage) -> Option<Draft<PeerMessage>> {
+        let is_for_nobody = message.update_bytes() >= MESSAGE_BYTES_MAX && !self.is_shared(document);
+        (!is_for_nobody).then(|| Draft::of_message(message))
     }
 
     /// From a room to that of one peer. A large answer waits until the way is free.
@@ -178,8 +187,9 @@ impl Joint {
             PeerMessage::Answer { ask, .. } => Some(*ask),
             _ => None,
         };
+        let Some(draft) = self.draft(document, message) else { return };
         self.drive(|machine, _| {
-            if let Err(error) = machine.tell(document, peer, message) {
+            if let Err(error) = machine.tell(document, peer, draft) {
                 tracing::warn!(%document, %peer, %error, "cannot be said to another relay");
                 if let Some(ask) = ask {
                     // Who asked waits for it. This is short enough.
@@ -193,11 +203,12 @@ impl Joint {
     /// A frame of a tunnel, to where it ends. If it is too large, the tunnel is closed instead, and this is false.
     pub(crate) fn tunnel(&self, peer: PeerId, frame: TunnelFrame) -> bool {
         let mut is_sent = true;
+        let (TunnelFrame::Open { tunnel, .. }
+        | TunnelFrame::Data { tunnel, .. }
+        | TunnelFrame::Close { tunnel, .. }) = frame;
+        let draft = Draft::of_frame(frame);
         self.drive(|machine, _| {
-            let (TunnelFrame::Open { tunnel, .. }
-            | TunnelFrame::Data { tunnel, .. }
-            | TunnelFrame::Close { tunnel, .. }) = frame;
-            if let Err(error) = machine.tunnel(peer, frame) {
+            if let Err(error) = machine.tunnel(peer, draft) {
                 tracing::warn!(%peer, %error, "cannot be sent through a tunnel");
                 let (code, reason) = (1009, "the message is too big".to_owned());
                 let _ = machine.tunnel(peer, TunnelFrame::Close { tunnel, code, reason });
@@ -226,7 +237,7 @@ impl Joint {
         let Some((now, next)) = self.rooms.upgrade().map(|rooms| (rooms.now(), rooms.next_number())) else {
             return;
         };
-        let Inner { machine, backplane, events } = inner;
+        let Inner { machine, backplane, unread, events } = inner;
         let before = machine.poll_timeout();
         event(machine, now);
         let mut is_news = machine.poll_timeout() != before;
@@ -236,6 +247,7 @@ impl Joint {
                 (Output::Listen(document), Some(backplane)) => backplane.listen(&document),
                 (Output::Unlisten(document), Some(backplane)) => backplane.unlisten(&document),
                 (Output::Transmit { .. } | Output::Listen(_) | Output::Unlisten(_), None) => {}
+                (Output::Unread(large), _) => *unread = Some(large),
                 (output, _) => {
                     events.push_back((next, Event::Said(output)));
                     is_news = true;
@@ -279,6 +291,20 @@ impl Hearer for Joint {
     fn hear(&self, to: &To, message: Bytes) {
         self.drive(|machine, now| machine.heard(now, to, &message));
         self.tell();
+    }
+
+    fn has_unread(&self) -> bool {
+        self.lock().unread.is_some()
+    }
+
+    fn read_aside(&self) {
+        let unread = self.lock().unread.take();
+        if let Some(unread) = unread {
+            // Not under the lock: other rooms speak meanwhile.
+            let read = unread.read();
+            self.drive(|machine, now| machine.take_in(now, read));
+            self.tell();
+        }
     }
 
     fn down(&self, reason: &str) {

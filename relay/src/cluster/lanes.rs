@@ -144,5 +144,5 @@ impl Drop for Turn {
 }
 
 fn is_large(message: &PeerMessage) -> bool {
-    matches!(message, PeerMessage::Answer { result: Ok(Some(answer)), .. } if answer.update.len() >= LARGE)
+    matches!(message, PeerMessage::Answer { .. }) && message.update_bytes() >= LARGE
 }

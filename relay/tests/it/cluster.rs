@@ -99,6 +99,20 @@ async fn several_of_the_largest_documents_get_through() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_large_update_of_a_peer_is_read_aside_and_in_its_order() {
+    let (archive, mut calls) = stub();
+    let server = Server::with(|_| {}, Some(archive)).await;
+    let mut far = Far::of(&server);
+    far.open(&document()).await;
+    let large = Update::parse(large(3 << 20)).unwrap();
+    let (arrival, update_of_large) = (Arrival::Change, large.clone());
+    far.say(&document(), PeerMessage::Update { ticket: None, arrival, update: update_of_large });
+    far.say(&document(), update());
+    assert_eq!(calls.store().await.update.bytes(), large.bytes());
+    assert!(calls.store().await.update.bytes().len() < 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_no_peer_would_take_is_a_refusal() {
     let (archive, mut calls) = stub();
     let server = Server::with(|_| {}, Some(archive)).await;

@@ -120,6 +120,7 @@ impl Far {
             (Output::Listen(document), Some(backplane)) => backplane.listen(&document),
             (Output::Unlisten(document), Some(backplane)) => backplane.unlisten(&document),
             (Output::Transmit { .. } | Output::Listen(_) | Output::Unlisten(_), None) => {}
+            (Output::Unread(unread), _) => self.machine.take_in(self.now(), unread.read()),
             (output, _) => return Some(output),
         }
         None

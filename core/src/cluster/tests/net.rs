@@ -62,6 +62,7 @@ impl Net {
                 Output::Transmit { to, message } => self.said.push((index, to.clone(), message.clone())),
                 Output::Listen(document) => drop(self.listening.insert((index, document))),
                 Output::Unlisten(document) => drop(self.listening.remove(&(index, document))),
+                Output::Unread(unread) => self.relays[index].take_in(Millis(self.now), unread.read()),
                 output => self.outputs.push_back((index, output)),
             }
         }
