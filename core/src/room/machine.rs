@@ -49,8 +49,8 @@ pub struct Room {
     /// What is on its way to the archive.
     pub(super) tickets: BTreeMap<Ticket, Waits>,
     pub(super) next_ticket: Ticket,
-    /// Some updates had no ticket because too many were under way.
-    pub(super) overflowed: bool,
+    /// Some updates had no ticket because too many were under way: the next ticket when the first of them came.
+    pub(super) overflowed: Option<Ticket>,
     /// What waits for the archive to come.
     pub(super) early: Early,
     /// Something passed by here that the archive may lack.
@@ -82,7 +82,7 @@ impl Room {
             next_reader: 0,
             tickets: BTreeMap::new(),
             next_ticket: Ticket(1),
-            overflowed: false,
+            overflowed: None,
             early: Early::default(),
             loose: false,
             effects: VecDeque::new(),

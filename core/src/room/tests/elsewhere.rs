@@ -322,6 +322,30 @@ fn more_updates_than_may_be_under_way_are_owed_and_settled_together() {
 }
 
 #[test]
+fn what_is_owed_is_settled_although_others_are_always_under_way() {
+    let mut room = settled();
+    let most = 16 * 1024;
+    for _ in 0..=most {
+        says(&mut room, A, Message::Update(hi()));
+    }
+    // One was too many. Whenever one is stored another comes.
+    let mut asked = Vec::new();
+    for ticket in 2..2 + most {
+        assert!(asked.is_empty(), "not before all that came before are stored");
+        room.peer_said(NOW, P, PeerMessage::Stored(vec![(Ticket(ticket), Ok(()))]));
+        asked = asks(&effects(&mut room));
+        says(&mut room, A, Message::Update(hi()));
+    }
+    assert_eq!(asked.len(), 1, "the archive is asked what it lacks");
+    // All that were under way then are owed as well, and settled with one acknowledgement from the archive.
+    let told = hears(&mut room, P, answer(asked[0].1, NOTHING, Some(HAS_HI)));
+    assert_eq!(sent_to(&told, A), [y_protocols::sync_step1(HAS_HI)]);
+    says(&mut room, A, Message::SyncStep2(Update::empty()));
+    let last = room.numbered_to();
+    assert_eq!(stored(&mut room, last) as u64, most);
+}
+
+#[test]
 fn a_deletion_is_for_members_everywhere() {
     let mut archive = clustered(Acknowledgement::Durable, &[(Q, HELD)]);
     effects(&mut archive);
