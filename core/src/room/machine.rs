@@ -231,6 +231,8 @@ impl Room {
         self.next_choice(now, |question| {
             question.asked.is_some_and(|asked| asked.answerer == Answerer::Member(id))
         });
+        // Its own questions may have kept others from being put.
+        self.ask_waiting(now);
     }
 
     /// A deleted document is gone for everybody in its room, whoever was told of it.

@@ -322,6 +322,43 @@ fn more_updates_than_may_be_under_way_are_owed_and_settled_together() {
 }
 
 #[test]
+fn an_archive_is_asked_again_a_few_at_a_time() {
+    let mut room = clustered(Acknowledgement::Never, &[(P, ARCHIVE)]);
+    for id in 0..300 {
+        room.join(MemberId(100 + id), false);
+        room.handle(NOW, MemberId(100 + id), step1()).unwrap();
+    }
+    effects(&mut room);
+    room.peer_lost(NOW, P);
+    let mut open = asks(&effects(&mut room));
+    let mut answered = 0;
+    while let Some((_, ask, _)) = open.pop() {
+        assert!(open.len() < 32, "{} more are asked at once", open.len());
+        answered += 1;
+        open.extend(asks(&hears(&mut room, P, answer(ask, NOTHING, Some(&[0])))));
+    }
+    // Those of the members, and the room's own.
+    assert!((301..=302).contains(&answered), "{answered}");
+}
+
+#[test]
+fn who_waits_is_asked_for_when_others_leave() {
+    let mut room = clustered(Acknowledgement::Never, &[(P, ARCHIVE)]);
+    let mut asked = asks(&effects(&mut room)).len();
+    for id in 0..100 {
+        room.join(MemberId(100 + id), false);
+        asked += asks(&says(&mut room, MemberId(100 + id), step1())).len();
+    }
+    assert!(asked < 100);
+    room.leave(NOW, A);
+    for id in 0..100 {
+        room.leave(NOW, MemberId(100 + id));
+        asked += asks(&effects(&mut room)).len();
+    }
+    assert_eq!(asked, 101, "nobody waits for the answers of those who left");
+}
+
+#[test]
 fn what_is_owed_is_settled_although_others_are_always_under_way() {
     let mut room = settled();
     let most = 16 * 1024;
