@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use tombolo_core::cluster::{Output, To, sender_of};
+use tombolo_core::cluster::{Output, To, TunnelFrame, sender_of};
 use tombolo_core::dialect::native;
 use tombolo_core::id::{DocumentId, PeerId};
 use tombolo_core::room::{Arrival, AskId, PeerMessage, StoreRefused};
@@ -128,6 +128,35 @@ async fn an_answer_that_no_peer_would_take_is_a_refusal() {
         _ => None,
     });
     assert_eq!(result.await, Err(StoreRefused::Trouble));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_tunnel_is_closed_at_both_ends() {
+    let server = Server::with(|_| {}, None).await;
+    let mut far = Far::with(&server, true);
+    let ready = async { while !server.get("/metrics").await.contains("tombolo_peers{archive=\"yes\"} 1") {} };
+    tokio::select! {
+        () = soon("the relay to know it", ready) => {}
+        _ = far.pass(Duration::from_secs(20)) => {}
+    }
+    // Whoever comes before it is known who serves has to come back.
+    let mut client = server.connect("/automerge").await;
+    let opened = |output: &Output| match output {
+        Output::Tunnel { peer, frame: TunnelFrame::Open { tunnel, .. } } => Some((*peer, *tunnel)),
+        _ => None,
+    };
+    let (peer, tunnel) = far.until("a tunnel", opened).await;
+    let data = || TunnelFrame::Data { tunnel, payload: "x".into() };
+    far.tunnel(peer, data(), false);
+    assert_eq!(client.next().await, "x");
+    far.tunnel(peer, data(), true);
+    far.tunnel(peer, data(), false);
+    assert_eq!(client.closed().await, 1012);
+    let closed = |output: &Output| match output {
+        Output::Tunnel { frame: TunnelFrame::Close { tunnel: closed, .. }, .. } => Some(*closed),
+        _ => None,
+    };
+    assert_eq!(far.until("the tunnel to be closed", closed).await, tunnel);
 }
 
 /// A door that says welcome and reads no more until it is told to.

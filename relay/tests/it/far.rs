@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tombolo_core::cluster::{Cluster, Output, Timing, To};
+use tombolo_core::cluster::{Cluster, Output, Timing, To, TunnelFrame};
 use tombolo_core::id::{DocumentId, PeerId};
 use tombolo_core::room::{PeerMessage, Roll};
 use tombolo_core::time::Millis;
@@ -57,11 +57,16 @@ pub struct Far {
 
 impl Far {
     pub fn of(server: &Server) -> Self {
+        Self::with(server, false)
+    }
+
+    /// One that has an archive, so that it serves automerge-repo, or none.
+    pub fn with(server: &Server, archive: bool) -> Self {
         let (ear, told) = unbounded_channel();
         let is_busy = Arc::new(AtomicBool::new(false));
         let ear = Ear(ear, Arc::clone(&is_busy));
         let participant = server.relay.plane().hub().join(NAME, Arc::new(ear)).unwrap();
-        let machine = Cluster::new(NAME, false, Timing::default());
+        let machine = Cluster::new(NAME, archive, Timing::default());
         let start = Instant::now();
         Self { _participant: participant, told, machine, backplane: None, start, is_busy, ups: 0 }
     }
@@ -160,6 +165,16 @@ impl Far {
 
     pub fn tell(&mut self, document: &DocumentId, peer: PeerId, message: PeerMessage) {
         self.machine.tell(document, peer, message).unwrap();
+        self.say_now();
+    }
+
+    /// Says something through a tunnel to its other end; it gets lost, if it is to.
+    pub fn tunnel(&mut self, peer: PeerId, frame: TunnelFrame, is_lost: bool) {
+        self.say_now();
+        self.machine.tunnel(peer, frame).unwrap();
+        if is_lost {
+            while self.machine.poll().is_some() {}
+        }
         self.say_now();
     }
 
