@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::runtime::Handle as Runtime;
+use tokio::sync::Notify;
 use tombolo_core::cluster::{Sender, To, sender_of};
 use tombolo_core::id::{DocumentId, PeerId};
 
@@ -38,11 +39,14 @@ struct State {
     seats: HashMap<PeerId, Seat>,
     listeners: HashMap<DocumentId, HashSet<PeerId>>,
     link: Option<Arc<Outbox>>,
+    /// The last words were said: no other link will do.
+    has_ended: bool,
     times: u64,
 }
 
 struct Inner {
     state: Mutex<State>,
+    ending: Notify,
     runtime: Runtime,
     bytes_max: usize,
 }
@@ -69,7 +73,8 @@ impl Hub {
     /// `bytes_max` bytes wait for each.
     #[must_use]
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self(Arc::new(Inner { state: Mutex::default(), runtime: Runtime::current(), bytes_max }))
+        let (state, ending, runtime) = (Mutex::default(), Notify::new(), Runtime::current());
+        Self(Arc::new(Inner { state, ending, runtime, bytes_max }))
     }
 
     /// Joins under a name.
@@ -107,6 +112,10 @@ impl Hub {
     pub(super) fn link_up(&self) -> Arc<Outbox> {
         let outbox = Outbox::new(self.0.bytes_max);
         let mut state = self.lock();
+        if state.has_ended {
+            outbox.push(Outward::End);
+            return outbox;
+        }
         let names = state.names();
         // Before the new one could hear of it.
         state.link = None;
@@ -162,7 +171,18 @@ impl Hub {
 
     /// Ends the link after all that was said.
     pub(super) fn end_link(&self) {
-        self.lock().tell_link(|| Outward::End);
+        let mut state = self.lock();
+        state.has_ended = true;
+        state.tell_link(|| Outward::End);
+        drop(state);
+        self.0.ending.notify_one();
+    }
+
+    /// Completes when the link is to end. For the one who keeps it, while there is none.
+    pub(super) async fn ending(&self) {
+        while !self.lock().has_ended {
+            self.0.ending.notified().await;
+        }
     }
 
     fn say(&self, voice: &Voice, to: &To, message: Bytes) {

@@ -243,6 +243,31 @@ async fn who_speaks_from_elsewhere_has_no_place_here_any_more() {
     assert_eq!(a.went(), B, "and hears nothing of it before");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_link_that_comes_after_the_last_words_is_for_nobody() {
+    let hub = Hub::new(1 << 20);
+    let (a, b) = (Seat::at(&hub, A), Seat::at(&hub, B));
+    let (of_a, _) = (a.up(), b.up());
+    hub.end_link();
+    let link = hub.link_up();
+    assert_eq!(link.take().await, [Outward::End]);
+    of_a.say(&To::Everybody, "still here".into());
+    assert_eq!(b.heard().1, "still here", "nobody began anew");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_is_being_made_ends_at_once() {
+    // Nobody is there; it is tried again for ever.
+    let address = "ws://127.0.0.1:9".parse().unwrap();
+    let plane = start(Link::Relays(vec![address], None), A);
+    while !plane.status().to_string().contains("cannot reach") {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let before = tokio::time::Instant::now();
+    plane.stop().await;
+    assert_eq!(before.elapsed(), Duration::ZERO, "nothing was to be waited for");
+}
+
 /// It says something whenever it hears something.
 struct Echo(Mutex<Option<Arc<dyn Backplane>>>);
 
