@@ -45,6 +45,11 @@ impl Cluster {
         }
     }
 
+    /// Until now nothing was heard, though something may have been said: who is silent is so from now on only.
+    pub fn was_deaf(&mut self, now: Millis) {
+        self.peers.values_mut().for_each(|peer| peer.heard_at = now);
+    }
+
     /// Meets whoever speaks, and greets it if it is new; `has_greeted` if it knows that by what it says.
     fn introduce(&mut self, now: Millis, sender: Sender, has_greeted: bool) -> bool {
         let is_new = self.meet(now, sender);

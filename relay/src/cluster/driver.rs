@@ -79,6 +79,10 @@ impl Joint {
                     () = joint.lanes.due() => {}
                     () = tokio::time::sleep(wait) => {}
                 }
+                if joint.is_busy() {
+                    // What peers say waits in the inbox.
+                    joint.drive(Cluster::was_deaf);
+                }
                 joint.drive(|machine, now| machine.handle_timeout(now));
                 joint.tell();
                 joint.take_turns();

@@ -131,6 +131,24 @@ async fn an_answer_that_no_peer_would_take_is_a_refusal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_disk_makes_nobody_look_gone() {
+    let (archive, mut calls) = stub();
+    let tweak = |config: &mut tombolo_relay::RelayConfig| config.archive_bytes_max = 1;
+    let server = Server::with(tweak, Some(archive.clone())).await;
+    let mut far = Far::of(&server);
+    far.open(&document()).await;
+    archive.pressure().add(2);
+    // Longer than silence may last.
+    let outputs = far.pass(Duration::from_millis(6_500)).await;
+    let is_loss = |output: &Output| matches!(output, Output::Went { .. } | Output::Lost { .. });
+    assert!(!outputs.iter().any(is_loss), "it is heard all the time: {outputs:?}");
+    assert_eq!(server.metric("peers{archive=\"no\"}").await, 1);
+    far.say(&document(), update());
+    archive.pressure().remove(2);
+    calls.store().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_broken_tunnel_is_closed_at_both_ends() {
     let server = Server::with(|_| {}, None).await;
     let mut far = Far::with(&server, true);
