@@ -109,9 +109,9 @@ impl Room {
         self.asks.max(self.next_ticket.0.saturating_sub(1))
     }
 
-    /// The newest entry of each awareness client that changed after the first so many changes of presence.
-    #[must_use]
-    pub fn presence_since(&self, changes: u64) -> Option<AwarenessUpdate> {
+    /// The newest entry of each awareness client that changed after the first so many changes of presence, in messages
+    /// that are no larger than a client may send them back.
+    pub fn presence_since(&self, changes: u64) -> impl Iterator<Item = AwarenessUpdate> {
         self.presence.since(changes)
     }
 

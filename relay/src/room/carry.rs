@@ -183,7 +183,9 @@ impl RoomDriver {
         let mut inner = self.lock();
         self.hand_out(&mut inner);
         let Some(before) = inner.owing.remove(&id) else { return };
-        if let (Some(seat), Some(newest)) = (inner.seats.get(&id), inner.machine.presence_since(before)) {
+        let newest: Vec<_> = inner.machine.presence_since(before).collect();
+        for newest in newest {
+            let Some(seat) = inner.seats.get(&id) else { return };
             let frame = seat.framing.frame(&y_protocols::awareness(&newest.encode()));
             let bytes = frame.len();
             let behind = u64::from(!self.forward(id, seat, [frame], Way::Writer));

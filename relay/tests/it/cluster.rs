@@ -13,7 +13,7 @@ use tombolo_core::room::{Arrival, AskId, PeerMessage, StoreRefused};
 use tombolo_core::update::{StateVector, Update};
 use tombolo_relay::member::Archive;
 
-use tombolo_relay::backplane::Link;
+use tombolo_relay::backplane::{Link, Status};
 
 use super::archive::stub;
 use super::far::Far;
@@ -246,6 +246,12 @@ async fn members_are_read_no_faster_than_other_relays_take_it() {
     let server = Server::with(tweak, None).await;
     let mut member = server.connect("/yjs/r").await;
     member.heard(1).await;
+    let joined = async {
+        while !matches!(server.relay.plane().status(), Status::Up { .. }) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    soon("the link", joined).await;
     // More than sockets take, and what one of this process says is not read from anywhere.
     let mut far = Far::of(&server);
     let backplane = far.backplane().await;

@@ -268,7 +268,7 @@ fn presence_goes_where_its_owner_goes() {
     assert!(says(&mut room, A, entry(8, 1, Some("{}"))).is_empty(), "an echo makes nobody its owner");
     room.peer_went(NOW, P);
     assert_eq!(sent_to(&effects(&mut room), A).len(), 1, "it takes its ghosts with it");
-    let gone = room.presence_since(0).unwrap().entries;
+    let gone = room.presence_since(0).next().unwrap().entries;
     assert!(gone.iter().any(|entry| entry.client == 8 && entry.state.is_none()));
     room.join(B, false);
     effects(&mut room);
@@ -289,7 +289,7 @@ fn presence_that_is_not_renewed_after_a_loss_is_ended() {
     hears(&mut room, P, PeerMessage::Presence(update));
     room.handle_timeout(room.poll_timeout().unwrap());
     assert_eq!(sent_to(&effects(&mut room), A).len(), 1);
-    let known = room.presence_since(0).unwrap().entries;
+    let known = room.presence_since(0).next().unwrap().entries;
     let there: Vec<_> =
         known.iter().filter(|entry| entry.state.is_some()).map(|entry| entry.client).collect();
     assert_eq!(there, [7]);
