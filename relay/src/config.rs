@@ -7,6 +7,7 @@ use tombolo_core::limits::{AWARENESS_OWNED_BYTES_MAX, AWARENESS_OWNED_MAX, PAIRE
 use crate::backplane::{Link, Token};
 use crate::door::AllowedOrigins;
 use crate::drop_in::DropIn;
+use crate::forwarded::TrustedProxy;
 
 /// Whether a relay without an archive acknowledges what it merely forwarded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,6 +92,9 @@ pub struct RelayConfig {
     pub address_connections_max: usize,
     /// Proxies of ours: they have no limits of an address, for all their clients come from there.
     pub proxies: Vec<IpAddr>,
+    /// Proxies whose word for whom they ask counts (`X-Forwarded-For`, else `Forwarded`): their clients have the limits
+    /// of an address of their own.
+    pub trusted_proxies: Vec<TrustedProxy>,
     /// Whether loopback has the limits of an address, too. Who comes from there is a proxy, and all its clients.
     pub limits_loopback: bool,
     /// Messages that one room of Yjs hands on: about what a core can for a hundred members.
@@ -157,6 +161,7 @@ impl RelayConfig {
             address_connects: Rate { per_s: 200, burst: 4_000 },
             address_connections_max: 4_000,
             proxies: Vec::new(),
+            trusted_proxies: Vec::new(),
             limits_loopback: false,
             room_messages: Rate { per_s: 100_000, burst: 1_000_000 },
             room_kib: Rate { per_s: 64 * 1024, burst: 1024 * 1024 },

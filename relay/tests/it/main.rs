@@ -17,6 +17,8 @@ mod far; // another relay, driven by hand
 #[cfg(test)]
 mod flood; // floods of connections, handshakes, identities and stuck readers
 #[cfg(test)]
+mod forwarded; // clients behind a proxy
+#[cfg(test)]
 mod frames; // what clients send, as bytes
 #[cfg(test)]
 mod guest; // updates from inside the process
