@@ -52,6 +52,7 @@ fn carry_out(relay: &mut Cluster, now: Millis) {
                 let said = relay.say(&document, message.clone()).and(relay.tell(&document, peer, message));
                 said.expect("what came in a message fits in one");
             }
+            Output::Unread(unread) => relay.take_in(now, unread.read()),
             Output::Tunnel { peer, frame } => relay.tunnel(peer, frame).expect("what came fits"),
             Output::Wanted(document) => relay.opened(now, &document, Roll { archive: true, caught_up: true }),
             _ => {}

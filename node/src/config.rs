@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 use tombolo_relay::backplane::{InvalidAddress, Link, NatsAddress, RelayAddress, Token};
-use tombolo_relay::{AllowedOrigins, DropIn, RelayConfig};
+use tombolo_relay::{AllowedOrigins, DropIn, RelayConfig, TrustedProxy};
 use tombolo_store::Engine;
 
 use crate::error::Error;
@@ -45,6 +45,8 @@ pub struct File {
     pub drop_in: Vec<String>,
     /// `proxy = ["10.0.0.5"]`
     pub proxy: Vec<String>,
+    /// `trust-proxy = ["loopback", "10.0.0.0/8"]`
+    pub trust_proxy: Vec<String>,
     /// `peer-token = "…"`
     pub peer_token: Option<String>,
     /// `backplane = ["nats://10.0.0.2"]`, for a relay
@@ -80,6 +82,8 @@ pub struct Given {
     pub drop_in: Vec<String>,
     /// `--proxy`
     pub proxy: Vec<String>,
+    /// `--trust-proxy`
+    pub trust_proxy: Vec<String>,
     /// `--peer-token`
     pub peer_token: Option<String>,
     /// `--backplane`
@@ -119,6 +123,8 @@ pub struct Settings {
     pub drop_ins: Vec<(DropIn, u16)>,
     /// Addresses from which a proxy of ours passes many clients on.
     pub proxies: Vec<IpAddr>,
+    /// Proxies whose word for their clients counts.
+    pub trusted_proxies: Vec<TrustedProxy>,
     /// What lets peers in.
     pub peer_token: Option<Token>,
     /// The NATS servers that join a relay with others.
@@ -144,6 +150,7 @@ impl Settings {
         let origins = if given.allow_origin.is_empty() { file.allow_origin } else { given.allow_origin };
         let drop_ins = if given.drop_in.is_empty() { file.drop_in } else { given.drop_in };
         let proxies = if given.proxy.is_empty() { file.proxy } else { given.proxy };
+        let trusted = if given.trust_proxy.is_empty() { file.trust_proxy } else { given.trust_proxy };
         let backplane = if given.backplane.is_empty() { file.backplane } else { given.backplane };
         let relays = if given.relay.is_empty() { file.relay } else { given.relay };
         let peer_token = given.peer_token.or(file.peer_token);
@@ -173,6 +180,7 @@ impl Settings {
             admin: given.admin.or(file.admin),
             drop_ins: drop_ins.iter().map(|drop_in| self::drop_in(drop_in)).collect::<Result<_, _>>()?,
             proxies: proxies.into_iter().map(proxy).collect::<Result<_, _>>()?,
+            trusted_proxies: trusted.into_iter().map(trusted_proxy).collect::<Result<_, _>>()?,
             peer_token: peer_token.map(|token| place("peer-token", &token)).transpose()?,
             backplane: self::backplane(&backplane)?,
             relays: relays.iter().map(|relay| place("relay", relay)).collect::<Result<_, _>>()?,
@@ -212,6 +220,7 @@ impl Settings {
         let mut config = RelayConfig::new(self.listen);
         config.origins = self.origins.clone();
         config.proxies = self.proxies.clone();
+        config.trusted_proxies = self.trusted_proxies.clone();
         for (name, value) in &self.limits {
             limits::set(&mut config, name, value)?;
         }
@@ -282,6 +291,14 @@ fn proxy(value: String) -> Result<IpAddr, Error> {
         name: "proxy",
         value,
         expected: "give an IP address, such as 10.0.0.5",
+    })
+}
+
+fn trusted_proxy(value: String) -> Result<TrustedProxy, Error> {
+    value.trim().parse().map_err(|_| Error::Setting {
+        name: "trust-proxy",
+        value,
+        expected: "give loopback, an IP address, or a network, such as 10.0.0.0/8",
     })
 }
 

@@ -55,6 +55,8 @@ const LIMITS: &[(&str, Field)] = &[
     ),
     ("message-bytes", Field::Framed(|config| &mut config.message_bytes_max, 64 * KIB..=UPDATE_BYTES_MAX)),
     ("queue-bytes", Field::Bytes(|config| &mut config.queue_bytes_max, 64 * KIB..=1024 * MIB)),
+    ("peer-backlog-bytes", Field::Bytes(|config| &mut config.peer_backlog_bytes_max, MIB..=128 * MIB)),
+    ("tunnels-bytes", Field::Bytes(|config| &mut config.tunnels_bytes_max, MIB..=1024 * MIB)),
     ("peer-queue-bytes", Field::Bytes(|config| &mut config.peer_queue_bytes_max, MIB..=1024 * MIB)),
     (
         "before-admission-bytes",

@@ -7,6 +7,7 @@ use tombolo_core::limits::{AWARENESS_OWNED_BYTES_MAX, AWARENESS_OWNED_MAX, PAIRE
 use crate::backplane::{Link, Token};
 use crate::door::AllowedOrigins;
 use crate::drop_in::DropIn;
+use crate::forwarded::TrustedProxy;
 
 /// Whether a relay without an archive acknowledges what it merely forwarded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,6 +92,9 @@ pub struct RelayConfig {
     pub address_connections_max: usize,
     /// Proxies of ours: they have no limits of an address, for all their clients come from there.
     pub proxies: Vec<IpAddr>,
+    /// Proxies whose word for whom they ask counts (`X-Forwarded-For`, else `Forwarded`): their clients have the limits
+    /// of an address of their own.
+    pub trusted_proxies: Vec<TrustedProxy>,
     /// Whether loopback has the limits of an address, too. Who comes from there is a proxy, and all its clients.
     pub limits_loopback: bool,
     /// Messages that one room of Yjs hands on: about what a core can for a hundred members.
@@ -109,10 +113,16 @@ pub struct RelayConfig {
     pub peer_messages: Rate,
     /// KiB of one such peer.
     pub peer_kib: Rate,
-    /// Most bytes that wait for one such peer before it must begin anew.
+    /// Bytes that wait for a peer, or for the link to other machines, after which nothing large is begun for it, and
+    /// members are read no more.
+    pub peer_backlog_bytes_max: usize,
+    /// Most bytes that wait for the socket of a peer that joined at `/native`; then what is said to it waits before that.
     pub peer_queue_bytes_max: usize,
     /// Most documents that one such peer has open.
     pub documents_per_peer_max: usize,
+    /// Most bytes that wait to be read from all connections together that are served here and have their sockets at
+    /// other relays; the one that brings more is told to come back later.
+    pub tunnels_bytes_max: usize,
     /// What joins it with other relays.
     pub link: Link,
     /// What peers must know to join at `/native`; without it they may from this machine only, if nobody else can reach
@@ -151,6 +161,7 @@ impl RelayConfig {
             address_connects: Rate { per_s: 200, burst: 4_000 },
             address_connections_max: 4_000,
             proxies: Vec::new(),
+            trusted_proxies: Vec::new(),
             limits_loopback: false,
             room_messages: Rate { per_s: 100_000, burst: 1_000_000 },
             room_kib: Rate { per_s: 64 * 1024, burst: 1024 * 1024 },
@@ -160,8 +171,10 @@ impl RelayConfig {
             archive_bytes_max: 256 * 1024 * 1024,
             peer_messages: Rate { per_s: 500_000, burst: 5_000_000 },
             peer_kib: Rate { per_s: 512 * 1024, burst: 4 * 1024 * 1024 },
+            peer_backlog_bytes_max: 64 * 1024 * 1024,
             peer_queue_bytes_max: 64 * 1024 * 1024,
             documents_per_peer_max: 1_000_000,
+            tunnels_bytes_max: 256 * 1024 * 1024,
             link: Link::None,
             peer_token: None,
         }

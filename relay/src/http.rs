@@ -27,6 +27,7 @@ use crate::admission::Claim;
 use crate::backplane::Status;
 use crate::connection::{self, Accepted};
 use crate::door::Turned;
+use crate::forwarded;
 use crate::listener::{Counted, Entrance, Shared};
 use crate::patient::Patient;
 
@@ -148,6 +149,21 @@ pub(crate) struct Visit {
     pub(crate) counted: Counted,
     /// It is over the limit: it may ask how it goes, and nothing else.
     pub(crate) is_spare: bool,
+}
+
+impl Visit {
+    /// The same of the client behind a trusted proxy, if one asks for it; or what it is told when it must go.
+    fn of_client(mut self, headers: &HeaderMap) -> Result<Self, Response<Body>> {
+        let proxies = &self.shared.config.trusted_proxies;
+        if let Some(client) = forwarded::client(proxies, self.address.ip(), headers) {
+            self.counted = self.counted.of_client(client).map_err(|reason| {
+                self.shared.metrics.refuse(reason);
+                text_response(StatusCode::TOO_MANY_REQUESTS, "too many connections of this address\n")
+            })?;
+            self.address = SocketAddr::new(client, 0);
+        }
+        Ok(self)
+    }
 }
 
 async fn answer(visit: Visit, request: Request<Incoming>) -> Response<Body> {
@@ -284,6 +300,10 @@ fn upgrade(visit: Visit, mut endpoint: Endpoint, mut request: Request<Incoming>)
             Err(turned) => return turn_away(&visit, turned),
         }
     }
+    let visit = match visit.of_client(request.headers()) {
+        Ok(visit) => visit,
+        Err(refused) => return refused,
+    };
     let Visit { shared, address, counted, .. } = visit;
     let headers = request.headers();
     let wants = request.method() == Method::GET

@@ -15,6 +15,7 @@ mod connection;
 mod door; // which web pages may speak to a listener
 mod drop_in; // standing in for other servers
 mod error;
+mod forwarded; // who is behind a proxy
 mod http;
 mod limits;
 mod listener;
@@ -30,6 +31,7 @@ pub use config::{AcknowledgeWithoutArchive, Rate, RelayConfig};
 pub use door::{AllowedOrigins, InvalidOrigin};
 pub use drop_in::{DropIn, UnknownDropIn};
 pub use error::StartError;
+pub use forwarded::{InvalidProxy, TrustedProxy};
 pub use http::{Body, Routes, text_response};
 pub use listener::{Parts, Relay};
 pub use room::{Guests, Onlooker, RoomStatus, Traffic};

@@ -1,6 +1,6 @@
 //! The listeners: accept sockets, hand them to HTTP, and the handle that stops all of it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -247,6 +247,12 @@ impl Counted {
     fn new(shared: &Arc<Shared>, stay: Stay) -> Self {
         shared.connections.fetch_add(1, Ordering::AcqRel);
         Self(Arc::new(CountedSocket { shared: Arc::clone(shared), stay }))
+    }
+
+    /// The same socket, for a client behind a proxy. The label of the refusal, if that one must go.
+    pub(crate) fn of_client(&self, client: IpAddr) -> Result<Self, &'static str> {
+        let shared = &self.0.shared;
+        Ok(Self::new(shared, shared.neighbours.enter(client, &shared.config)?))
     }
 
     /// Where it comes from, if that has limits.

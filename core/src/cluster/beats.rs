@@ -47,6 +47,7 @@ impl Cluster {
         for peer in silent {
             self.end(now, peer);
         }
+        self.settle_unreadable(now);
         self.mark();
         self.say_closed();
         self.ask_in_turn(now);

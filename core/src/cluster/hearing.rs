@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::address::To;
 use super::codec::{InvalidEnvelope, Letter, Place, Sender};
+use super::draft::{Read, ReadBody, Unread, UnreadPlace};
 use super::envelope::{Here, Part, ToEverybody, ToPeer, ToRoom, Who};
 use super::machine::Cluster;
 use super::output::Output;
@@ -42,6 +43,11 @@ impl Cluster {
         if let Err(error) = read {
             self.outputs.push_back(Output::Refused { peer: Some(peer), error });
         }
+    }
+
+    /// Until now nothing was heard, though something may have been said: who is silent is so from now on only.
+    pub fn was_deaf(&mut self, now: Millis) {
+        self.peers.values_mut().for_each(|peer| peer.heard_at = now);
     }
 
     /// Meets whoever speaks, and greets it if it is new; `has_greeted` if it knows that by what it says.
@@ -121,7 +127,7 @@ impl Cluster {
                     self.await_one(now, document, peer);
                 }
             }
-            None => self.hear_said(document, peer, letter)?,
+            None => self.hear_said(now, document, sender, letter)?,
         }
         Ok(())
     }
@@ -148,38 +154,81 @@ impl Cluster {
         true
     }
 
-    /// Messages of a peer to a room are missing: both sides must know.
-    fn lose(&mut self, document: &DocumentId, peer: PeerId) {
-        self.outputs.push_back(Output::Lost { document: document.clone(), peer });
-        self.note_to_peer(peer, &ToPeer::Missed(Some(document.clone())));
-    }
-
     fn hear_said(
         &mut self,
+        now: Millis,
         document: &DocumentId,
-        peer: PeerId,
+        sender: Sender,
         letter: &Letter,
     ) -> Result<(), InvalidEnvelope> {
+        let peer = sender.peer;
         let seat = self.rooms.get_mut(document).and_then(|room| room.members.get_mut(&peer));
         let Some(seat) = seat.filter(|seat| seat.has_come()) else { return Ok(()) };
-        let body = match letter.to_room()? {
-            ToRoom::Part(part) => match seat.assembly.add(&part, &mut self.held) {
+        let opening = seat.opening;
+        let read = match letter.to_room() {
+            Ok(ToRoom::Part(part)) => match seat.assembly.add(&part, &mut self.held) {
                 Ok(None) => return Ok(()),
-                Ok(Some(whole)) => whole.to_room()?,
-                Err(error) => {
-                    self.lose(document, peer);
-                    return Err(error);
+                Ok(Some(letter)) => {
+                    let place = UnreadPlace::Room { document: document.clone(), opening };
+                    self.outputs.push_back(Output::Unread(Unread { sender, place, letter }));
+                    return Ok(());
                 }
+                Err(error) => Err(error),
             },
-            body => {
+            read => {
                 seat.assembly.clear(&mut self.held);
-                body
+                read
             }
         };
-        if let ToRoom::Said(message) = body {
-            self.outputs.push_back(Output::Said { document: document.clone(), peer, message });
+        self.take_in_room(now, document, peer, read)
+    }
+
+    /// What a peer that has come said to a room. What cannot be read is lost.
+    fn take_in_room(
+        &mut self,
+        now: Millis,
+        document: &DocumentId,
+        peer: PeerId,
+        read: Result<ToRoom, InvalidEnvelope>,
+    ) -> Result<(), InvalidEnvelope> {
+        match read {
+            Ok(ToRoom::Said(message)) => {
+                self.outputs.push_back(Output::Said { document: document.clone(), peer, message });
+            }
+            Ok(_) => {}
+            Err(error) => {
+                self.unreadable(now, peer, Some(document));
+                return Err(error);
+            }
         }
         Ok(())
+    }
+
+    /// Takes in what came as [`Output::Unread`], if whoever said it is still there.
+    pub fn take_in(&mut self, now: Millis, read: Read) {
+        let Read { sender, body } = read;
+        if !self.is_known(sender) {
+            return;
+        }
+        let peer = sender.peer;
+        let taken = match body {
+            ReadBody::Room { document, opening, read } => {
+                let seat = self.rooms.get(&document).and_then(|room| room.members.get(&peer));
+                if seat.is_none_or(|seat| seat.opening != opening || !seat.has_come()) {
+                    return;
+                }
+                self.take_in_room(now, &document, peer, read)
+            }
+            ReadBody::Peer { meeting, read } => {
+                if self.peers.get(&peer).is_none_or(|about| about.its_meeting != Some(meeting)) {
+                    return;
+                }
+                self.take_in_alone(now, peer, meeting, read)
+            }
+        };
+        if let Err(error) = taken {
+            self.outputs.push_back(Output::Refused { peer: Some(peer), error });
+        }
     }
 
     fn hear_alone(
@@ -194,12 +243,35 @@ impl Cluster {
             return Ok(());
         }
         let peer = sender.peer;
-        let body = match letter.to_peer()? {
-            ToPeer::Part(part) => match self.assemble(peer, &part)? {
-                Some(whole) => whole.to_peer()?,
-                None => return Ok(()),
+        let read = match letter.to_peer() {
+            Ok(ToPeer::Part(part)) => match self.assemble(peer, &part) {
+                Ok(None) => return Ok(()),
+                Ok(Some(letter)) => {
+                    let place = UnreadPlace::Peer { meeting };
+                    self.outputs.push_back(Output::Unread(Unread { sender, place, letter }));
+                    return Ok(());
+                }
+                Err(error) => Err(error),
             },
-            body => body,
+            read => read,
+        };
+        self.take_in_alone(now, peer, meeting, read)
+    }
+
+    /// What a peer said to this relay. What cannot be read is lost.
+    fn take_in_alone(
+        &mut self,
+        now: Millis,
+        peer: PeerId,
+        meeting: u64,
+        read: Result<ToPeer, InvalidEnvelope>,
+    ) -> Result<(), InvalidEnvelope> {
+        let body = match read {
+            Ok(body) => body,
+            Err(error) => {
+                self.unreadable(now, peer, None);
+                return Err(error);
+            }
         };
         match body {
             ToPeer::Part(_) | ToPeer::Mark | ToPeer::Unknown => {}
@@ -252,30 +324,14 @@ impl Cluster {
         about.next = number + 1;
         if has_gap {
             about.assembly.clear(&mut self.held);
-            self.lose_all(peer);
-            self.note_to_peer(peer, &ToPeer::Missed(None));
+            self.lose_all_both(peer);
         }
         true
     }
 
     fn assemble(&mut self, peer: PeerId, part: &Part) -> Result<Option<Letter>, InvalidEnvelope> {
         let Some(about) = self.peers.get_mut(&peer) else { return Ok(None) };
-        let added = about.assembly.add(part, &mut self.held);
-        if added.is_err() {
-            self.lose_all(peer);
-            self.note_to_peer(peer, &ToPeer::Missed(None));
-        }
-        added
-    }
-
-    /// Messages between a peer and any room are missing.
-    fn lose_all(&mut self, peer: PeerId) {
-        for (document, room) in &self.rooms {
-            if room.members.get(&peer).is_some_and(super::rolls::Seat::has_come) {
-                self.outputs.push_back(Output::Lost { document: document.clone(), peer });
-            }
-        }
-        self.break_tunnels(peer);
+        about.assembly.add(part, &mut self.held)
     }
 
     fn answer_hello(&mut self, peer: PeerId) {
@@ -310,13 +366,6 @@ impl Cluster {
         }
         if is_of_now {
             self.answered(now, &who.document, peer);
-        }
-    }
-
-    fn hear_missed(&mut self, document: &DocumentId, peer: PeerId) {
-        let seat = self.rooms.get(document).and_then(|room| room.members.get(&peer));
-        if seat.is_some_and(super::rolls::Seat::has_come) {
-            self.outputs.push_back(Output::Lost { document: document.clone(), peer });
         }
     }
 

@@ -3,6 +3,7 @@
 use super::address::To;
 use super::codec::{Sender, bye};
 use super::envelope::{Here, ToEverybody, ToPeer};
+use super::loss::Unreadable;
 use super::machine::{Cluster, Link};
 use super::output::Output;
 use super::parts::Assembly;
@@ -33,6 +34,7 @@ pub(super) struct Peer {
     pub(super) next: u64,
     pub(super) assembly: Assembly,
     pub(super) has_tunnels: bool,
+    pub(super) unreadable: Unreadable,
 }
 
 impl Cluster {
@@ -128,6 +130,7 @@ impl Cluster {
             next: 1,
             assembly: Assembly::default(),
             has_tunnels: false,
+            unreadable: Unreadable::default(),
         };
         self.peers.insert(peer, about);
         Some(true)

@@ -23,9 +23,11 @@ mod address;
 mod asks; // whom to ask about which room, a few at a time
 mod beats; // what happens once a second
 mod codec; // bytes
+mod draft; // what is large, apart from the machine
 mod envelope; // what is said
 mod hearing;
 mod links; // peers come and go
+mod loss; // what is missing, and who must know
 mod machine;
 mod output;
 mod parts; // what is larger than a message
@@ -36,6 +38,7 @@ mod tests;
 
 pub use address::To;
 pub use codec::{InvalidEnvelope, MESSAGE_BYTES_MAX, Sender, bye, sender_of};
+pub use draft::{Draft, Read, Unread};
 pub use machine::{Cluster, Timing};
 pub use output::{Output, TunnelFrame, TunnelId};
 pub use parts::TooLarge;

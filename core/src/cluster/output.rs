@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::address::To;
 use super::codec::InvalidEnvelope;
+use super::draft::Unread;
 use crate::id::{DocumentId, PeerId};
 use crate::room::{PeerMessage, Roll};
 
@@ -104,6 +105,8 @@ pub enum Output {
         /// What.
         message: PeerMessage,
     },
+    /// A peer said something large. It is to be read and taken in before anything else is heard.
+    Unread(Unread),
     /// A peer has a room open that the archive here should join: open it and call [`super::Cluster::opened`]. Comes
     /// again while that has not happened. Keep it open while [`super::Cluster::is_shared`].
     Wanted(DocumentId),

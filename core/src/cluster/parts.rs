@@ -10,7 +10,7 @@ pub(super) const HELD_BYTES_MAX: usize = 4 * LETTER_BYTES_MAX;
 /// Room for the head and what a part says of itself.
 const AROUND_BYTES: usize = 64;
 const PART_BYTES: usize = MESSAGE_BYTES_MAX - AROUND_BYTES;
-const PARTS_MAX: u64 = LETTER_BYTES_MAX.div_ceil(PART_BYTES) as u64;
+pub(super) const PARTS_MAX: u64 = LETTER_BYTES_MAX.div_ceil(PART_BYTES) as u64;
 
 /// A message that no peer would take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

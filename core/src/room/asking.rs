@@ -24,6 +24,9 @@ pub(super) const PEER_ANSWER_MS: u64 = 2 * ANSWER_MS + 1_000;
 /// Rounds through all answerers before an asker is left with what it has.
 pub(super) const ROUNDS_MAX: u32 = 3;
 
+/// Most questions of members that are open at an archive elsewhere at once. It always answers, so the next ones need
+/// not wait long; and after a loss all are put again, while it may still be at the old ones.
+const ARCHIVE_OPEN_MAX: usize = 16;
 /// Most questions that a peer did not answer in time and whose askers are remembered; 32 bytes each.
 const LATE_MAX: usize = 1024;
 
@@ -272,7 +275,8 @@ impl Room {
     }
 
     fn choose_for_member(&self, asker: MemberId, question: &Question, tried: &BTreeSet<Answerer>) -> Choice {
-        let is_free = |id: PeerId| self.peers.get(&id).is_some_and(|peer| peer.asked < PEER_OPEN_MAX);
+        let most = |id| if self.archive_peer == Some(id) { ARCHIVE_OPEN_MAX } else { PEER_OPEN_MAX };
+        let is_free = |id: PeerId| self.peers.get(&id).is_some_and(|peer| peer.asked < most(id));
         let of_peer = |id: PeerId| match is_free(id) {
             true => Choice::Ask(Answerer::Peer(id)),
             false => Choice::Wait,

@@ -49,8 +49,8 @@ pub struct Room {
     /// What is on its way to the archive.
     pub(super) tickets: BTreeMap<Ticket, Waits>,
     pub(super) next_ticket: Ticket,
-    /// Some updates had no ticket because too many were under way.
-    pub(super) overflowed: bool,
+    /// Some updates had no ticket because too many were under way: the next ticket when the first of them came.
+    pub(super) overflowed: Option<Ticket>,
     /// What waits for the archive to come.
     pub(super) early: Early,
     /// Something passed by here that the archive may lack.
@@ -82,7 +82,7 @@ impl Room {
             next_reader: 0,
             tickets: BTreeMap::new(),
             next_ticket: Ticket(1),
-            overflowed: false,
+            overflowed: None,
             early: Early::default(),
             loose: false,
             effects: VecDeque::new(),
@@ -109,9 +109,9 @@ impl Room {
         self.asks.max(self.next_ticket.0.saturating_sub(1))
     }
 
-    /// The newest entry of each awareness client that changed after the first so many changes of presence.
-    #[must_use]
-    pub fn presence_since(&self, changes: u64) -> Option<AwarenessUpdate> {
+    /// The newest entry of each awareness client that changed after the first so many changes of presence, in messages
+    /// that are no larger than a client may send them back.
+    pub fn presence_since(&self, changes: u64) -> impl Iterator<Item = AwarenessUpdate> {
         self.presence.since(changes)
     }
 
@@ -231,6 +231,8 @@ impl Room {
         self.next_choice(now, |question| {
             question.asked.is_some_and(|asked| asked.answerer == Answerer::Member(id))
         });
+        // Its own questions may have kept others from being put.
+        self.ask_waiting(now);
     }
 
     /// A deleted document is gone for everybody in its room, whoever was told of it.

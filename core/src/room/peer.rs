@@ -85,3 +85,15 @@ pub enum PeerMessage {
     /// [`EPHEMERAL_BYTES_MAX`](crate::limits::EPHEMERAL_BYTES_MAX). It passes by the room.
     Stateless(String),
 }
+
+impl PeerMessage {
+    /// Bytes of the update in it, which may be as large as a document.
+    #[must_use]
+    pub fn update_bytes(&self) -> usize {
+        match self {
+            Self::Update { update, .. } => update.bytes().len(),
+            Self::Answer { result: Ok(Some(answer)), .. } => answer.update.len(),
+            _ => 0,
+        }
+    }
+}

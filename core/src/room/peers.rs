@@ -213,6 +213,12 @@ impl Room {
         }
     }
 
+    /// The peer that asks under this name, while it waits for the answer.
+    #[must_use]
+    pub fn peer_of(&self, asker: MemberId) -> Option<PeerId> {
+        self.readers.get(&asker).map(|(peer, _)| *peer)
+    }
+
     fn peer_asks(&mut self, now: Millis, peer: PeerId, ask: AskId, state_vector: StateVector) {
         let archive_here = self.archive_here();
         let Some(known) = self.peers.get_mut(&peer) else { return };

@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 
 use crate::limits::{
-    AWARENESS_OWNED_BYTES_MAX, AWARENESS_OWNED_MAX, AWARENESS_ROOM_BYTES_MAX, AWARENESS_ROOM_MAX,
+    AWARENESS_ENTRIES_MAX, AWARENESS_OWNED_BYTES_MAX, AWARENESS_OWNED_MAX, AWARENESS_ROOM_BYTES_MAX,
+    AWARENESS_ROOM_MAX,
 };
 use crate::validate::{AwarenessEntry, AwarenessUpdate};
 
@@ -76,8 +77,8 @@ impl Owned {
 pub(super) struct Presence {
     limits: PresenceLimits,
     clients: BTreeMap<u64, Known>,
-    /// Those of them that are gone.
-    gone: usize,
+    /// Those of them that are gone, by the change that said so: what was said of them before may still come.
+    gone: BTreeMap<u64, u64>,
     /// Of all states.
     bytes: usize,
     /// Of members; a peer counts those of its own.
@@ -96,10 +97,13 @@ impl Presence {
     }
 
     /// What all changes after the first so many came to.
-    pub(super) fn since(&self, changes: u64) -> Option<AwarenessUpdate> {
+    pub(super) fn since(&self, changes: u64) -> impl Iterator<Item = AwarenessUpdate> + use<> {
         let newer = self.clients.values().filter(|known| known.change > changes);
-        let entries: Vec<_> = newer.map(|known| known.entry.clone()).collect();
-        (!entries.is_empty()).then_some(AwarenessUpdate { entries })
+        let mut entries: Vec<_> = newer.map(|known| known.entry.clone()).collect();
+        std::iter::from_fn(move || {
+            let next = entries.split_off(entries.len().saturating_sub(AWARENESS_ENTRIES_MAX));
+            (!next.is_empty()).then_some(AwarenessUpdate { entries: next })
+        })
     }
 
     /// Takes what `owner` says; a peer breaks no rule. Gives back only what is news to the room.
@@ -148,18 +152,21 @@ impl Presence {
     /// Ends what an owner has shown up to this change, and not renewed since.
     pub(super) fn end(&mut self, owner: Owner, change: u64) -> Option<AwarenessUpdate> {
         let mut goodbyes = Vec::new();
+        let mut gone = Vec::new();
         let of_owner =
             self.clients.values_mut().filter(|known| known.owner == Some(owner) && known.change <= change);
         for known in of_owner {
             known.owner = None;
             self.bytes = self.bytes.saturating_sub(known.bytes());
             if known.entry.state.take().is_some() {
-                self.gone += 1;
                 self.changes += 1;
                 known.change = self.changes;
+                gone.push((self.changes, known.entry.client));
                 goodbyes.push(known.entry.clone());
             }
         }
+        self.gone.extend(gone);
+        self.forget_the_oldest();
         (!goodbyes.is_empty()).then_some(AwarenessUpdate { entries: goodbyes })
     }
 
@@ -173,22 +180,28 @@ impl Presence {
         }
     }
 
-    /// Past the limit the gone ones are forgotten; if all are here, nobody else is shown.
-    fn has_room_for(&mut self, entry: &AwarenessEntry) -> bool {
+    /// Past the limit nobody else is shown. Who is gone takes no place of others.
+    fn has_room_for(&self, entry: &AwarenessEntry) -> bool {
         let old = self.clients.get(&entry.client);
-        let (is_new, old_bytes) = (old.is_none(), old.map_or(0, Known::bytes));
-        if is_new && self.clients.len() >= AWARENESS_ROOM_MAX && self.gone > 0 {
-            self.clients.retain(|_, known| known.entry.state.is_some());
-            self.gone = 0;
+        let is_shown = old.is_some_and(|old| old.entry.state.is_some());
+        let shown = self.clients.len().saturating_sub(self.gone.len());
+        let bytes = self.bytes.saturating_sub(old.map_or(0, Known::bytes)) + bytes_of(entry);
+        entry.state.is_none() || (is_shown || shown < AWARENESS_ROOM_MAX) && bytes <= AWARENESS_ROOM_BYTES_MAX
+    }
+
+    /// As many are known to be gone as may be here.
+    fn forget_the_oldest(&mut self) {
+        while self.gone.len() > AWARENESS_ROOM_MAX {
+            if let Some((_, client)) = self.gone.pop_first() {
+                self.clients.remove(&client);
+            }
         }
-        let bytes = self.bytes.saturating_sub(old_bytes) + bytes_of(entry);
-        (!is_new || self.clients.len() < AWARENESS_ROOM_MAX)
-            && (entry.state.is_none() || bytes <= AWARENESS_ROOM_BYTES_MAX)
     }
 
     fn take(&mut self, by: Owner, entry: AwarenessEntry) -> Result<(), Violation> {
         let old = self.clients.get(&entry.client);
-        let (was_gone, old_bytes) = old.map_or((false, 0), |old| (old.entry.state.is_none(), old.bytes()));
+        let old_bytes = old.map_or(0, Known::bytes);
+        let old_change = old.map(|old| old.change);
         let old_owner = old.and_then(|old| old.owner);
         // Who is gone is nobody's any more.
         let owner = entry.state.is_some().then_some(by);
@@ -202,10 +215,16 @@ impl Presence {
         {
             owned.less(old_bytes);
         }
-        self.gone = self.gone + usize::from(entry.state.is_none()) - usize::from(was_gone);
+        if let Some(change) = old_change {
+            self.gone.remove(&change);
+        }
         self.bytes = self.bytes.saturating_sub(old_bytes) + bytes_of(&entry);
         self.changes += 1;
+        if entry.state.is_none() {
+            self.gone.insert(self.changes, entry.client);
+        }
         self.clients.insert(entry.client, Known { entry, owner, change: self.changes });
+        self.forget_the_oldest();
         Ok(())
     }
 

@@ -69,7 +69,9 @@ impl Room {
             return;
         }
         let Some(archive) = self.archive_peer.filter(|_| self.tickets.len() < TICKETS_MAX) else {
-            self.overflowed |= self.archive_peer.is_some();
+            if self.archive_peer.is_some() {
+                self.overflowed.get_or_insert(self.next_ticket);
+            }
             if times == 0 || !self.keep_early(id, times, arrival, &update) {
                 self.loose |= !update.is_empty();
                 self.owe(id, times);
@@ -169,7 +171,9 @@ impl Room {
         for (ticket, result) in results {
             self.stored(ticket, result);
         }
-        if self.tickets.is_empty() && std::mem::take(&mut self.overflowed) {
+        // All that was under way before; there may always be others.
+        let first = self.tickets.first_key_value().map(|(ticket, _)| *ticket);
+        if self.overflowed.is_some_and(|overflowed| first.is_none_or(|first| first >= overflowed)) {
             self.archive_anew(now);
         }
     }
@@ -237,7 +241,7 @@ impl Room {
         }
         self.loose |= self.reign > 0;
         self.reign += 1;
-        self.overflowed = false;
+        self.overflowed = None;
         for waits in std::mem::take(&mut self.tickets).into_values() {
             if let Waits::Member(id, times) = waits {
                 self.owe(id, times);

@@ -77,6 +77,10 @@ pub(super) struct Common {
     /// machine needs no word; repeatable
     #[arg(long, env = "TOMBOLO_PROXY", value_name = "ADDRESS", value_delimiter = ',')]
     proxy: Vec<String>,
+    /// A proxy whose word for its clients counts, by the last address in X-Forwarded-For, else in Forwarded, that is not a
+    /// trusted proxy's: each client then has the limits of its own address; repeatable [default: nobody's word counts]
+    #[arg(long, env = "TOMBOLO_TRUST_PROXY", value_name = "loopback|ADDRESS|NETWORK", value_delimiter = ',')]
+    trust_proxy: Vec<String>,
     /// The token that lets peers in at /native, such as an archive on another machine, and that is shown at the relays
     /// of --relay; better given in the variable, which other users of the machine do not see
     #[arg(long, env = "TOMBOLO_PEER_TOKEN", hide_env_values = true, value_name = "TOKEN")]
@@ -92,7 +96,7 @@ pub(super) struct Common {
     /// Clients that show this one may read and not write; besides --token [default: none]
     #[arg(long, env = "TOMBOLO_READ_ONLY_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     read_only_token: Option<String>,
-    /// A TOML file with any of: listen, open, allow-origin, drop-in, proxy, limits, token, read-only-token, peer-token,
+    /// A TOML file with any of: listen, open, allow-origin, drop-in, proxy, trust-proxy, limits, token, read-only-token, peer-token,
     /// data, log, ack, admin, backplane, relay
     #[arg(long, env = "TOMBOLO_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -171,6 +175,7 @@ impl Args {
             allow_origin: common.allow_origin.clone(),
             drop_in: common.drop_in.clone(),
             proxy: common.proxy.clone(),
+            trust_proxy: common.trust_proxy.clone(),
             peer_token: common.peer_token.clone(),
             limit: common.limit.clone(),
             token: common.token.clone(),

@@ -158,6 +158,7 @@ fn what_cannot_be_is_said_in_one_sentence() {
         &["relay", "--ack", "maybe"],
         &["relay", "--allow-origin", "app.example"],
         &["relay", "--proxy", "proxy.example"],
+        &["relay", "--trust-proxy", "10.0.0.0/33"],
         &["relay", "--drop-in", "y-sweet"],
         &["relay", "--drop-in", "yjs:"],
         &["relay", "--drop-in", "yjs:99999"],

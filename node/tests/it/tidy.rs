@@ -116,6 +116,7 @@ fn documents_are_in_step_with_the_code() {
         "allow-origin",
         "drop-in",
         "proxy",
+        "trust-proxy",
         "peer-token",
         "token",
         "read-only-token",

@@ -17,7 +17,7 @@ use super::{Backplane, Hearer};
 const MESSAGE_COST: usize = 64;
 
 /// Time between two looks at one that is busy.
-const BREATH: Duration = Duration::from_millis(5);
+pub(super) const BREATH: Duration = Duration::from_millis(5);
 
 /// One call of a [`Hearer`].
 enum Call {
@@ -32,6 +32,49 @@ struct Waiting {
     calls: VecDeque<Call>,
     bytes: usize,
     is_closed: bool,
+}
+
+/// What is to be done next.
+enum Next {
+    Call(Call),
+    /// It is to hear something, and cannot now.
+    Busy,
+    Nothing,
+}
+
+impl Waiting {
+    /// What is to be done next; none if nothing ever is. Whoever is busy still learns what ended.
+    fn next(&mut self, is_busy: bool) -> Option<Next> {
+        if self.is_closed {
+            return None;
+        }
+        let Some(call) = self.calls.front() else { return Some(Next::Nothing) };
+        if is_busy && matches!(call, Call::Up(_) | Call::Hear(..)) {
+            return Some(Next::Busy);
+        }
+        if let Call::Hear(_, message) = call {
+            self.bytes = self.bytes.saturating_sub(message.len() + MESSAGE_COST);
+        }
+        Some(self.calls.pop_front().map_or(Next::Nothing, Next::Call))
+    }
+}
+
+/// Makes one call.
+fn make(hearer: &dyn Hearer, call: Call, is_up: &mut bool) {
+    match call {
+        Call::Up(backplane) => {
+            *is_up = true;
+            hearer.up(backplane);
+        }
+        Call::Hear(to, message) => hearer.hear(&to, message),
+        Call::Went(peer, said) => hearer.went(peer, said),
+        // It may have ended before anybody heard that it had begun.
+        Call::Down(reason) => {
+            if std::mem::take(is_up) {
+                hearer.down(&reason);
+            }
+        }
+    }
 }
 
 /// The calls that one hearer has before it.
@@ -57,6 +100,11 @@ impl Inbox {
         waiting.calls.push_back(Call::Hear(to.clone(), message.clone()));
         self.tell(waiting);
         true
+    }
+
+    /// Bytes that wait to be heard.
+    pub(super) fn bytes(&self) -> usize {
+        self.lock().bytes
     }
 
     /// Another participant of this process is gone.
@@ -92,34 +140,19 @@ impl Inbox {
     pub(super) async fn run(self: Arc<Self>, hearer: Arc<dyn Hearer>) {
         let mut is_up = false;
         loop {
-            while hearer.is_busy() {
-                tokio::time::sleep(BREATH).await;
-            }
-            let call = {
-                let mut waiting = self.lock();
-                if waiting.is_closed {
-                    return;
-                }
-                let call = waiting.calls.pop_front();
-                if let Some(Call::Hear(_, message)) = &call {
-                    waiting.bytes = waiting.bytes.saturating_sub(message.len() + MESSAGE_COST);
-                }
-                call
-            };
-            match call {
-                None => self.news.notified().await,
-                Some(Call::Up(backplane)) => {
-                    is_up = true;
-                    hearer.up(backplane);
-                }
-                Some(Call::Hear(to, message)) => hearer.hear(&to, message),
-                Some(Call::Went(peer, said)) => hearer.went(peer, said),
-                // It may have ended before anybody heard that it had begun.
-                Some(Call::Down(reason)) => {
-                    if std::mem::take(&mut is_up) {
-                        hearer.down(&reason);
+            let is_busy = hearer.is_busy();
+            let Some(next) = self.lock().next(is_busy) else { return };
+            match next {
+                Next::Busy => tokio::time::sleep(BREATH).await,
+                Next::Call(call) => {
+                    make(&*hearer, call, &mut is_up);
+                    if hearer.has_unread() {
+                        let aside = Arc::clone(&hearer);
+                        // A panic in it is a bug of ours; what was read is lost as if it had not come.
+                        let _ = tokio::task::spawn_blocking(move || aside.read_aside()).await;
                     }
                 }
+                Next::Nothing => self.news.notified().await,
             }
             tokio::task::consume_budget().await;
         }

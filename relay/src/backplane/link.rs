@@ -72,7 +72,11 @@ pub(super) async fn keep<T: Transport>(
     let mut told = None;
     let mut turn = 0;
     while let Some(address) = addresses.get(turn % addresses.len().max(1)) {
-        let failure = match transport.connect(address).await {
+        let made = tokio::select! {
+            made = transport.connect(address) => made,
+            () = hub.ending() => return,
+        };
+        let failure = match made {
             Ok(made) => {
                 tracing::info!(%address, "joined with other relays");
                 let since = Instant::now();
@@ -104,7 +108,10 @@ pub(super) async fn keep<T: Transport>(
             tracing::warn!("{}; trying again for ever, members of this process go on", failure.words);
             told = Some(failure.clone());
         }
-        tokio::time::sleep(pause.next(failure.is_permanent)).await;
+        tokio::select! {
+            () = tokio::time::sleep(pause.next(failure.is_permanent)) => {}
+            () = hub.ending() => return,
+        }
     }
 }
 

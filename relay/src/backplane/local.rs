@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::runtime::Handle as Runtime;
+use tokio::sync::Notify;
 use tombolo_core::cluster::{Sender, To, sender_of};
 use tombolo_core::id::{DocumentId, PeerId};
 
-use super::inbox::Inbox;
+use super::inbox::{BREATH, Inbox};
 use super::outbox::{Outbox, Outward};
 use super::{Backplane, Hearer, MESSAGE_BYTES_MAX};
 
@@ -38,11 +39,14 @@ struct State {
     seats: HashMap<PeerId, Seat>,
     listeners: HashMap<DocumentId, HashSet<PeerId>>,
     link: Option<Arc<Outbox>>,
+    /// The last words were said: no other link will do.
+    has_ended: bool,
     times: u64,
 }
 
 struct Inner {
     state: Mutex<State>,
+    ending: Notify,
     runtime: Runtime,
     bytes_max: usize,
 }
@@ -69,7 +73,8 @@ impl Hub {
     /// `bytes_max` bytes wait for each.
     #[must_use]
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self(Arc::new(Inner { state: Mutex::default(), runtime: Runtime::current(), bytes_max }))
+        let (state, ending, runtime) = (Mutex::default(), Notify::new(), Runtime::current());
+        Self(Arc::new(Inner { state, ending, runtime, bytes_max }))
     }
 
     /// Joins under a name.
@@ -107,6 +112,10 @@ impl Hub {
     pub(super) fn link_up(&self) -> Arc<Outbox> {
         let outbox = Outbox::new(self.0.bytes_max);
         let mut state = self.lock();
+        if state.has_ended {
+            outbox.push(Outward::End);
+            return outbox;
+        }
         let names = state.names();
         // Before the new one could hear of it.
         state.link = None;
@@ -141,9 +150,39 @@ impl Hub {
         self.spread(&mut state, None, to, message);
     }
 
+    /// Bytes that wait on the way to a peer.
+    pub(crate) fn waiting_for(&self, peer: PeerId) -> usize {
+        let state = self.lock();
+        state.seats.get(&peer).map_or_else(|| state.link_bytes(), |seat| seat.inbox.bytes())
+    }
+
+    /// Bytes that wait for the link to other machines.
+    pub(crate) fn waiting_for_link(&self) -> usize {
+        self.lock().link_bytes()
+    }
+
+    /// Waits until nobody here has too much to hear. For a link that can make those wait who say it.
+    pub(super) async fn takes_more(&self) {
+        let waits = || self.lock().seats.values().any(|seat| seat.inbox.bytes() > self.0.bytes_max / 4);
+        while waits() {
+            tokio::time::sleep(BREATH).await;
+        }
+    }
+
     /// Ends the link after all that was said.
     pub(super) fn end_link(&self) {
-        self.lock().tell_link(|| Outward::End);
+        let mut state = self.lock();
+        state.has_ended = true;
+        state.tell_link(|| Outward::End);
+        drop(state);
+        self.0.ending.notify_one();
+    }
+
+    /// Completes when the link is to end. For the one who keeps it, while there is none.
+    pub(super) async fn ending(&self) {
+        while !self.lock().has_ended {
+            self.0.ending.notified().await;
+        }
     }
 
     fn say(&self, voice: &Voice, to: &To, message: Bytes) {
@@ -222,6 +261,10 @@ impl Hub {
 impl State {
     fn names(&self) -> Vec<PeerId> {
         self.seats.keys().copied().collect()
+    }
+
+    fn link_bytes(&self) -> usize {
+        self.link.as_ref().map_or(0, |link| link.bytes())
     }
 
     fn tell_link(&self, entry: impl FnOnce() -> Outward) {

@@ -54,13 +54,19 @@ pub trait Hearer: Send + Sync + 'static {
     fn up(&self, backplane: Arc<dyn Backplane>);
     /// Something was said by another.
     fn hear(&self, to: &To, message: Bytes);
+    /// Whether the last call left something that takes long: reading what is large.
+    fn has_unread(&self) -> bool {
+        false
+    }
+    /// Does it. Called on a thread where nobody else waits, before the next call.
+    fn read_aside(&self) {}
     /// The backplane is away, or lost messages: nothing is known of the others any more until it is up again. It may
     /// be up again at once, and others may be there: those in the same process, for instance.
     fn down(&self, reason: &str);
     /// Another that was joined in this process is gone, for whom nobody else says goodbye; `said` is under which start it
     /// spoke to everybody last. Comes also while the backplane is away.
     fn went(&self, _peer: PeerId, _said: Option<Sender>) {}
-    /// Whether it cannot take more now: then nothing is called for a while, and what is said waits.
+    /// Whether it cannot take more now: then what is said waits, and the next `up`.
     fn is_busy(&self) -> bool {
         false
     }

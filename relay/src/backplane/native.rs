@@ -107,7 +107,10 @@ async fn hear(socket: &mut SplitStream<Socket>, hub: &Hub) -> String {
             return "nothing was heard for too long".to_owned();
         };
         match read(next) {
-            Ok(Some(Message::Heard { to, payload })) => hub.deliver(&to, &payload),
+            Ok(Some(Message::Heard { to, payload })) => {
+                hub.deliver(&to, &payload);
+                hub.takes_more().await;
+            }
             Ok(None) => {}
             Ok(Some(_)) => return "it says what it should not; see its version".to_owned(),
             Err(why) => return why,

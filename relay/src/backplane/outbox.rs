@@ -10,6 +10,8 @@ use tombolo_core::cluster::To;
 
 /// What an entry costs besides its message.
 const ENTRY_COST: usize = 64;
+/// What is taken in one go: what was taken waits as well, but nobody knows.
+const TAKEN_BYTES: usize = 1024 * 1024;
 
 /// Something for the link.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +33,24 @@ struct Waiting {
     has_overflowed: bool,
 }
 
+impl Waiting {
+    fn take(&mut self) -> VecDeque<Outward> {
+        let (mut taken, mut bytes) = (VecDeque::new(), 0);
+        while bytes < TAKEN_BYTES
+            && let Some(entry) = self.entries.pop_front()
+        {
+            bytes += cost(&entry);
+            taken.push_back(entry);
+        }
+        self.bytes = self.bytes.saturating_sub(bytes);
+        taken
+    }
+}
+
+fn cost(entry: &Outward) -> usize {
+    ENTRY_COST + if let Outward::Say(_, message) = entry { message.len() } else { 0 }
+}
+
 /// What waits for one link.
 #[derive(Debug)]
 pub(super) struct Outbox {
@@ -50,7 +70,7 @@ impl Outbox {
         if waiting.has_overflowed {
             return;
         }
-        waiting.bytes += ENTRY_COST + if let Outward::Say(_, message) = &entry { message.len() } else { 0 };
+        waiting.bytes += cost(&entry);
         if waiting.bytes > self.bytes_max {
             *waiting = Waiting { has_overflowed: true, ..Waiting::default() };
             // Who writes may be waiting for the network.
@@ -62,14 +82,18 @@ impl Outbox {
         self.news.notify_one();
     }
 
-    /// Waits for something and takes all that waits. For the one who writes; nothing is lost if it stops waiting.
+    /// Bytes that wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
+    /// Waits for something and takes a good deal of what waits. For the one who writes; nothing is lost if it stops waiting.
     pub(super) async fn take(&self) -> VecDeque<Outward> {
         loop {
             {
                 let mut waiting = self.lock();
                 if !waiting.entries.is_empty() {
-                    waiting.bytes = 0;
-                    return std::mem::take(&mut waiting.entries);
+                    return waiting.take();
                 }
             }
             self.news.notified().await;
@@ -109,6 +133,18 @@ mod tests {
         outbox.push(say(1));
         outbox.overflow().await;
         assert!(is_idle(outbox.take()).await, "nothing comes behind what was left out");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_taken_yet_waits_still() {
+        let outbox = Outbox::new(100 << 20);
+        let say = |len: usize| Outward::Say(To::Everybody, vec![0; len].into());
+        (0..8).for_each(|_| outbox.push(say(400 * 1024)));
+        assert_eq!(outbox.bytes(), 8 * (400 * 1024 + ENTRY_COST));
+        assert_eq!(outbox.take().await.len(), 3);
+        assert_eq!(outbox.bytes(), 5 * (400 * 1024 + ENTRY_COST));
+        assert_eq!(outbox.take().await.len() + outbox.take().await.len(), 5);
+        assert_eq!(outbox.bytes(), 0);
     }
 
     async fn is_idle(waiting: impl Future) -> bool {

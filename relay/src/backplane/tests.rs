@@ -4,6 +4,8 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+use tombolo_core::cluster::bye;
+
 use super::outbox::Outward;
 use super::*;
 
@@ -213,6 +215,57 @@ async fn whoever_is_too_slow_is_told_and_begins_anew() {
     assert!(all.iter().all(|(to, _)| *to == To::Everybody), "it listens to no room");
     assert!(all.windows(2).all(|pair| pair[0].1 + 1 == pair[1].1), "nothing is missing in between");
     assert_eq!(all.last().map(|(_, number)| *number), Some(99));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn who_speaks_from_elsewhere_has_no_place_here_any_more() {
+    let hub = Hub::new(1 << 20);
+    let (a, b) = (Seat::at(&hub, A), Seat::at(&hub, B));
+    let (_, _) = (a.up(), b.up());
+    let link = hub.link_up();
+    a.down();
+    b.down();
+    let (of_a, of_b) = (a.up(), b.up());
+    let from = |peer, starts| bye(tombolo_core::cluster::Sender { peer, starts });
+    hub.deliver(&To::Everybody, &from(C, 1));
+    assert_eq!((a.heard().1, b.heard().1), (from(C, 1), from(C, 1)));
+    hub.deliver(&To::Everybody, &from(B, 2));
+    assert_eq!(b.down(), "it has joined elsewhere");
+    assert_eq!(a.heard().1, from(B, 2));
+    of_b.say(&To::Everybody, "from its old place".into());
+    of_b.listen(&document("r"));
+    of_a.say(&To::Everybody, "end".into());
+    let entries = link.take().await;
+    let said = |entry: &&Outward| !matches!(entry, Outward::Listen(To::Peer(_)));
+    let entries: Vec<_> = entries.iter().filter(said).cloned().collect();
+    assert_eq!(entries, [Outward::Say(To::Everybody, "end".into())]);
+    drop(b.participant);
+    assert_eq!(a.went(), B, "and hears nothing of it before");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_link_that_comes_after_the_last_words_is_for_nobody() {
+    let hub = Hub::new(1 << 20);
+    let (a, b) = (Seat::at(&hub, A), Seat::at(&hub, B));
+    let (of_a, _) = (a.up(), b.up());
+    hub.end_link();
+    let link = hub.link_up();
+    assert_eq!(link.take().await, [Outward::End]);
+    of_a.say(&To::Everybody, "still here".into());
+    assert_eq!(b.heard().1, "still here", "nobody began anew");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_is_being_made_ends_at_once() {
+    // Nobody is there; it is tried again for ever.
+    let address = "ws://127.0.0.1:9".parse().unwrap();
+    let plane = start(Link::Relays(vec![address], None), A);
+    while !plane.status().to_string().contains("cannot reach") {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let before = tokio::time::Instant::now();
+    plane.stop().await;
+    assert_eq!(before.elapsed(), Duration::ZERO, "nothing was to be waited for");
 }
 
 /// It says something whenever it hears something.

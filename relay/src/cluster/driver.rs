@@ -9,15 +9,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
-use tombolo_core::cluster::{Cluster, Output, Sender, Timing, To, TunnelFrame};
+use tombolo_core::cluster::{Cluster, Draft, Output, Sender, Timing, To, TunnelFrame, Unread};
 use tombolo_core::id::{DocumentId, PeerId};
 use tombolo_core::room::{PeerMessage, Roll, StoreRefused};
 use tombolo_core::time::Millis;
 
 use super::events::Event;
-use crate::backplane::{Backplane, Hearer};
+use super::lanes::{Lanes, Next};
+use crate::backplane::{Backplane, Hearer, MESSAGE_BYTES_MAX};
 use crate::listener::Shared;
-use crate::room::Rooms;
+use crate::room::{PeerRead, Rooms};
 
 /// Longest time between two looks at the machine's clock.
 const NAP: Duration = Duration::from_secs(1);
@@ -33,6 +34,7 @@ pub(crate) struct Joint {
     /// Something is to be told, or the machine's next deadline may have changed.
     news: Notify,
     settled: watch::Sender<bool>,
+    lanes: Arc<Lanes>,
     pub(super) rooms: Weak<Rooms>,
     pub(super) shared: OnceLock<Weak<Shared>>,
 }
@@ -41,6 +43,8 @@ struct Inner {
     machine: Cluster,
     /// None while it is away.
     backplane: Option<Arc<dyn Backplane>>,
+    /// Was heard last and is read before anything else is heard.
+    unread: Option<Unread>,
     /// Each with the number that the next room will have at least: it is for none that was opened later.
     events: VecDeque<(u64, Event)>,
 }
@@ -49,13 +53,14 @@ impl Joint {
     /// `archive` if one has a seat in the rooms here, `joins` if there will be others.
     pub(crate) fn new(me: PeerId, archive: bool, joins: bool, rooms: Weak<Rooms>) -> Self {
         let machine = Cluster::new(me, archive, Timing::default());
-        let inner = Inner { machine, backplane: None, events: VecDeque::new() };
+        let inner = Inner { machine, backplane: None, unread: None, events: VecDeque::new() };
         Self {
             me,
             inner: Mutex::new(inner),
             telling: Mutex::new(()),
             news: Notify::new(),
             settled: watch::Sender::new(!joins),
+            lanes: Arc::default(),
             rooms,
             shared: OnceLock::new(),
         }
@@ -71,12 +76,41 @@ impl Joint {
                 let wait = joint.until_deadline();
                 tokio::select! {
                     () = joint.news.notified() => {}
+                    () = joint.lanes.due() => {}
                     () = tokio::time::sleep(wait) => {}
+                }
+                if joint.is_busy() {
+                    // What peers say waits in the inbox.
+                    joint.drive(Cluster::was_deaf);
                 }
                 joint.drive(|machine, now| machine.handle_timeout(now));
                 joint.tell();
+                joint.take_turns();
             }
         }
+    }
+
+    /// Reads for peers, and says large answers, as far as the way to them is free.
+    fn take_turns(&self) {
+        while let Some((peer, next)) = self.lanes.next(|peer| self.is_free(peer)) {
+            match next {
+                Next::Answer(document, message) => self.say_now(&document, peer, message),
+                Next::Read(read, turn) => read.begin(turn),
+            }
+        }
+    }
+
+    /// Whether little waits on the way to a peer.
+    fn is_free(&self, peer: PeerId) -> bool {
+        self.shared
+            .get()
+            .and_then(Weak::upgrade)
+            .is_none_or(|shared| shared.plane.hub().waiting_for(peer) <= shared.config.peer_backlog_bytes_max)
+    }
+
+    /// A question of a peer at the archive here.
+    pub(crate) fn read(&self, peer: PeerId, read: PeerRead) {
+        self.lanes.read(peer, read);
     }
 
     pub(crate) fn me(&self) -> PeerId {
@@ -131,21 +165,35 @@ impl Joint {
 
     /// From a room to those of all peers.
     pub(crate) fn say(&self, document: &DocumentId, message: PeerMessage) {
+        let Some(draft) = self.draft(document, message) else { return };
         self.drive(|machine, _| {
-            if let Err(error) = machine.say(document, message) {
+            if let Err(error) = machine.say(document, draft) {
                 tracing::warn!(%document, %error, "cannot be said to other relays");
             }
         });
     }
 
-    /// From a room to that of one peer.
+    /// What a room says, written where only that waits if it is large; nothing if nobody would hear it.
+    fn draft(&self, document: &DocumentId, message: PeerMessage) -> Option<Draft<PeerMessage>> {
+        let is_for_nobody = message.update_bytes() >= MESSAGE_BYTES_MAX && !self.is_shared(document);
+        (!is_for_nobody).then(|| Draft::of_message(message))
+    }
+
+    /// From a room to that of one peer. A large answer waits until the way is free.
     pub(crate) fn say_to(&self, document: &DocumentId, peer: PeerId, message: PeerMessage) {
+        if let Some(message) = self.lanes.keep((document, peer), message, || self.is_free(peer)) {
+            self.say_now(document, peer, message);
+        }
+    }
+
+    fn say_now(&self, document: &DocumentId, peer: PeerId, message: PeerMessage) {
         let ask = match &message {
             PeerMessage::Answer { ask, .. } => Some(*ask),
             _ => None,
         };
+        let Some(draft) = self.draft(document, message) else { return };
         self.drive(|machine, _| {
-            if let Err(error) = machine.tell(document, peer, message) {
+            if let Err(error) = machine.tell(document, peer, draft) {
                 tracing::warn!(%document, %peer, %error, "cannot be said to another relay");
                 if let Some(ask) = ask {
                     // Who asked waits for it. This is short enough.
@@ -159,11 +207,12 @@ impl Joint {
     /// A frame of a tunnel, to where it ends. If it is too large, the tunnel is closed instead, and this is false.
     pub(crate) fn tunnel(&self, peer: PeerId, frame: TunnelFrame) -> bool {
         let mut is_sent = true;
+        let (TunnelFrame::Open { tunnel, .. }
+        | TunnelFrame::Data { tunnel, .. }
+        | TunnelFrame::Close { tunnel, .. }) = frame;
+        let draft = Draft::of_frame(frame);
         self.drive(|machine, _| {
-            let (TunnelFrame::Open { tunnel, .. }
-            | TunnelFrame::Data { tunnel, .. }
-            | TunnelFrame::Close { tunnel, .. }) = frame;
-            if let Err(error) = machine.tunnel(peer, frame) {
+            if let Err(error) = machine.tunnel(peer, draft) {
                 tracing::warn!(%peer, %error, "cannot be sent through a tunnel");
                 let (code, reason) = (1009, "the message is too big".to_owned());
                 let _ = machine.tunnel(peer, TunnelFrame::Close { tunnel, code, reason });
@@ -192,7 +241,7 @@ impl Joint {
         let Some((now, next)) = self.rooms.upgrade().map(|rooms| (rooms.now(), rooms.next_number())) else {
             return;
         };
-        let Inner { machine, backplane, events } = inner;
+        let Inner { machine, backplane, unread, events } = inner;
         let before = machine.poll_timeout();
         event(machine, now);
         let mut is_news = machine.poll_timeout() != before;
@@ -202,6 +251,7 @@ impl Joint {
                 (Output::Listen(document), Some(backplane)) => backplane.listen(&document),
                 (Output::Unlisten(document), Some(backplane)) => backplane.unlisten(&document),
                 (Output::Transmit { .. } | Output::Listen(_) | Output::Unlisten(_), None) => {}
+                (Output::Unread(large), _) => *unread = Some(large),
                 (output, _) => {
                     events.push_back((next, Event::Said(output)));
                     is_news = true;
@@ -247,6 +297,20 @@ impl Hearer for Joint {
         self.tell();
     }
 
+    fn has_unread(&self) -> bool {
+        self.lock().unread.is_some()
+    }
+
+    fn read_aside(&self) {
+        let unread = self.lock().unread.take();
+        if let Some(unread) = unread {
+            // Not under the lock: other rooms speak meanwhile.
+            let read = unread.read();
+            self.drive(|machine, now| machine.take_in(now, read));
+            self.tell();
+        }
+    }
+
     fn down(&self, reason: &str) {
         tracing::debug!(reason, "without other relays");
         {
@@ -269,5 +333,23 @@ impl Hearer for Joint {
         let Some(shared) = self.shared.get().and_then(Weak::upgrade) else { return false };
         let archive = shared.archive.as_ref();
         archive.is_some_and(|archive| archive.pressure().bytes() > shared.config.archive_bytes_max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_the_first_waits_for_a_backplane_that_does_not_come() {
+        let start = tokio::time::Instant::now();
+        let alone = Joint::new(PeerId(1), false, false, Weak::new());
+        alone.settled().await;
+        assert_eq!(start.elapsed(), Duration::ZERO, "there is none to come");
+        let joint = Joint::new(PeerId(1), false, true, Weak::new());
+        tokio::join!(joint.settled(), joint.settled());
+        assert_eq!(start.elapsed(), SETTLED);
+        joint.settled().await;
+        assert_eq!(start.elapsed(), SETTLED, "one has waited for all");
     }
 }

@@ -59,8 +59,8 @@ impl Joint {
             Output::Refused { peer, error } => {
                 return tracing::warn!(?peer, %error, "what another relay said was refused");
             }
-            // They went out already.
-            Output::Transmit { .. } | Output::Listen(_) | Output::Unlisten(_) => return,
+            // They went out already, or are read.
+            Output::Transmit { .. } | Output::Listen(_) | Output::Unlisten(_) | Output::Unread(_) => return,
         };
         rooms.tell(&document, event, next);
     }

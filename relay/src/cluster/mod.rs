@@ -8,8 +8,10 @@
 
 mod driver;
 mod events; // from the machine to the rooms, in order
+mod lanes; // what is large, a little at a time
 mod tunnel; // one tunnel where it ends
 mod tunnels; // connections that another relay serves
 
 pub(crate) use driver::Joint;
+pub(crate) use lanes::Turn;
 pub(crate) use tunnels::{Away, Handed, Tunnels};

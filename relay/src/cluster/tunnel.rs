@@ -17,8 +17,6 @@ use crate::listener::Shared;
 
 /// Most bytes that wait at one end of a tunnel: the largest message, and some.
 pub(super) const WAITING_BYTES_MAX: usize = 96 * 1024 * 1024;
-/// Most bytes that wait to be read from all tunnels that end here.
-const ALL_WAITING_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// What is taken from the dialect's queue in one go.
 const TAKEN_BYTES: usize = 256 * 1024;
 
@@ -27,6 +25,8 @@ pub(super) struct Entrance {
     messages: UnboundedSender<Held>,
     /// Bytes that wait in this one, and in all.
     waiting: [Arc<AtomicUsize>; 2],
+    /// Most in all.
+    all_bytes_max: usize,
     queue: Arc<Queue>,
 }
 
@@ -34,7 +34,7 @@ impl Entrance {
     pub(super) fn put(&self, payload: Bytes) {
         let held = Held::new(payload, &self.waiting);
         let [this, all] = self.waiting.each_ref().map(|waiting| waiting.load(Ordering::Relaxed));
-        if this > WAITING_BYTES_MAX || all > ALL_WAITING_BYTES_MAX {
+        if this > WAITING_BYTES_MAX || all > self.all_bytes_max {
             return self.queue.close(1013, "more than the server can take now");
         }
         // The task may have ended a moment ago.
@@ -77,7 +77,8 @@ pub(super) fn serve(
     let waiting = [Arc::default(), Arc::clone(&shared.tunnels.waiting)];
     let behind = shared.metrics.refusals_for("behind");
     let queue = Arc::new(Queue::new(shared.config.queue_bytes_max, behind));
-    let entrance = Entrance { messages, waiting, queue: Arc::clone(&queue) };
+    let all_bytes_max = shared.config.tunnels_bytes_max;
+    let entrance = Entrance { messages, waiting, all_bytes_max, queue: Arc::clone(&queue) };
     let shared_too = Arc::clone(shared);
     shared.shards.spawn(async move {
         // It was admitted where its socket is.
@@ -174,7 +175,36 @@ impl Frames {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
+
+    #[tokio::test]
+    async fn what_waits_in_all_tunnels_is_bounded() {
+        let all = Arc::new(AtomicUsize::new(0));
+        let tunnel = || {
+            let (messages, incoming) = unbounded_channel();
+            let queue =
+                Arc::new(Queue::new(1 << 20, prometheus_client::metrics::counter::Counter::default()));
+            let waiting = [Arc::default(), Arc::clone(&all)];
+            (Entrance { messages, waiting, all_bytes_max: 1_000, queue: Arc::clone(&queue) }, queue, incoming)
+        };
+        let ((first, first_queue, mut incoming), (second, second_queue, _kept)) = (tunnel(), tunnel());
+        first.put(vec![0; 600].into());
+        second.put(vec![0; 400].into());
+        assert_eq!(all.load(Ordering::Relaxed), 1_000);
+        second.put(vec![0; 1].into());
+        let mut out = VecDeque::new();
+        assert_eq!(second_queue.take(&mut out, TAKEN_BYTES).now_or_never().unwrap().1, Taken::Last);
+        assert_eq!(out, [frame::close(1013, "more than the server can take now")]);
+        // What was read waits no more, so there is room for others.
+        assert_eq!(all.load(Ordering::Relaxed), 1_000, "what is refused is not counted");
+        drop(incoming.recv().await);
+        first.put(vec![0; 600].into());
+        first_queue.answer(frame::ping());
+        out.clear();
+        assert_eq!(first_queue.take(&mut out, TAKEN_BYTES).now_or_never().unwrap().1, Taken::Frames);
+    }
 
     #[test]
     fn frames_come_out_as_they_were_put_in_however_they_are_cut() {

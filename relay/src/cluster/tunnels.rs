@@ -103,11 +103,9 @@ impl Tunnels {
             let mut inner = self.lock();
             // Their tasks end with them.
             inner.here.retain(|(other, _), _| *other != peer);
-            inner
-                .away
-                .extract_if(|_, handing| handing.home == peer)
-                .map(|(_, handing)| handing.queue)
-                .collect()
+            // These stay until their connections end: one may have been opened there after the break, and must be closed.
+            let away = inner.away.values().filter(|handing| handing.home == peer);
+            away.map(|handing| Arc::clone(&handing.queue)).collect()
         };
         away.iter().for_each(|queue| Self::move_on(queue));
     }

@@ -66,6 +66,10 @@ impl Hearer for Ear {
         self.queue.forward(frame::binary(&[&native::heard_head(to), &message]));
     }
 
+    fn is_busy(&self) -> bool {
+        self.queue.is_behind()
+    }
+
     fn down(&self, reason: &str) {
         // It begins anew with a connection of its own, and needs no frame for this.
         self.queue.close(native::CLOSE_ANEW, reason);

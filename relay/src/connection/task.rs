@@ -26,6 +26,7 @@ use super::y_webrtc::YWebrtc;
 use super::y_websocket::YWebsocket;
 use super::{Closing, Dialect, frame};
 use crate::admission::{Claim, admit_writer};
+use crate::backplane::Link;
 use crate::cluster::{Away, Handed, Tunnels};
 use crate::config::{Rate, RelayConfig};
 use crate::http::Endpoint;
@@ -364,7 +365,10 @@ async fn read_all(
     }
 }
 
-/// Waits while too much is on its way, to this connection or to the disk.
+/// Time between two looks at what waits for the link.
+const BREATH: Duration = Duration::from_millis(5);
+
+/// Waits while too much is on its way: to this connection, to the disk, or to other relays.
 pub(crate) async fn ease(shared: &Shared, queue: &Queue) {
     let config = &shared.config;
     queue.drained(config.answer_bytes_max).await;
@@ -372,6 +376,12 @@ pub(crate) async fn ease(shared: &Shared, queue: &Queue) {
         && pressure.bytes() > config.archive_bytes_max
     {
         Box::pin(pressure.below(config.archive_bytes_max)).await;
+    }
+    if config.link != Link::None {
+        while shared.plane.hub().waiting_for_link() > config.peer_backlog_bytes_max {
+            // Boxed: most connections never need it.
+            Box::pin(sleep(BREATH)).await;
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::dues::Meter;
 use super::gate::Gate;
 use crate::config::RelayConfig;
+use crate::forwarded::is_trusted;
 
 /// How long an address without connections is remembered, and how often is looked.
 const REMEMBERED: Duration = Duration::from_secs(60);
@@ -104,7 +105,8 @@ impl Neighbours {
         address: IpAddr,
         config: &RelayConfig,
     ) -> Result<Stay, &'static str> {
-        let is_ours = config.proxies.contains(&address.to_canonical());
+        let is_ours =
+            config.proxies.contains(&address.to_canonical()) || is_trusted(&config.trusted_proxies, address);
         let address = network(address);
         if is_ours || (address.is_loopback() && !config.limits_loopback) {
             return Ok(Stay { neighbours: Arc::clone(self), neighbour: None, is_one_too_many: false });

@@ -72,13 +72,15 @@ impl RoomDriver {
                     }
                 }
                 Effect::Read { asker, state_vector } => {
+                    if let Some(peer) = inner.machine.peer_of(asker) {
+                        self.read_for_peer(peer, asker, state_vector);
+                        continue;
+                    }
                     let Some(archive) = &inner.archive else { continue };
                     if let Some(seat) = inner.seats.get(&asker) {
                         inner.reads.entry(asker).or_default().push(seat.queue.await_answer());
-                    } else if !asker.is_of_peer() {
-                        continue;
+                        archive.read(asker, state_vector);
                     }
-                    archive.read(asker, state_vector);
                 }
                 Effect::Publish(message) => self.publish(message),
                 Effect::Tell { peer, message } => self.tell_peer(peer, message),
@@ -189,7 +191,9 @@ impl RoomDriver {
         let mut inner = self.lock();
         self.hand_out(&mut inner);
         let Some(before) = inner.owing.remove(&id) else { return };
-        if let (Some(seat), Some(newest)) = (inner.seats.get(&id), inner.machine.presence_since(before)) {
+        let newest: Vec<_> = inner.machine.presence_since(before).collect();
+        for newest in newest {
+            let Some(seat) = inner.seats.get(&id) else { return };
             let frame = seat.framing.frame(&y_protocols::awareness(&newest.encode()));
             let bytes = frame.len();
             let behind = u64::from(!self.forward(id, seat, [frame], Way::Writer));

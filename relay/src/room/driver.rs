@@ -19,6 +19,7 @@ use super::onlooker::{RoomStatus, Traffic};
 use super::registry::Rooms;
 use super::seated::Seated;
 use crate::admission::Access;
+use crate::cluster::Turn;
 use crate::connection::queue::Awaited;
 use crate::member::ArchiveSeat;
 
@@ -29,6 +30,8 @@ pub(super) struct Inner {
     pub(super) guests: BTreeMap<MemberId, Verdict>,
     /// Questions at the archive.
     pub(super) reads: BTreeMap<MemberId, Vec<Awaited>>,
+    /// Questions of peers at the archive.
+    pub(super) turns: BTreeMap<MemberId, Turn>,
     pub(super) archive: Option<Box<dyn ArchiveSeat>>,
     /// What this turn spreads.
     pub(super) gathered: Gathered,
@@ -72,12 +75,13 @@ impl RoomDriver {
         limits: RoomLimits,
     ) -> Self {
         let roll = machine.roll();
-        let (seats, guests, reads) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (seats, guests) = (BTreeMap::new(), BTreeMap::new());
         let inner = Inner {
             machine,
             seats,
             guests,
-            reads,
+            reads: BTreeMap::new(),
+            turns: BTreeMap::new(),
             archive: None,
             gathered: Gathered::default(),
             traffic: Traffic::default(),
@@ -212,6 +216,7 @@ impl RoomDriver {
 
     pub(super) fn answered(&self, asker: MemberId) {
         let mut inner = self.lock();
+        inner.turns.remove(&asker);
         if let Some(awaited) = inner.reads.get_mut(&asker) {
             awaited.pop();
             if awaited.is_empty() {

@@ -23,7 +23,7 @@ pub use guest::Guests;
 pub(crate) use limits::RoomLimits;
 pub use onlooker::{Onlooker, RoomStatus, Traffic};
 pub(crate) use pairing::{Ear, Listener, Names, PROTOCOL_VERSION, PairRooms};
-pub(crate) use peers::PeerEvent;
+pub(crate) use peers::{PeerEvent, PeerRead};
 pub(crate) use registry::Rooms;
 pub(crate) use seated::Seated;
 pub(crate) use stateless::{Speaker, Stateless};

@@ -1,13 +1,15 @@
 //! Rooms among those of other relays: what the cluster tells them, and what they tell it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use tombolo_core::id::{DocumentId, PeerId};
-use tombolo_core::room::{PeerMessage, Roll};
+use tombolo_core::room::{MemberId, PeerMessage, Roll};
 use tombolo_core::time::Millis;
+use tombolo_core::update::StateVector;
 
-use super::driver::RoomDriver;
+use super::driver::{Inner, RoomDriver};
 use super::registry::Rooms;
+use crate::cluster::Turn;
 
 /// A roll call of the cluster ends before this, in ms; then a room asks whoever it knows.
 const CALL_MS: u64 = 3_000;
@@ -25,6 +27,24 @@ pub(crate) enum PeerEvent {
     Went(PeerId),
     /// It says something.
     Said(PeerId, PeerMessage),
+}
+
+/// A question of a peer at the archive here that waits for its turn.
+pub(crate) struct PeerRead {
+    room: Weak<RoomDriver>,
+    asker: MemberId,
+    state_vector: StateVector,
+}
+
+impl PeerRead {
+    /// It is its turn, which ends with the answer, or with the room.
+    pub(crate) fn begin(self, turn: Turn) {
+        let Some(room) = self.room.upgrade() else { return };
+        let mut inner = room.lock();
+        let Inner { archive: Some(archive), turns, .. } = &mut *inner else { return };
+        turns.insert(self.asker, turn);
+        archive.read(self.asker, self.state_vector);
+    }
 }
 
 impl Rooms {
@@ -93,6 +113,12 @@ impl RoomDriver {
     pub(super) fn publish(&self, message: PeerMessage) {
         if let Some(rooms) = self.rooms.upgrade() {
             rooms.joint.say(&self.document, message);
+        }
+    }
+
+    pub(super) fn read_for_peer(self: &Arc<Self>, peer: PeerId, asker: MemberId, state_vector: StateVector) {
+        if let Some(rooms) = self.rooms.upgrade() {
+            rooms.joint.read(peer, PeerRead { room: Arc::downgrade(self), asker, state_vector });
         }
     }
 

@@ -7,11 +7,17 @@ mod archive; // an archive that answers when the test says so
 #[cfg(test)]
 mod automerge; // automerge-repo: joining, pairwise messages, gossip
 #[cfg(test)]
+mod cluster; // what is between a relay and its peers
+#[cfg(test)]
 mod crowd; // rooms with many members
 #[cfg(test)]
 mod drop_in; // in the place of other servers
 #[cfg(test)]
+mod far; // another relay, driven by hand
+#[cfg(test)]
 mod flood; // floods of connections, handshakes, identities and stuck readers
+#[cfg(test)]
+mod forwarded; // clients behind a proxy
 #[cfg(test)]
 mod frames; // what clients send, as bytes
 #[cfg(test)]

@@ -10,7 +10,7 @@ use tombolo_core::id::{DocumentId, PeerId};
 use tombolo_relay::backplane::{Backplane, Hearer, Link, Participant};
 use tombolo_relay::{Rate, RelayConfig};
 
-use super::world::{Client, Raw, Server, handshake_with, masked, soon};
+use super::world::{CUT, Client, Raw, Server, handshake_with, masked, soon};
 
 const PATH: &str = "/native";
 const NAME: PeerId = PeerId(7);
@@ -264,8 +264,26 @@ async fn nonsense_ends_a_connection_and_reaches_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_that_does_not_read_is_closed_and_missed() {
+async fn a_peer_that_reads_late_misses_nothing() {
+    const MANY: u32 = 4_000;
     let server = Server::with(|config| config.peer_queue_bytes_max = 64 * 1024, None).await;
+    let mut inside = Inside::of(&server);
+    let mut slow = peer(&server).await;
+    let backplane = inside.up().await;
+    for number in 0..MANY {
+        let number = format!("{number:4000}");
+        backplane.say(&To::Everybody, words(&number));
+    }
+    for number in 0..MANY {
+        let payload = words(&format!("{number:4000}"));
+        assert_eq!(next(&mut slow).await, Message::Heard { to: To::Everybody, payload });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_does_not_read_is_closed_and_missed() {
+    let tweak = |config: &mut RelayConfig| (config.peer_queue_bytes_max, config.write_ms) = (64 * 1024, 300);
+    let server = Server::with(tweak, None).await;
     let mut inside = Inside::of(&server);
     let mut stuck = peer(&server).await;
     let backplane = inside.up().await;
@@ -275,7 +293,7 @@ async fn a_peer_that_does_not_read_is_closed_and_missed() {
     }
     assert_eq!(inside.went().await, NAME);
     let (_, code) = stuck.rest().await;
-    assert_eq!(code, 1013);
+    assert_eq!(code, CUT);
     let _again = peer(&server).await;
 }
 

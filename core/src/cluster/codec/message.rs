@@ -28,7 +28,7 @@ const ARCHIVED: u8 = 1;
 const CAUGHT_UP: u8 = 2;
 
 /// Appends a message.
-pub(super) fn write(out: &mut Vec<u8>, message: &PeerMessage) {
+pub fn write(out: &mut Vec<u8>, message: &PeerMessage) {
     match message {
         PeerMessage::Update { ticket, arrival, update } => {
             let tag = if *arrival == Arrival::Change { CHANGE } else { CONTENT };

@@ -16,7 +16,10 @@ pub use error::InvalidEnvelope;
 pub use head::{Sender, bye, sender_of};
 
 pub(super) use head::{Head, Place};
+pub(super) use message::write as write_said;
 pub(super) use read::Letter;
+pub(super) use tunnel::write as write_frame;
+pub(super) use write::{part_head, said_to_peer, said_to_room};
 
 use crate::limits::{PEER_PAYLOAD_BYTES_MAX, STATE_VECTOR_BYTES_MAX, UPDATE_BYTES_MAX};
 

@@ -12,7 +12,7 @@ use crate::limits::TEXT_BYTES_MAX;
 use crate::wire::lib0::{Reader, write_var_bytes, write_var_u64};
 
 /// Appends a frame, its kind first.
-pub(super) fn write(out: &mut Vec<u8>, frame: &TunnelFrame) {
+pub fn write(out: &mut Vec<u8>, frame: &TunnelFrame) {
     let (kind, tunnel) = match frame {
         TunnelFrame::Open { tunnel, .. } => (kind::TUNNEL_OPEN, tunnel),
         TunnelFrame::Data { tunnel, .. } => (kind::TUNNEL_DATA, tunnel),

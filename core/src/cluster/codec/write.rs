@@ -43,7 +43,7 @@ impl ToRoom {
             }
             Self::Gone => out.push(kind::GONE),
             Self::Said(said) => {
-                out.push(kind::SAID);
+                said_to_room(out);
                 message::write(out, said);
             }
             Self::Unknown => {}
@@ -69,9 +69,7 @@ impl ToPeer {
             }
             Self::Missed(None) => out.push(kind::MISSED_STREAM),
             Self::Said { document, opening, message } => {
-                out.push(kind::SAID);
-                write_document(out, document);
-                write_var_u64(out, *opening);
+                said_to_peer(out, document, *opening);
                 message::write(out, message);
             }
             Self::Tunnel(frame) => tunnel::write(out, frame),
@@ -80,10 +78,27 @@ impl ToPeer {
     }
 }
 
-fn write_part(out: &mut Vec<u8>, part: &Part) {
+/// What stands before what one room says to others.
+pub fn said_to_room(out: &mut Vec<u8>) {
+    out.push(kind::SAID);
+}
+
+/// What stands before what one room says to that of one peer.
+pub fn said_to_peer(out: &mut Vec<u8>, document: &DocumentId, opening: u64) {
+    out.push(kind::SAID);
+    write_document(out, document);
+    write_var_u64(out, opening);
+}
+
+/// What stands before the bytes of a part.
+pub fn part_head(out: &mut Vec<u8>, index: u64, count: u64) {
     out.push(kind::PART);
-    write_var_u64(out, part.index);
-    write_var_u64(out, part.count);
+    write_var_u64(out, index);
+    write_var_u64(out, count);
+}
+
+fn write_part(out: &mut Vec<u8>, part: &Part) {
+    part_head(out, part.index, part.count);
     out.extend_from_slice(&part.bytes);
 }
 

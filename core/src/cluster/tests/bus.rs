@@ -147,6 +147,8 @@ impl Bus {
                     node.machine.opened(Millis(self.now), &document, roll);
                 }
             }
+            // Not through act, either.
+            Output::Unread(unread) => node.machine.take_in(Millis(self.now), unread.read()),
             Output::Refused { error, .. } => panic!("{error}"),
             output => self.judge.hears(self.now, peer, output),
         }

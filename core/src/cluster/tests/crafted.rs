@@ -10,27 +10,27 @@ use crate::id::{DocumentId, PeerId};
 use crate::room::{PeerMessage, Roll, Ticket};
 use crate::time::Millis;
 
-const ME: PeerId = PeerId(1);
-const OTHER: PeerId = PeerId(9);
+pub(super) const ME: PeerId = PeerId(1);
+pub(super) const OTHER: PeerId = PeerId(9);
 /// The opening of the other's that it says first.
-const OPENING: u64 = 20;
+pub(super) const OPENING: u64 = 20;
 
-fn document() -> DocumentId {
+pub(super) fn document() -> DocumentId {
     DocumentId::yjs("notes").unwrap()
 }
 
-fn stored() -> PeerMessage {
+pub(super) fn stored() -> PeerMessage {
     PeerMessage::Stored(vec![(Ticket(1), Ok(()))])
 }
 
 /// A relay with a room, and another that has come to it and said one thing to it.
-struct Talk {
-    relay: Cluster,
-    opening: u64,
+pub(super) struct Talk {
+    pub(super) relay: Cluster,
+    pub(super) opening: u64,
 }
 
 impl Talk {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut relay = Cluster::new(ME, false, Timing::default());
         relay.up(Millis(0));
         relay.opened(Millis(0), &document(), Roll::default());
@@ -41,27 +41,27 @@ impl Talk {
         talk
     }
 
-    fn says(&mut self, to: &To, stream: Stream) {
+    pub(super) fn says(&mut self, to: &To, stream: Stream) {
         let envelope = Envelope { sender: Sender { peer: OTHER, starts: 3 }, stream };
         self.relay.heard(Millis(1), to, &envelope.encode());
     }
 
-    fn tells_room(&mut self, number: u64, body: ToRoom) {
+    pub(super) fn tells_room(&mut self, number: u64, body: ToRoom) {
         self.says(&To::Room(document()), Stream::Room { number, body });
     }
 
     /// A roll that answers ours, if it is to, at this meeting.
-    fn rolls(&mut self, number: u64, opening: u64, meeting: Option<u64>) {
+    pub(super) fn rolls(&mut self, number: u64, opening: u64, meeting: Option<u64>) {
         let heard = meeting.map(|meeting| Heard { peer: ME, opening: self.opening, meeting, mutual: true });
         self.tells_room(number, ToRoom::Roll { roll: Roll::default(), opening, heard });
     }
 
-    fn tells_me(&mut self, number: u64, body: ToPeer) {
+    pub(super) fn tells_me(&mut self, number: u64, body: ToPeer) {
         self.says(&To::Peer(ME), Stream::Peer { starts: 1, meeting: 7, number, body });
     }
 
     /// What rooms hear, and what is answered to single peers but greetings and questions.
-    fn events(&mut self) -> Vec<&'static str> {
+    pub(super) fn events(&mut self) -> Vec<&'static str> {
         let mut events = vec![];
         while let Some(output) = self.relay.poll() {
             events.push(match output {

@@ -5,6 +5,7 @@ mod chance;
 mod codec;
 mod crafted; // what one peer says by hand
 mod judge; // what was promised, against what came
+mod large; // what takes long to write and to read
 mod letters; // things to say
 mod net; // relays on a bus without delay
 mod rules; // one rule each

@@ -31,6 +31,8 @@ pub(super) struct Net {
     pub(super) said: Vec<(usize, To, Bytes)>,
     pub(super) carried: usize,
     pub(super) deaf: BTreeSet<usize>,
+    /// This one hears nothing for now.
+    pub(super) unlistening: Option<usize>,
     /// What this one says to rooms is lost.
     pub(super) unheard: Option<usize>,
     /// So many messages get lost from now on.
@@ -62,6 +64,7 @@ impl Net {
                 Output::Transmit { to, message } => self.said.push((index, to.clone(), message.clone())),
                 Output::Listen(document) => drop(self.listening.insert((index, document))),
                 Output::Unlisten(document) => drop(self.listening.remove(&(index, document))),
+                Output::Unread(unread) => self.relays[index].take_in(Millis(self.now), unread.read()),
                 output => self.outputs.push_back((index, output)),
             }
         }
@@ -86,7 +89,12 @@ impl Net {
                     To::Room(document) => self.listening.contains(&(index, document.clone())),
                     To::Peer(peer) => *peer == self.relays[index].me().peer,
                 };
-                if index != sender && listens && !self.deaf.contains(&index) && !self.deaf.contains(&sender) {
+                if index != sender
+                    && listens
+                    && self.unlistening != Some(index)
+                    && !self.deaf.contains(&index)
+                    && !self.deaf.contains(&sender)
+                {
                     self.act(index, |relay, now| relay.heard(now, &to, &message));
                 }
             }

@@ -91,6 +91,26 @@ fn who_is_silent_has_vanished_and_comes_again() {
 }
 
 #[test]
+fn who_could_not_listen_misses_nobody() {
+    let mut net = Net::new(&[false, false]);
+    net.open(0, &document(1));
+    net.open(1, &document(1));
+    net.events();
+    net.unlistening = Some(0);
+    for _ in 0..20 {
+        net.pass(1_000);
+        net.act(0, |relay, now| relay.was_deaf(now));
+    }
+    assert_eq!(
+        net.events(),
+        Vec::<String>::new(),
+        "the other one hears it, and it knows that it does not listen"
+    );
+    net.pass(6_000);
+    assert!(net.events().contains(&"0 went 1".to_owned()));
+}
+
+#[test]
 fn a_bye_is_for_one_start() {
     let mut net = Net::new(&[false, false]);
     net.open(0, &document(1));

@@ -268,7 +268,7 @@ fn presence_goes_where_its_owner_goes() {
     assert!(says(&mut room, A, entry(8, 1, Some("{}"))).is_empty(), "an echo makes nobody its owner");
     room.peer_went(NOW, P);
     assert_eq!(sent_to(&effects(&mut room), A).len(), 1, "it takes its ghosts with it");
-    let gone = room.presence_since(0).unwrap().entries;
+    let gone = room.presence_since(0).next().unwrap().entries;
     assert!(gone.iter().any(|entry| entry.client == 8 && entry.state.is_none()));
     room.join(B, false);
     effects(&mut room);
@@ -289,7 +289,7 @@ fn presence_that_is_not_renewed_after_a_loss_is_ended() {
     hears(&mut room, P, PeerMessage::Presence(update));
     room.handle_timeout(room.poll_timeout().unwrap());
     assert_eq!(sent_to(&effects(&mut room), A).len(), 1);
-    let known = room.presence_since(0).unwrap().entries;
+    let known = room.presence_since(0).next().unwrap().entries;
     let there: Vec<_> =
         known.iter().filter(|entry| entry.state.is_some()).map(|entry| entry.client).collect();
     assert_eq!(there, [7]);
@@ -319,6 +319,67 @@ fn more_updates_than_may_be_under_way_are_owed_and_settled_together() {
     assert_eq!(sent_to(&told, A), [y_protocols::sync_step1(HAS_HI)]);
     says(&mut room, A, Message::SyncStep2(Update::empty()));
     assert_eq!(stored(&mut room, 2 + most), 2);
+}
+
+#[test]
+fn an_archive_is_asked_again_a_few_at_a_time() {
+    let mut room = clustered(Acknowledgement::Never, &[(P, ARCHIVE)]);
+    for id in 0..300 {
+        room.join(MemberId(100 + id), false);
+        room.handle(NOW, MemberId(100 + id), step1()).unwrap();
+    }
+    effects(&mut room);
+    room.peer_lost(NOW, P);
+    let mut open = asks(&effects(&mut room));
+    let mut answered = 0;
+    while let Some((_, ask, _)) = open.pop() {
+        assert!(open.len() < 32, "{} more are asked at once", open.len());
+        answered += 1;
+        open.extend(asks(&hears(&mut room, P, answer(ask, NOTHING, Some(&[0])))));
+    }
+    // Those of the members, and the room's own.
+    assert!((301..=302).contains(&answered), "{answered}");
+}
+
+#[test]
+fn who_waits_is_asked_for_when_others_leave() {
+    let mut room = clustered(Acknowledgement::Never, &[(P, ARCHIVE)]);
+    let mut asked = asks(&effects(&mut room)).len();
+    for id in 0..100 {
+        room.join(MemberId(100 + id), false);
+        asked += asks(&says(&mut room, MemberId(100 + id), step1())).len();
+    }
+    assert!(asked < 100);
+    room.leave(NOW, A);
+    for id in 0..100 {
+        room.leave(NOW, MemberId(100 + id));
+        asked += asks(&effects(&mut room)).len();
+    }
+    assert_eq!(asked, 101, "nobody waits for the answers of those who left");
+}
+
+#[test]
+fn what_is_owed_is_settled_although_others_are_always_under_way() {
+    let mut room = settled();
+    let most = 16 * 1024;
+    for _ in 0..=most {
+        says(&mut room, A, Message::Update(hi()));
+    }
+    // One was too many. Whenever one is stored another comes.
+    let mut asked = Vec::new();
+    for ticket in 2..2 + most {
+        assert!(asked.is_empty(), "not before all that came before are stored");
+        room.peer_said(NOW, P, PeerMessage::Stored(vec![(Ticket(ticket), Ok(()))]));
+        asked = asks(&effects(&mut room));
+        says(&mut room, A, Message::Update(hi()));
+    }
+    assert_eq!(asked.len(), 1, "the archive is asked what it lacks");
+    // All that were under way then are owed as well, and settled with one acknowledgement from the archive.
+    let told = hears(&mut room, P, answer(asked[0].1, NOTHING, Some(HAS_HI)));
+    assert_eq!(sent_to(&told, A), [y_protocols::sync_step1(HAS_HI)]);
+    says(&mut room, A, Message::SyncStep2(Update::empty()));
+    let last = room.numbered_to();
+    assert_eq!(stored(&mut room, last) as u64, most);
 }
 
 #[test]

@@ -359,7 +359,7 @@ fn a_goodbye_that_overtakes_who_it_is_for_is_remembered() {
         let Message::Awareness(update) = entry(7, 1, state) else { unreachable!() };
         assert!(hears(&mut room, P, PeerMessage::Presence(update)).is_empty());
     }
-    let known = room.presence_since(0).unwrap().entries;
+    let known = room.presence_since(0).next().unwrap().entries;
     assert!(known.iter().all(|entry| entry.state.is_none()), "a ghost: {known:?}");
 }
 

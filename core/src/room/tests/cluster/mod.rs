@@ -282,7 +282,7 @@ impl Cluster {
             assert_eq!(sees.collect::<BTreeSet<_>>(), present, "presence");
         }
         for room in self.relays.iter().filter_map(|relay| relay.room.as_ref()) {
-            let known = room.presence_since(0).map(|update| update.entries).unwrap_or_default();
+            let known = room.presence_since(0).flat_map(|update| update.entries).collect::<Vec<_>>();
             let there = known.iter().filter(|entry| entry.state.is_some()).map(|entry| entry.client);
             assert_eq!(there.collect::<BTreeSet<_>>(), present, "presence in a room");
         }
