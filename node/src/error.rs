@@ -213,7 +213,8 @@ fn code_of_failure(failure: &Failure) -> u8 {
 
 fn code_of_note(error: &NoteError) -> u8 {
     match error {
-        NoteError::Tag { .. } | NoteError::Replica(ReplicaError::Name { .. }) => 2,
+        NoteError::Tag { .. }
+        | NoteError::Replica(ReplicaError::Name { .. } | ReplicaError::Address { .. }) => 2,
         NoteError::Replica(ReplicaError::InUse { .. } | ReplicaError::Open(_)) => 4,
         NoteError::Kept { source, .. } => code_of_note(source),
         NoteError::Folder(error) => error.exit_code(),
@@ -227,7 +228,15 @@ fn code_of_note(error: &NoteError) -> u8 {
         | NoteError::TooLarge { .. }
         | NoteError::Differs { .. }
         | NoteError::LeftOut { .. }
+        | NoteError::Linked { .. }
+        | NoteError::NotLinked { .. }
+        | NoteError::NoLinks
+        | NoteError::NotSynced
+        | NoteError::ServerHasThem
         | NoteError::Replica(ReplicaError::Deleted { .. } | ReplicaError::Edit { .. }) => 7,
-        NoteError::Editor { .. } | NoteError::File { .. } | NoteError::Replica(_) => 1,
+        NoteError::Editor { .. }
+        | NoteError::Links { .. }
+        | NoteError::File { .. }
+        | NoteError::Replica(_) => 1,
     }
 }

@@ -153,12 +153,15 @@ pub(crate) struct Visit {
 
 impl Visit {
     /// The same of the client behind a trusted proxy, if one asks for it; or what it is told when it must go.
-    fn of_client(mut self, headers: &HeaderMap) -> Result<Self, Response<Body>> {
+    fn of_client(mut self, headers: &HeaderMap) -> Result<Self, Box<Response<Body>>> {
         let proxies = &self.shared.config.trusted_proxies;
         if let Some(client) = forwarded::client(proxies, self.address.ip(), headers) {
             self.counted = self.counted.of_client(client).map_err(|reason| {
                 self.shared.metrics.refuse(reason);
-                text_response(StatusCode::TOO_MANY_REQUESTS, "too many connections of this address\n")
+                Box::new(text_response(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "too many connections of this address\n",
+                ))
             })?;
             self.address = SocketAddr::new(client, 0);
         }
@@ -302,7 +305,7 @@ fn upgrade(visit: Visit, mut endpoint: Endpoint, mut request: Request<Incoming>)
     }
     let visit = match visit.of_client(request.headers()) {
         Ok(visit) => visit,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     let Visit { shared, address, counted, .. } = visit;
     let headers = request.headers();

@@ -9,6 +9,7 @@ mod note;
 mod note_args;
 mod note_editor; // a text in somebody's editor
 mod note_files; // from Markdown and to it
+mod note_sync; // with relays and nodes
 mod output; // lines, JSON, progress
 mod relay;
 mod screen; // a terminal that is drawn on

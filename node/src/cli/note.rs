@@ -13,7 +13,7 @@ use tombolo_store::worker::{ProcessWorker, Worker};
 use super::counter::{Found, check_there_is_one};
 use super::note_args::{List, New, Note as Command, One, Search, Tags};
 use super::output::{Output, field, is_watched, plain};
-use super::{merge_process, note_editor, note_files};
+use super::{merge_process, note_editor, note_files, note_sync};
 use crate::config::Settings;
 use crate::error::Error;
 use crate::note::{Listed, Match, Note, NoteError, Notebook, Tag, search, tagged, tags, title};
@@ -42,12 +42,18 @@ pub(super) fn run(settings: &Settings, command: &Command) -> Result<(), Error> {
         Command::Rm(args) => with(&|notes| remove(notes, args)),
         Command::Import(args) => with(&|notes| note_files::import(notes, args)),
         Command::Export(args) => with(&|notes| note_files::export(notes, args)),
+        Command::Link(link) => note_sync::link(settings, link),
+        Command::Sync(args) => note_sync::sync(settings, args),
+        Command::Explain(args) => note_sync::explain(settings, args),
         Command::Status(args) => with(&|notes| status(settings, notes, args.at.json)),
     }
 }
 
 /// Opens the notes, or finds the server that has them open.
-fn with_notes<T>(settings: &Settings, work: impl FnOnce(&Notebook) -> Result<T, Error>) -> Result<T, Error> {
+pub(super) fn with_notes<T>(
+    settings: &Settings,
+    work: impl FnOnce(&Notebook) -> Result<T, Error>,
+) -> Result<T, Error> {
     let worker: Arc<dyn Worker> = ProcessWorker::start(merge_process()?)?;
     let notes = match Found::open(settings, &worker)? {
         Found::Here(store) => Notebook::Here(Replica::over(store)),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::store_args::Where;
+use crate::replica::Token;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Note {
@@ -26,6 +27,13 @@ pub(super) enum Note {
     Import(Files),
     /// The notes as Markdown files of a folder
     Export(Files),
+    /// To which relays and nodes the notes are synced
+    #[command(subcommand)]
+    Link(Link),
+    /// Sync the notes with everything they are linked to
+    Sync(Sync),
+    /// Why a note is not in sync
+    Explain(Explain),
     /// Where the notes are, how many, and who has them open
     Status(Status),
 }
@@ -98,6 +106,58 @@ pub(super) struct Files {
     pub(super) at: Where,
 }
 
+#[derive(Debug, Subcommand)]
+pub(super) enum Link {
+    /// Sync with this relay or node from now on
+    Add(LinkAdd),
+    /// To what the notes are linked, and how many may not be there yet
+    List(Status),
+    /// Do not sync with this one any more; what is there stays there
+    Rm(LinkRm),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LinkAdd {
+    /// Its address: ws://HOST:PORT or wss://HOST
+    pub(super) url: String,
+    /// What opens it, if it wants a token; kept in the data folder, readable for you only
+    #[arg(long, env = "TOMBOLO_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub(super) token: Option<Token>,
+    #[command(flatten)]
+    pub(super) at: Where,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LinkRm {
+    /// Its address
+    pub(super) url: String,
+    #[command(flatten)]
+    pub(super) at: Where,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Sync {
+    /// Give up after so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(super) limit: u64,
+    /// Stay, and sync whatever changes, until Ctrl-C
+    #[arg(long, conflicts_with = "limit")]
+    pub(super) stay: bool,
+    #[command(flatten)]
+    pub(super) at: Where,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Explain {
+    /// The name of the note
+    pub(super) name: String,
+    /// Look for so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub(super) limit: u64,
+    #[command(flatten)]
+    pub(super) at: Where,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Status {
     #[command(flatten)]
@@ -113,12 +173,16 @@ impl Note {
             Self::Search(args) => &args.at,
             Self::Tag(args) => &args.at,
             Self::Import(args) | Self::Export(args) => &args.at,
-            Self::Status(args) => &args.at,
+            Self::Link(Link::Add(args)) => &args.at,
+            Self::Link(Link::Rm(args)) => &args.at,
+            Self::Link(Link::List(args)) | Self::Status(args) => &args.at,
+            Self::Sync(args) => &args.at,
+            Self::Explain(args) => &args.at,
         }
     }
 
     /// Whether a folder that is not there is made.
     pub(super) fn makes(&self) -> bool {
-        matches!(self, Self::New(_) | Self::Import(_))
+        matches!(self, Self::New(_) | Self::Import(_) | Self::Link(Link::Add(_)) | Self::Sync(_))
     }
 }

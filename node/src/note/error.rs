@@ -98,6 +98,43 @@ pub enum NoteError {
         /// How many.
         count: usize,
     },
+    /// The list of links is no list.
+    #[error("the list of links {path} cannot be understood ({why}); delete it and add them again with `tombolo note link add`", path = path.display())]
+    Links {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// There is such a link already.
+    #[error(
+        "these notes are linked to {url} already; take that away first with `tombolo note link rm`, to give another token"
+    )]
+    Linked {
+        /// Where it goes.
+        url: String,
+    },
+    /// There is no such link.
+    #[error("these notes are not linked to {url}; `tombolo note link list` says to what they are")]
+    NotLinked {
+        /// What was named.
+        url: String,
+    },
+    /// There is nothing to sync with.
+    #[error(
+        "these notes are linked to nothing; say where to sync them with `tombolo note link add ws://HOST:PORT`"
+    )]
+    NoLinks,
+    /// Not everything was synced in time.
+    #[error(
+        "not everything is in sync, as listed; nothing is lost, and `tombolo note sync` goes on from here"
+    )]
+    NotSynced,
+    /// A server has the folder.
+    #[error(
+        "a server has these notes open, and it does not sync them with others; stop it, or sync from a folder of its own"
+    )]
+    ServerHasThem,
     /// A file cannot be read or written.
     #[error("the file {path} cannot be read or written", path = path.display())]
     File {

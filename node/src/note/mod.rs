@@ -11,12 +11,14 @@
 mod error;
 mod files; // which note a file is
 mod front_matter; // tags and title
+mod links; // where they are synced to
 mod notebook; // the notes of a folder, here or on a server
 mod search;
 
 pub use error::NoteError;
 pub use files::{file_of, name_of};
 pub use front_matter::{Tag, tagged, tags, title};
+pub use links::{NoteLink, load as load_links, save as save_links};
 pub use notebook::{Listed, Note, Notebook};
 pub use search::{Match, search};
 pub use tombolo_core::engine::view::TEXT_ROOT;

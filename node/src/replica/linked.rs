@@ -53,6 +53,15 @@ impl Replica {
         self.links.wait(limit, |status| status.in_sync || status.gave_up)
     }
 
+    /// How many documents may not be at this address yet, as far as is known from the last time that there was a link with
+    /// these options' subscription to all of them. Blocking.
+    ///
+    /// # Errors
+    /// [`ReplicaError::Address`] if that is no address, [`ReplicaError::Read`] if the folder cannot be read.
+    pub fn unsynced(&self, url: &str) -> Result<usize, ReplicaError> {
+        self.links.unsynced(url)
+    }
+
     /// How a document stands with each link, and why it is not in sync; none where it has not changed since it was.
     #[must_use]
     pub fn explain(&self, document: &DocumentId) -> Vec<(String, Option<Standing>)> {

@@ -175,11 +175,11 @@ impl Links {
         let Some(at) = state.running.iter().position(|running| running.url == url) else { return false };
         let running = state.running.remove(at);
         drop(state);
-        self.end(running);
+        self.end(&running);
         true
     }
 
-    fn end(&self, running: Running) {
+    fn end(&self, running: &Running) {
         self.shelves.hub.leave(running.id);
         // One that has ended hears nothing.
         let _ = running.commands.send(Command::End);
@@ -200,6 +200,24 @@ impl Links {
         let end = std::time::Instant::now() + limit;
         let left = || end.saturating_duration_since(std::time::Instant::now());
         boards.iter().map(|board| board.wait(left(), &is_it)).collect()
+    }
+
+    pub(super) fn unsynced(&self, url: &str) -> Result<usize, ReplicaError> {
+        let address: RelayAddress =
+            url.parse().map_err(|source| ReplicaError::Address { url: url.to_owned(), source })?;
+        let store = &self.shelves.store;
+        let subscription = Subscription::all();
+        let memory = Memory::load(&memory::path(store.path(), &address.to_string(), subscription.names()));
+        let mut since = memory.and_then(|memory| memory.acknowledged);
+        let mut count = 0;
+        loop {
+            let page = store.changes(since.as_ref(), 1_000).map_err(ReplicaError::read)?;
+            count += page.documents.iter().filter(|(document, _)| subscription.has(document)).count();
+            if !page.more {
+                return Ok(count);
+            }
+            since = Some(page.up_to);
+        }
     }
 
     pub(super) fn explain(&self, document: &DocumentId) -> Vec<(String, Option<Standing>)> {
@@ -259,7 +277,7 @@ impl Links {
             let mut state = self.lock();
             (std::mem::take(&mut state.running), state.runtime.take())
         };
-        running.into_iter().for_each(|running| self.end(running));
+        running.iter().for_each(|running| self.end(running));
         if let Some(runtime) = runtime {
             let _ = runtime.stop.send(());
             let _ = runtime.thread.join();

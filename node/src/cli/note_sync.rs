@@ -1,0 +1,255 @@
+//! `tombolo note link`, `sync` and `explain`: notes here and elsewhere.
+
+use std::io::{self, IsTerminal as _};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tombolo_core::id::DocumentId;
+use tombolo_core::session::{Lag, Standing};
+
+use super::note::with_notes;
+use super::note_args::{Explain, Link, LinkAdd, LinkRm, Sync};
+use super::output::{Output, field};
+use super::signal::Ends;
+use crate::config::Settings;
+use crate::error::Error;
+use crate::note::{NoteError, NoteLink, Notebook, load_links, save_links};
+use crate::replica::{LinkState, LinkStatus, Replica, ReplicaError};
+
+/// How often what is shown of a sync is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+
+pub(super) fn link(settings: &Settings, command: &Link) -> Result<(), Error> {
+    match command {
+        Link::Add(args) => add(settings, args),
+        Link::Rm(args) => remove(settings, args),
+        Link::List(args) => list(settings, args.at.json),
+    }
+}
+
+fn add(settings: &Settings, args: &LinkAdd) -> Result<(), Error> {
+    let link = NoteLink::new(&args.url, args.token.clone())?;
+    // Made by this, if there is none yet; a server that has it does not mind.
+    with_notes(settings, |_| Ok(()))?;
+    let mut links = load_links(&settings.data)?;
+    if links.iter().any(|other| other.url == link.url) {
+        return Err(NoteError::Linked { url: link.url }.into());
+    }
+    let answer = json!({ "url": link.url });
+    links.push(link);
+    save_links(&settings.data, &links)?;
+    Output::new(args.at.json)
+        .answer(&answer, |answer| format!("linked to {}; `tombolo note sync` syncs", field(answer, "url")))
+}
+
+fn remove(settings: &Settings, args: &LinkRm) -> Result<(), Error> {
+    let mut links = load_links(&settings.data)?;
+    let url = NoteLink::new(&args.url, None).map_or_else(|_| args.url.clone(), |link| link.url);
+    let before = links.len();
+    links.retain(|link| link.url != url);
+    if links.len() == before {
+        return Err(NoteError::NotLinked { url }.into());
+    }
+    save_links(&settings.data, &links)?;
+    Output::new(args.at.json).answer(&json!({ "url": url }), |answer| {
+        format!("no longer linked to {}; what is there stays there", field(answer, "url"))
+    })
+}
+
+fn list(settings: &Settings, json: bool) -> Result<(), Error> {
+    let links = load_links(&settings.data)?;
+    let unsynced = with_notes(settings, |notes| {
+        let count = |link: &NoteLink| match notes {
+            Notebook::Here(replica) => Ok(Some(replica.unsynced(&link.url).map_err(NoteError::Replica)?)),
+            // A server that has them does not sync them.
+            Notebook::There(_) => Ok(None),
+        };
+        links.iter().map(count).collect::<Result<Vec<_>, Error>>()
+    })?;
+    let mut output = Output::table(json, format!("{:8}  {:5}  {}", "UNSYNCED", "TOKEN", "LINK"));
+    for (link, unsynced) in links.iter().zip(unsynced) {
+        let row = json!({ "url": link.url, "token": link.token.is_some(), "unsynced": unsynced });
+        let line = |row: &Value| {
+            let unsynced = match field(row, "unsynced") {
+                none if none.is_empty() => "?".to_owned(),
+                count => count,
+            };
+            let token = if link.token.is_some() { "yes" } else { "no" };
+            format!("{unsynced:>8}  {token:5}  {}", field(row, "url"))
+        };
+        output.row("links", &row, line).map_err(Error::Output)?;
+    }
+    output.end_of_rows("links", &json!({})).map_err(Error::Output)
+}
+
+/// Opens the notes with all their links, for a while.
+fn with_links<T>(settings: &Settings, work: impl FnOnce(&Replica) -> Result<T, Error>) -> Result<T, Error> {
+    let links = load_links(&settings.data)?;
+    if links.is_empty() {
+        return Err(NoteError::NoLinks.into());
+    }
+    with_notes(settings, |notes| {
+        let Notebook::Here(replica) = notes else { return Err(NoteError::ServerHasThem.into()) };
+        for link in &links {
+            replica.link(&link.url, link.options()).map_err(NoteError::Replica)?;
+        }
+        work(replica)
+    })
+}
+
+pub(super) fn sync(settings: &Settings, args: &Sync) -> Result<(), Error> {
+    with_links(settings, |replica| {
+        if args.stay {
+            stay(replica)?;
+        } else {
+            wait(replica, Duration::from_secs(args.limit));
+        }
+        report(replica, args.at.json)
+    })
+}
+
+/// Waits until all is in sync or the time is over, and shows how far it is.
+fn wait(replica: &Replica, limit: Duration) {
+    let end = Instant::now() + limit;
+    let is_watched = io::stderr().is_terminal();
+    let bar = indicatif::ProgressBar::new_spinner();
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let links = replica.wait_for_sync(left.min(LOOK));
+        if left.is_zero() || links.iter().all(|link| link.in_sync || link.gave_up) {
+            break;
+        }
+        if is_watched {
+            bar.set_message(links.iter().map(progress).collect::<Vec<_>>().join(", "));
+            bar.tick();
+        }
+    }
+    bar.finish_and_clear();
+}
+
+fn progress(link: &LinkStatus) -> String {
+    match link.state {
+        LinkState::Online | LinkState::Degraded => format!("{}: {} to go", link.url, link.lagging),
+        state => format!("{}: {state}", link.url),
+    }
+}
+
+/// Syncs until somebody wants the end.
+fn stay(replica: &Replica) -> Result<(), Error> {
+    eprintln!("syncing; Ctrl-C ends it");
+    let mut last = Vec::new();
+    let mut told = |replica: &Replica| {
+        let now: Vec<String> = replica.links().iter().map(state_of).collect();
+        if now != last {
+            now.iter().for_each(|line| eprintln!("{line}"));
+            last = now;
+        }
+    };
+    tokio::runtime::Handle::current().block_on(async {
+        let mut ends = Ends::install()?;
+        loop {
+            told(replica);
+            tokio::select! {
+                () = ends.wait() => return Ok(()),
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    })
+}
+
+fn state_of(link: &LinkStatus) -> String {
+    let what = match (link.in_sync, link.keeps, &link.error) {
+        (true, Some(true), _) => "in sync".to_owned(),
+        (true, _, _) => "handed over; nobody there keeps it".to_owned(),
+        (false, _, Some(error)) => error.clone(),
+        (false, _, None) => format!("{}, {} to go", link.state, link.lagging),
+    };
+    format!("{}: {what}", link.url)
+}
+
+/// Says how all links are, and of each note that is not in sync why.
+fn report(replica: &Replica, json: bool) -> Result<(), Error> {
+    let links = replica.links();
+    let lagging = replica.lagging();
+    let mut output = Output::new(json);
+    for link in &links {
+        let unsynced: Vec<Value> = lagging
+            .iter()
+            .filter(|(url, _, standing)| *url == link.url && !is_handed_over(link, standing))
+            .map(
+                |(_, document, standing)| json!({ "name": document.to_string(), "why": why(standing, link) }),
+            )
+            .collect();
+        let row = json!({
+            "url": link.url,
+            "state": link.state.to_string(),
+            "in_sync": link.in_sync && unsynced.is_empty(),
+            "kept": link.keeps,
+            "error": link.error,
+            "unsynced": unsynced,
+        });
+        output
+            .row("links", &row, |_| {
+                let lines =
+                    unsynced.iter().map(|row| format!("  {}: {}", field(row, "name"), field(row, "why")));
+                std::iter::once(state_of(link)).chain(lines).collect::<Vec<_>>().join("\n")
+            })
+            .map_err(Error::Output)?;
+    }
+    output.end_of_rows("links", &json!({})).map_err(Error::Output)?;
+    let parked = lagging.iter().any(|(_, _, standing)| matches!(standing.lag, Some(Lag::Parked { .. })));
+    if parked || links.iter().any(|link| !link.in_sync) { Err(NoteError::NotSynced.into()) } else { Ok(()) }
+}
+
+fn is_handed_over(link: &LinkStatus, standing: &Standing) -> bool {
+    link.in_sync && standing.lag == Some(Lag::Unkept)
+}
+
+/// Why a document is not in sync, for people.
+fn why(standing: &Standing, link: &LinkStatus) -> String {
+    match &standing.lag {
+        None => "in sync".to_owned(),
+        Some(Lag::Offline) => link.error.clone().unwrap_or_else(|| "there is no connection".to_owned()),
+        Some(Lag::Parked { reason, .. }) => {
+            format!("refused there: {reason}; it is not tried again by itself")
+        }
+        Some(Lag::Refused { reason, .. }) => format!("refused for now: {reason}; it is tried again"),
+        Some(Lag::Queued) => "it waits for others".to_owned(),
+        Some(Lag::Comparing) => "what each side lacks is being found out".to_owned(),
+        Some(Lag::Storing) => "what came is on its way to the disk here".to_owned(),
+        Some(Lag::Unacknowledged) => "it was sent, and is not known to be stored there".to_owned(),
+        Some(Lag::Unkept) => "it was handed over, and nobody there keeps it for sure".to_owned(),
+    }
+}
+
+pub(super) fn explain(settings: &Settings, args: &Explain) -> Result<(), Error> {
+    let id = DocumentId::yjs(&args.name)
+        .map_err(|source| NoteError::Replica(ReplicaError::Name { name: args.name.clone(), source }))?;
+    with_links(settings, |replica| {
+        if replica
+            .store()
+            .describe(&id)
+            .map_err(|error| NoteError::Replica(ReplicaError::Read(error)))?
+            .is_none()
+        {
+            return Err(NoteError::Missing { name: args.name.clone() }.into());
+        }
+        wait(replica, Duration::from_secs(args.limit));
+        let links = replica.links();
+        let mut output = Output::new(args.at.json);
+        for (url, standing) in replica.explain(&id) {
+            let Some(link) = links.iter().find(|link| link.url == url) else { continue };
+            let why = match &standing {
+                Some(standing) => why(standing, link),
+                None if link.in_sync => "in sync".to_owned(),
+                None => {
+                    link.error.clone().unwrap_or_else(|| "it has not changed since it was in sync".to_owned())
+                }
+            };
+            let row = json!({ "url": url, "why": why });
+            let line = |row: &Value| format!("{}: {}", field(row, "url"), field(row, "why"));
+            output.row("links", &row, line).map_err(Error::Output)?;
+        }
+        output.end_of_rows("links", &json!({})).map_err(Error::Output)
+    })
+}
