@@ -83,15 +83,32 @@ fn a_link_that_becomes_slow_or_fast_is_noticed() {
 
 #[test]
 fn a_way_that_becomes_longer_is_noticed() {
-    let mut world = World::new(200_000, 50);
-    world.run(20_000, keep_full);
-    world.trip = 600;
-    world.run(30_000, keep_full);
-    let before = world.arrived_bytes(|_| true);
-    world.run(60_000, keep_full);
-    let sent = world.arrived_bytes(|_| true) - before;
-    assert!(sent > 200_000 * 60 * 85 / 100, "{sent} bytes in a minute");
-    assert!(world.buffered < 2 * 200_000, "{} bytes buffered", world.buffered);
+    for most in [1_000, 64 * 1024] {
+        let keep_full = |world: &mut World| {
+            while world.scheduler.bytes() < 128 * 1024 {
+                world.push(world.now % 7, Normal, world.scheduler.page_bytes().min(most));
+            }
+        };
+        let mut world = World::new(200_000, 50);
+        world.run(20_000, keep_full);
+        world.trip = 600;
+        world.run(30_000, keep_full);
+        let before = world.arrived_bytes(|_| true);
+        world.run(60_000, keep_full);
+        let sent = world.arrived_bytes(|_| true) - before;
+        assert!(sent > 200_000 * 60 * 85 / 100, "{most}: {sent} bytes in a minute");
+        assert!(world.buffered < 2 * 200_000, "{most}: {} bytes buffered", world.buffered);
+    }
+}
+
+#[test]
+fn answers_of_a_near_peer_may_be_gathered() {
+    let mut scheduler = Scheduler::new(ScheduleConfig::default(), Millis(0));
+    (0..100).for_each(|n| scheduler.push(n, Normal, 1_000, n, Millis(0)));
+    while scheduler.next(Millis(0)).is_some() {}
+    scheduler.delivered(Millis(10), 17_000);
+    // 1.7 MB in a second, and 50 ms twice.
+    assert_eq!(scheduler.window_bytes(), 170_000);
 }
 
 #[test]

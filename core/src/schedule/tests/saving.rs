@@ -97,7 +97,7 @@ fn after_gathering(let_through: impl Fn(&mut Scheduler<u64>)) {
     (0..60).for_each(|n| scheduler.push(n, Normal, 1_000, n, Millis(0)));
     assert_parts(&mut scheduler, 3_000_000, [0, 0, 100, 0]);
     let_through(&mut scheduler);
-    assert_parts(&mut scheduler, 200_000, [0, 28, 71, 0]);
+    assert_parts(&mut scheduler, 140_000, [0, 28, 71, 0]);
 }
 
 #[test]
