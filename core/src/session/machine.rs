@@ -79,6 +79,8 @@ pub struct Session {
     latest: u64,
     /// Something became restless since that was looked at.
     look: bool,
+    /// It is at work: what is added from now on was not in what is remembered.
+    begun: bool,
 }
 
 impl Session {
@@ -100,6 +102,7 @@ impl Session {
             effects: VecDeque::new(),
             latest,
             look: false,
+            begun: false,
         }
     }
 
@@ -110,14 +113,21 @@ impl Session {
         self.known = Some(Known { keeper, acknowledged, checkpoint });
     }
 
-    /// This document is to be kept in sync; its latest change here is at this position, 0 if there is none.
+    /// This document is to be kept in sync; its latest change here is at this position, 0 if there is none. One that is
+    /// added at work, other than by [`Effect::Found`], was not in what is remembered: forget that first.
     pub fn add(&mut self, document: &DocumentId, last: u64) {
         let known = self.known.as_ref().map_or(0, |known| known.acknowledged);
+        let is_new = !self.documents.contains_key(document);
         let entry = self.documents.entry(document.clone()).or_default();
         entry.last = entry.last.max(last);
-        // What was acknowledged up to a position was so of every document.
-        entry.acknowledged = entry.acknowledged.max(known.min(entry.last));
-        entry.listed |= self.listing.is_missing(document);
+        if is_new && self.begun {
+            // Nothing is known of it, neither what is lacking there nor what changed before the checkpoint.
+            entry.listed = true;
+            self.listing.add(document);
+        } else if is_new {
+            // What was acknowledged up to a position was so of every document.
+            entry.acknowledged = known.min(entry.last);
+        }
         self.latest = self.latest.max(last);
         self.unsettle(document);
     }
@@ -146,6 +156,7 @@ impl Session {
 
     /// A connection is there, and the other end let this replica in. `own` is who this is.
     pub fn begin(&mut self, own: &Identity) {
+        self.begun = true;
         self.end();
         self.send(replica::identity_frame(own));
     }
@@ -179,6 +190,7 @@ impl Session {
     /// A change of this replica is durable, whoever made it.
     pub fn changed(&mut self, now: Millis, change: &Change<'_>) {
         let Change { document, position, update, priority, is_from_there } = *change;
+        self.begun = true;
         self.latest = self.latest.max(position);
         let keeps = self.keeps();
         let Some(entry) = self.documents.get_mut(document) else { return };
@@ -251,6 +263,7 @@ impl Session {
 
     /// The next thing to do.
     pub fn poll(&mut self, now: Millis) -> Option<Effect> {
+        self.begun = true;
         if self.effects.is_empty() {
             self.open_some(now);
             self.confirm_some(now);
@@ -386,7 +399,6 @@ impl Session {
         let handle = Handle(self.next_handle);
         self.next_handle += 1;
         entry.handle = Some(handle);
-        entry.listed = false;
         self.handles.insert(handle, id.clone());
         self.send_about(handle, replica::open(handle, id));
         self.effects.push_back(Effect::Describe(id.clone()));

@@ -264,3 +264,31 @@ fn a_break_loses_nothing_that_was_learned_and_keeps_nothing_that_was_not() {
     let kept = effects(&mut session, NOW);
     assert!(matches!(&kept[..], [Effect::Acknowledged { position: 3, .. }]), "{kept:?}");
 }
+
+/// Whether a checkpoint is reached now.
+fn reached(session: &mut Session) -> bool {
+    effects(session, NOW).iter().any(|effect| matches!(effect, Effect::Reached { .. }))
+}
+
+#[test]
+fn what_is_added_at_work_is_compared_whatever_was_acknowledged_and_reached_before() {
+    let (one, two) = (yjs("one"), yjs("two"));
+    let mut session = Session::new(SessionConfig::default(), 9);
+    session.remember(KEEPER, 9, Bytes::from_static(b"then"));
+    session.add(&one, 9);
+    met(&mut session, true, true);
+    session.add(&two, 5);
+    assert_eq!(session.standing(&two).unwrap().acknowledged, 0, "it was never sent");
+    assert_eq!(opened(&effects(&mut session, NOW)), [(Handle(1), two.clone())]);
+    session.receive(NOW, &changes(false, false, b"now", &[]).into()).unwrap();
+    assert!(!reached(&mut session), "what it lacks changed before that");
+    // A break changes nothing about it.
+    met(&mut session, true, true);
+    session.receive(NOW, &changes(false, false, b"now", &[]).into()).unwrap();
+    assert!(!reached(&mut session));
+    compare(&mut session, Handle(1), &two, 9);
+    assert!(reached(&mut session));
+    assert_eq!(session.acknowledged(), 0);
+    session.receive(NOW, &stored(Handle(1), Outcome::WELL).into()).unwrap();
+    assert_eq!(session.acknowledged(), 9);
+}

@@ -240,7 +240,8 @@ fn app(chance: &mut Chance) -> Act {
     match chance.below(8) {
         0 | 1 => Act::Presence,
         2 => Act::Watch(chance.one_in(2)),
-        3 | 4 => Act::Presence,
+        3 => Act::Subscribe(chance.one_in(3)),
+        4 => Act::Subscribe(true),
         5 => Act::Priority(chance.below(4)),
         6 => Act::Saving(chance.one_in(2)),
         _ => Act::Hint,

@@ -108,13 +108,13 @@ impl Replica {
     /// Keeps a document from now on, or no more.
     pub(super) fn subscribe(&mut self, document: &DocumentId, wants: bool) {
         let last = self.last(document);
+        // What is known of a keeper is known of the documents that were kept.
         if wants && self.subscribed.insert(document.clone()) {
+            self.learned.clear();
+            self.disk.memories.clear();
             self.links.iter_mut().for_each(|driver| driver.session.add(document, last));
         } else if !wants && self.subscribed.remove(document) {
             self.links.iter_mut().for_each(|driver| driver.session.remove(document));
-            // What is known of a keeper is known of the documents that were kept.
-            self.learned.clear();
-            self.disk.memories.clear();
         }
     }
 
