@@ -79,7 +79,10 @@ impl World {
                     let entry = AwarenessEntry { client: 2 + r as u64, clock: self.now, state };
                     driver.session.show(&document, &AwarenessUpdate { entries: vec![entry] }.encode());
                 }
-                Act::Watch(watched) => driver.session.watch(&document, watched),
+                // What is looked at keeps its place, so somebody who looks at all places starves the rest.
+                Act::Watch(watched) if replica.config.documents_max > 1 => {
+                    driver.session.watch(&document, watched);
+                }
                 Act::Priority(class) => {
                     let class =
                         usize::try_from(class).ok().and_then(|class| Priority::ALL.get(class).copied());

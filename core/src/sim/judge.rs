@@ -81,15 +81,18 @@ pub(super) fn standings(all: &Everything<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// What was reached of a keeper's changes is durable here.
+/// What was reached of a keeper's changes is durable here. A document is listed by its last change, so it counts when
+/// that is reached.
 ///
 /// # Errors
 /// What is not.
 pub(super) fn reached(replica: &Replica, until: u64, keeper: &Log) -> Result<(), String> {
+    let is_reached = |row: &&super::log::Row| {
+        let last = keeper.synced(&row.document).map_or(0, |kept| kept.last);
+        last <= until && replica.subscribed.contains(&row.document)
+    };
     for position in 1..=until.min(keeper.durable()) {
-        let Some(row) = keeper.row(position).filter(|row| replica.subscribed.contains(&row.document)) else {
-            continue;
-        };
+        let Some(row) = keeper.row(position).filter(is_reached) else { continue };
         let is_here =
             replica.disk.log.synced(&row.document).is_some_and(|kept| kept.known.covers(&row.update));
         if !is_here && !row.update.is_empty() {
@@ -115,6 +118,9 @@ pub(super) fn at_rest(all: &Everything<'_>, documents: &[DocumentId]) -> Result<
             let Some(peer) = driver.peer else {
                 return Err(format!("replica {r} link {l} is not connected"));
             };
+            if driver.wire.is_some_and(|wire| all.network.is_stalled(wire)) {
+                return Err(format!("replica {r} link {l} has not noticed that nothing arrives"));
+            }
             for (document, standing) in driver.session.lagging() {
                 match standing.lag {
                     Some(Lag::Unkept) if peer.keeps.is_none() => {}

@@ -206,6 +206,10 @@ impl Network {
         }
     }
 
+    pub(super) fn is_stalled(&self, wire: Wire) -> bool {
+        self.lines.get(&wire).is_some_and(|line| line.up.is_stalled || line.down.is_stalled)
+    }
+
     /// Each connection that somebody has.
     pub(super) fn wires(&self) -> Vec<Wire> {
         self.lines.keys().copied().collect()

@@ -222,7 +222,9 @@ impl World {
             self.carry_out(plan, task);
             self.look(*tasks);
         }
-        self.now = self.now.max(until);
+        if self.broken.is_none() {
+            self.now = self.now.max(until);
+        }
     }
 
     fn carry_out(&mut self, plan: &Plan, task: Task) {
