@@ -103,7 +103,9 @@ impl Document {
     /// Whether it is to be opened as soon as there is room.
     pub(super) fn wants_open(&self, now: Millis, everything: bool) -> bool {
         let may = self.refusal.as_ref().is_none_or(|refusal| refusal.again.is_some_and(|again| again <= now));
-        self.handle.is_none() && may && ((everything && !self.seen) || self.watched || self.differs())
+        // After a refusal it is compared again, whether or not it is known to differ: it may have missed something.
+        let wants = (everything && !self.seen) || self.watched || self.differs() || self.refusal.is_some();
+        self.handle.is_none() && may && wants
     }
 
     /// When something is to be done about it that nothing else causes.

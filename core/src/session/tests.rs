@@ -292,3 +292,22 @@ fn what_is_added_at_work_is_compared_whatever_was_acknowledged_and_reached_befor
     session.receive(NOW, &stored(Handle(1), Outcome::WELL).into()).unwrap();
     assert_eq!(session.acknowledged(), 9);
 }
+
+#[test]
+fn what_could_not_be_stored_here_is_fetched_again_from_who_lists() {
+    let (document, update) = (yjs("d"), update());
+    let mut session = Session::new(SessionConfig::default(), 0);
+    session.add(&document, 0);
+    session.watch(&document, true);
+    met(&mut session, true, true);
+    compare(&mut session, Handle(1), &document, 0);
+    session.watch(&document, false);
+    effects(&mut session, NOW);
+    session.receive(NOW, &y(Handle(1), &y_protocols::update(&update)).into()).unwrap();
+    let Some(Effect::Bring { token, .. }) = session.poll(NOW) else { panic!("it is not brought") };
+    session.brought(NOW, token, Err("the disk is full".to_owned()));
+    assert!(opened(&effects(&mut session, NOW)).is_empty());
+    let later = session.deadline().unwrap();
+    assert!(later > NOW);
+    assert_eq!(opened(&effects(&mut session, later)), [(Handle(2), document)]);
+}
