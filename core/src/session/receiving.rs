@@ -8,7 +8,7 @@ use crate::dialect::FrameError;
 use crate::dialect::replica::{self, Handle, Identity, Message, Outcome};
 use crate::dialect::y_protocols::Message as Said;
 use crate::id::DocumentId;
-use crate::time::Millis;
+use crate::time::{Millis, Moment};
 
 impl Session {
     /// A frame of the other end.
@@ -16,6 +16,7 @@ impl Session {
     /// # Errors
     /// [`FrameError`] if it breaks a rule: hang up, and come back later.
     pub fn receive(&mut self, now: Millis, frame: &Bytes) -> Result<(), FrameError> {
+        let now = self.clock.tell(now);
         match replica::parse(frame)? {
             Message::Identity(identity) => self.met(identity),
             Message::Ping(token) => self.send(replica::pong(token)),
@@ -54,7 +55,7 @@ impl Session {
         self.look();
     }
 
-    fn said(&mut self, now: Millis, handle: Handle, message: Said) {
+    fn said(&mut self, now: Moment, handle: Handle, message: Said) {
         // It crossed with a Shut otherwise.
         let Some(document) = self.handles.get(&handle).cloned() else { return };
         match message {
@@ -76,7 +77,7 @@ impl Session {
         }
     }
 
-    fn stored(&mut self, now: Millis, handle: Handle, outcome: Outcome) {
+    fn stored(&mut self, now: Moment, handle: Handle, outcome: Outcome) {
         let Some(document) = self.handles.get(&handle).cloned() else { return };
         let Some(entry) = self.documents.get_mut(&document) else { return };
         let Some(position) = entry.in_flight.pop_front() else { return };
@@ -97,7 +98,7 @@ impl Session {
         }
     }
 
-    fn refused(&mut self, now: Millis, handle: Handle, outcome: Outcome, reason: String) {
+    fn refused(&mut self, now: Moment, handle: Handle, outcome: Outcome, reason: String) {
         let Some(document) = self.handles.remove(&handle) else { return };
         self.done.remove(&document);
         let Some(entry) = self.documents.get_mut(&document) else { return };
@@ -107,7 +108,7 @@ impl Session {
     }
 
     /// Something of a document is done; perhaps all of it.
-    pub(super) fn settle(&mut self, now: Millis, id: &DocumentId) {
+    pub(super) fn settle(&mut self, now: Moment, id: &DocumentId) {
         let keeps = self.keeps();
         let Some(entry) = self.documents.get_mut(id) else { return };
         if entry.answered && entry.bringing == 0 {

@@ -311,3 +311,24 @@ fn what_could_not_be_stored_here_is_fetched_again_from_who_lists() {
     assert!(later > NOW);
     assert_eq!(opened(&effects(&mut session, later)), [(Handle(2), document)]);
 }
+
+#[test]
+fn a_clock_that_is_set_makes_nothing_wait_for_years() {
+    const YEARS: u64 = 10 * 365 * 24 * 3_600_000;
+    let (document, update) = (yjs("d"), update());
+    let mut session = Session::new(SessionConfig::default(), 0);
+    session.add(&document, 0);
+    met(&mut session, true, false);
+    compare(&mut session, Handle(1), &document, 0);
+    frames(&mut session);
+    let ahead = NOW.plus(YEARS);
+    session.changed(ahead, &Change { is_from_there: true, ..change(&document, 1, &update) });
+    effects(&mut session, ahead);
+    // Set back: what was two seconds away still is.
+    assert!(effects(&mut session, NOW).is_empty());
+    assert_eq!(session.deadline(), Some(NOW.plus(2_000)));
+    assert!(matches!(&effects(&mut session, NOW.plus(2_000))[..], [Effect::Send { .. }]));
+    session.receive(ahead, &shut(Handle(1), Outcome::TROUBLE, "busy").into()).unwrap();
+    assert!(opened(&effects(&mut session, NOW)).is_empty());
+    assert_eq!(opened(&effects(&mut session, NOW.plus(1_000))).len(), 1);
+}
