@@ -90,7 +90,9 @@ impl Session {
             } else {
                 "the other end did not take a change"
             };
-            // What it has is still read.
+            // What it has is still read. What stands behind the refused change counts for nothing: that is missing.
+            entry.compared = false;
+            entry.in_flight.iter_mut().for_each(|position| *position = 0);
             entry.refuse(now, outcome, words.to_owned());
             if !outcome.is_permanent() {
                 self.shut(&document);

@@ -332,3 +332,23 @@ fn a_clock_that_is_set_makes_nothing_wait_for_years() {
     assert!(opened(&effects(&mut session, NOW)).is_empty());
     assert_eq!(opened(&effects(&mut session, NOW.plus(1_000))).len(), 1);
 }
+
+#[test]
+fn what_a_reader_wrote_is_not_acknowledged_with_what_it_read() {
+    let (document, update) = (yjs("d"), update());
+    let mut session = Session::new(SessionConfig::default(), 3);
+    session.add(&document, 3);
+    met(&mut session, true, false);
+    compare(&mut session, Handle(1), &document, 3);
+    session.changed(NOW, &Change { is_from_there: true, ..change(&document, 4, &update) });
+    // It asked whether that is stored before it heard that it may not write.
+    effects(&mut session, NOW.plus(2_000));
+    session.receive(NOW, &stored(Handle(1), Outcome::READ_ONLY).into()).unwrap();
+    session.receive(NOW, &stored(Handle(1), Outcome::WELL).into()).unwrap();
+    assert_eq!(session.acknowledged(), 0);
+    // Nor by a question behind it.
+    session.changed(NOW, &Change { is_from_there: true, ..change(&document, 5, &update) });
+    effects(&mut session, NOW.plus(6_000));
+    session.receive(NOW, &stored(Handle(1), Outcome::WELL).into()).unwrap();
+    assert_eq!(session.acknowledged(), 0);
+}
