@@ -213,6 +213,7 @@ impl Door {
             true => hall.room.join_to_read(member, true),
             false => hall.room.join(member, true),
         }
+        hall.room.rely(member);
         self.carry_out(now, document);
     }
 

@@ -4,8 +4,8 @@ use super::network::{Packet, Path, Way};
 use super::plan::{Act, Step};
 use super::world::{Task, World};
 use crate::id::{DocumentId, Incarnation, ReplicaId};
+use crate::link::End;
 use crate::schedule::{Mode, Priority};
-use crate::time::Millis;
 use crate::validate::{AwarenessEntry, AwarenessUpdate};
 
 impl World {
@@ -274,7 +274,7 @@ impl World {
         }
     }
 
-    /// All faults end, whoever is down starts, and what a person had to decide is decided.
+    /// All faults end, and whoever is down starts.
     pub(super) fn heal(&mut self) {
         self.trace.note(self.now, format_args!("all is well"));
         for path in self.network.paths() {
@@ -289,10 +289,21 @@ impl World {
             (0..self.doors.len()).for_each(|d| self.join(r, d));
             self.undo(Act::Full { ms: 0 }, r, 0);
             self.start(r);
-            let clock = self.replicas.get(r).map_or(Millis(0), |replica| replica.clock(self.now));
-            for driver in self.replicas.iter_mut().skip(r).take(1).flat_map(|replica| &mut replica.links) {
-                driver.out.set_mode(Mode::Normal, clock);
-                if driver.link.last_error().is_some_and(crate::link::End::is_permanent) {
+            if let Some(replica) = self.replicas.get_mut(r) {
+                let clock = replica.clock(self.now);
+                replica.links.iter_mut().for_each(|driver| driver.out.set_mode(Mode::Normal, clock));
+            }
+            self.pump_all(r);
+        }
+    }
+
+    /// A person tries again what was refused for good.
+    pub(super) fn retry(&mut self) {
+        for r in 0..self.replicas.len() {
+            let Some(replica) = self.replicas.get_mut(r) else { return };
+            let clock = replica.clock(self.now);
+            for driver in replica.links.iter_mut().filter(|driver| driver.wire.is_none()) {
+                if driver.link.last_error().is_some_and(End::is_permanent) {
                     driver.link.retry(clock);
                 }
             }

@@ -191,6 +191,7 @@ impl World {
         while rest.is_err() && self.broken.is_none() && self.now < healed + REST_MS {
             let until = self.now + LOOK_MS;
             self.run_until(until, plan, &mut tasks);
+            self.retry();
             let documents = self.documents.clone();
             rest = judge::at_rest(&self.everything(), &documents);
         }
