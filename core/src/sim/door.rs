@@ -187,6 +187,10 @@ impl Door {
         if guest.open.contains_key(&handle) {
             return self.blame("a replica opened a document under a number in use".to_owned());
         }
+        let halls = &self.halls;
+        guest.open.retain(|_, (document, member)| {
+            halls.get(document).is_some_and(|hall| hall.seats.contains_key(member))
+        });
         if guest.open.len() >= self.documents_max {
             let outcome = if self.is_later { Outcome(77) } else { Outcome::CROWDED };
             self.out.push_back(Out::Send(wire, replica::shut(handle, outcome, "too many documents")));

@@ -144,6 +144,21 @@ async fn too_many_documents_are_refused_one_by_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_room_shut_takes_no_place() {
+    let (archive, mut calls) = stub();
+    let server = Server::with(|config| config.documents_per_connection_max = 1, Some(archive)).await;
+    let (mut replica, _) = welcomed(&server, "").await;
+    // It comes back under another number each time, and says no more about the last one.
+    for handle in (1..4).map(Handle) {
+        replica.send(open(handle, &document("d"))).await;
+        replica.send(y(handle, &update(&edit(1, 0, "a")))).await;
+        calls.store().await.done(Err(StoreRefused::NoRoom));
+        let words = StoreRefused::NoRoom.to_string();
+        assert_eq!(replica.next().await, shut(handle, Outcome::NO_ROOM, &words));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_was_handed_what_was_not_stored_is_shut_as_well() {
     let (archive, mut calls) = stub();
     let server = Server::with(|_| {}, Some(archive)).await;
