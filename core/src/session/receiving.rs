@@ -80,8 +80,9 @@ impl Session {
     fn stored(&mut self, now: Moment, handle: Handle, outcome: Outcome) {
         let Some(document) = self.handles.get(&handle).cloned() else { return };
         let Some(entry) = self.documents.get_mut(&document) else { return };
-        let Some(position) = entry.in_flight.pop_front() else { return };
+        let position = entry.in_flight.pop_front();
         if outcome == Outcome::WELL {
+            let Some(position) = position else { return };
             entry.acknowledged = entry.acknowledged.max(position);
             self.settle(now, &document);
         } else {
@@ -90,10 +91,7 @@ impl Session {
             } else {
                 "the other end did not take a change"
             };
-            // What it has is still read. What stands behind the refused change counts for nothing: that is missing.
-            entry.compared = false;
-            entry.in_flight.iter_mut().for_each(|position| *position = 0);
-            entry.refuse(now, outcome, words.to_owned());
+            entry.refuse_change(now, outcome, words.to_owned());
             if !outcome.is_permanent() {
                 self.shut(&document);
             }
@@ -119,9 +117,7 @@ impl Session {
         let is_sent = !keeps || (entry.compared && entry.last <= entry.acknowledged);
         if entry.caught_up && is_sent {
             entry.seen = true;
-            if entry.refusal.as_ref().is_some_and(|refusal| refusal.again.is_some()) {
-                entry.refusal = None;
-            }
+            entry.take_back_refusal(keeps);
             if entry.handle.is_some() && !entry.watched && entry.confirm.is_none() {
                 self.done.insert(id.clone(), now);
                 // Others may wait for its place.

@@ -87,6 +87,8 @@ pub(super) struct Refusal {
     pub(super) attempts: u32,
     /// None until somebody decides something.
     pub(super) again: Option<Moment>,
+    /// What it has may be read meanwhile.
+    pub(super) may_read: bool,
 }
 
 /// First wait before a refused document is tried again, in ms; it doubles.
@@ -102,7 +104,8 @@ impl Document {
 
     /// Whether it is to be opened as soon as there is room.
     pub(super) fn wants_open(&self, now: Moment, everything: bool) -> bool {
-        let may = self.refusal.as_ref().is_none_or(|refusal| refusal.again.is_some_and(|again| again <= now));
+        let is_over = |refusal: &Refusal| refusal.may_read || refusal.again.is_some_and(|again| again <= now);
+        let may = self.refusal.as_ref().is_none_or(is_over);
         // After a refusal it is compared again, whether or not it is known to differ: it may have missed something.
         let wants = (everything && !self.seen) || self.watched || self.differs() || self.refusal.is_some();
         self.handle.is_none() && may && wants
@@ -134,7 +137,23 @@ impl Document {
         let attempts = self.refusal.as_ref().map_or(0, |refusal| refusal.attempts);
         let wait = AGAIN_MS.saturating_mul(1 << attempts.min(16)).min(AGAIN_MS_MAX);
         let again = (!outcome.is_permanent()).then(|| now.plus(wait));
-        self.refusal = Some(Refusal { outcome, reason, attempts: attempts.saturating_add(1), again });
+        self.refusal =
+            Some(Refusal { outcome, reason, attempts: attempts.saturating_add(1), again, may_read: false });
+    }
+
+    /// A change is refused, perhaps not the document. What stands behind it counts for nothing: it is missing there.
+    pub(super) fn refuse_change(&mut self, now: Moment, outcome: Outcome, reason: String) {
+        self.compared = false;
+        self.in_flight.iter_mut().for_each(|position| *position = 0);
+        self.refuse(now, outcome, reason);
+        if let Some(refusal) = &mut self.refusal {
+            refusal.may_read = outcome.is_permanent();
+        }
+    }
+
+    /// All is sent, and stored where somebody keeps it: what was refused is not any more.
+    pub(super) fn take_back_refusal(&mut self, keeps: bool) {
+        self.refusal.take_if(|refusal| refusal.again.is_some() || (keeps && refusal.may_read));
     }
 
     pub(super) fn standing(&self, keeps: Option<bool>, clock: &Steady) -> Standing {

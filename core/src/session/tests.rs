@@ -352,3 +352,27 @@ fn what_a_reader_wrote_is_not_acknowledged_with_what_it_read() {
     session.receive(NOW, &stored(Handle(1), Outcome::WELL).into()).unwrap();
     assert_eq!(session.acknowledged(), 0);
 }
+
+#[test]
+fn a_reader_reads_on_after_a_break_and_writes_once_it_may() {
+    let document = yjs("d");
+    let mut session = Session::new(SessionConfig::default(), 3);
+    session.add(&document, 3);
+    for lists in [false, true] {
+        met(&mut session, true, lists);
+        assert_eq!(session.handles.len(), 1, "it is open");
+        compare(&mut session, Handle(1), &document, 3);
+        session.receive(NOW, &stored(Handle(1), Outcome::READ_ONLY).into()).unwrap();
+        assert!(matches!(session.standing(&document).unwrap().lag, Some(Lag::Parked { .. })));
+    }
+    // With another token.
+    met(&mut session, true, true);
+    compare(&mut session, Handle(1), &document, 3);
+    session.receive(NOW, &stored(Handle(1), Outcome::WELL).into()).unwrap();
+    assert_eq!((session.standing(&document).unwrap().lag, session.acknowledged()), (None, 3));
+    // Also where nobody keeps what it writes.
+    met(&mut session, false, false);
+    compare(&mut session, Handle(1), &document, 3);
+    session.receive(NOW, &stored(Handle(1), Outcome::READ_ONLY).into()).unwrap();
+    assert!(matches!(session.standing(&document).unwrap().lag, Some(Lag::Parked { .. })));
+}
