@@ -23,6 +23,8 @@ pub mod pairs;
 pub mod room;
 pub mod schedule;
 pub mod session;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod time;
 pub mod update;
 pub mod validate;

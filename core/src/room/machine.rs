@@ -175,6 +175,14 @@ impl Room {
         self.seat(id, Member { counts_acknowledgements, ..Member::default() });
     }
 
+    /// From now on what this member is acknowledged stands for all that it was handed as well, whoever made it, as with
+    /// a replica. So when the archive here does not take something, it is closed, too, and compares anew.
+    pub fn rely(&mut self, id: MemberId) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.relies = true;
+        }
+    }
+
     fn seat(&mut self, id: MemberId, member: Member) {
         self.members.insert(id, member);
         self.show_presence(id);

@@ -40,6 +40,8 @@ pub(super) struct Content {
 pub(super) struct Member {
     /// Whether its dialect counts acknowledgements.
     pub(super) counts_acknowledgements: bool,
+    /// What it is acknowledged stands for what it was handed as well.
+    pub(super) relies: bool,
     /// It may only read: nobody is answered with what it says, and nothing of it is waited for.
     pub(super) reads_only: bool,
     /// It was handed everything that the room could reach when it asked.

@@ -143,6 +143,23 @@ impl Room {
             (Waits::Peer(peer, ticket), result) => self.tell_stored(peer, ticket, result),
             (Waits::Nobody, _) => {}
         }
+        if let Err(reason) = result {
+            self.close_who_relies(waits, reason);
+        }
+    }
+
+    /// Others were handed what was not stored. An acknowledgement of what they say next would stand for it.
+    fn close_who_relies(&mut self, waits: Waits, reason: StoreRefused) {
+        if reason == StoreRefused::Deleted || !self.archive_here() {
+            return;
+        }
+        // A change that is refused for good is so of who sends it.
+        let reason = if reason.is_permanent() { StoreRefused::Trouble } else { reason };
+        let is_other = |id: MemberId| !matches!(waits, Waits::Member(sender, _) if sender == id);
+        let relying = self.members.iter().filter(|(id, member)| member.relies && is_other(**id));
+        for id in relying.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.close(id, reason);
+        }
     }
 
     /// What one turn stored for a peer is told in one message.

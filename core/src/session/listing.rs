@@ -14,6 +14,8 @@ pub(super) struct Listing {
     /// The first answer was heard to its end.
     heard: bool,
     ahead: VecDeque<Ahead>,
+    /// What was added at work: what changed before it was is not listed again.
+    added: BTreeSet<DocumentId>,
 }
 
 #[derive(Debug)]
@@ -24,8 +26,9 @@ struct Ahead {
 }
 
 impl Listing {
-    pub(super) fn is_missing(&self, document: &DocumentId) -> bool {
-        self.ahead.iter().any(|ahead| ahead.missing.contains(document))
+    /// No checkpoint is reached before this one is caught up with.
+    pub(super) fn add(&mut self, document: &DocumentId) {
+        self.added.insert(document.clone());
     }
 
     /// Nobody waits for this one.
@@ -33,6 +36,7 @@ impl Listing {
         for ahead in &mut self.ahead {
             ahead.missing.remove(document);
         }
+        self.added.remove(document);
     }
 
     /// The connection is gone; it is asked again from the last one that was reached.
@@ -63,7 +67,7 @@ impl Session {
                 // What it has was said before it was listed.
                 continue;
             }
-            entry.listed = !is_open;
+            entry.listed = true;
             self.unsettle(&id);
             missing.insert(id);
         }
@@ -73,8 +77,9 @@ impl Session {
 
     /// A document may have been caught up with.
     pub(super) fn caught_up(&mut self, id: &DocumentId) {
-        let is = self.documents.get(id).is_some_and(|entry| entry.caught_up && entry.bringing == 0);
-        if is {
+        let entry = self.documents.get_mut(id).filter(|entry| entry.caught_up && entry.bringing == 0);
+        if let Some(entry) = entry {
+            entry.listed = false;
             self.listing.forget(id);
             self.reach();
         }
@@ -82,6 +87,9 @@ impl Session {
 
     /// Tells of the last checkpoint that is reached.
     pub(super) fn reach(&mut self) {
+        if !self.listing.added.is_empty() {
+            return;
+        }
         let mut reached = None;
         while self.listing.ahead.front().is_some_and(|ahead| ahead.missing.is_empty()) {
             reached = self.listing.ahead.pop_front();

@@ -11,7 +11,7 @@ use crate::dialect::replica::{self, Handle, Identity, Outcome};
 use crate::dialect::y_protocols;
 use crate::id::{DocumentId, Incarnation, ReplicaId};
 use crate::schedule::Priority;
-use crate::time::Millis;
+use crate::time::{Millis, Moment, Steady};
 use crate::update::{StateVector, Update};
 
 /// How long after a change came from there it is asked whether it is on the disk there, in ms: others come meanwhile.
@@ -61,6 +61,8 @@ pub(super) struct Known {
 #[derive(Debug)]
 pub struct Session {
     pub(super) config: SessionConfig,
+    /// The driver's may be set.
+    pub(super) clock: Steady,
     /// The other end, while there is a connection and it said who it is.
     pub(super) peer: Option<Identity>,
     pub(super) known: Option<Known>,
@@ -70,7 +72,7 @@ pub struct Session {
     /// What is worth a look: it differs, or is open.
     pub(super) restless: BTreeSet<DocumentId>,
     /// Open documents that are done, by when they were.
-    pub(super) done: BTreeMap<DocumentId, Millis>,
+    pub(super) done: BTreeMap<DocumentId, Moment>,
     pub(super) bringing: BTreeMap<Token, DocumentId>,
     next_token: u64,
     pub(super) listing: Listing,
@@ -79,6 +81,8 @@ pub struct Session {
     latest: u64,
     /// Something became restless since that was looked at.
     look: bool,
+    /// It is at work: what is added from now on was not in what is remembered.
+    begun: bool,
 }
 
 impl Session {
@@ -87,6 +91,7 @@ impl Session {
     pub fn new(config: SessionConfig, latest: u64) -> Self {
         Self {
             config,
+            clock: Steady::new(Millis(0)),
             peer: None,
             known: None,
             documents: BTreeMap::new(),
@@ -100,6 +105,7 @@ impl Session {
             effects: VecDeque::new(),
             latest,
             look: false,
+            begun: false,
         }
     }
 
@@ -110,14 +116,21 @@ impl Session {
         self.known = Some(Known { keeper, acknowledged, checkpoint });
     }
 
-    /// This document is to be kept in sync; its latest change here is at this position, 0 if there is none.
+    /// This document is to be kept in sync; its latest change here is at this position, 0 if there is none. One that is
+    /// added at work, other than by [`Effect::Found`], was not in what is remembered: forget that first.
     pub fn add(&mut self, document: &DocumentId, last: u64) {
         let known = self.known.as_ref().map_or(0, |known| known.acknowledged);
+        let is_new = !self.documents.contains_key(document);
         let entry = self.documents.entry(document.clone()).or_default();
         entry.last = entry.last.max(last);
-        // What was acknowledged up to a position was so of every document.
-        entry.acknowledged = entry.acknowledged.max(known.min(entry.last));
-        entry.listed |= self.listing.is_missing(document);
+        if is_new && self.begun {
+            // Nothing is known of it, neither what is lacking there nor what changed before the checkpoint.
+            entry.listed = true;
+            self.listing.add(document);
+        } else if is_new {
+            // What was acknowledged up to a position was so of every document.
+            entry.acknowledged = known.min(entry.last);
+        }
         self.latest = self.latest.max(last);
         self.unsettle(document);
     }
@@ -146,6 +159,7 @@ impl Session {
 
     /// A connection is there, and the other end let this replica in. `own` is who this is.
     pub fn begin(&mut self, own: &Identity) {
+        self.begun = true;
         self.end();
         self.send(replica::identity_frame(own));
     }
@@ -179,6 +193,8 @@ impl Session {
     /// A change of this replica is durable, whoever made it.
     pub fn changed(&mut self, now: Millis, change: &Change<'_>) {
         let Change { document, position, update, priority, is_from_there } = *change;
+        self.begun = true;
+        let now = self.clock.tell(now);
         self.latest = self.latest.max(position);
         let keeps = self.keeps();
         let Some(entry) = self.documents.get_mut(document) else { return };
@@ -227,6 +243,7 @@ impl Session {
 
     /// What became of [`Effect::Bring`]; it is not to be handed to [`Session::changed`] before.
     pub fn brought(&mut self, now: Millis, token: Token, result: Result<(), String>) {
+        let now = self.clock.tell(now);
         let Some(document) = self.bringing.remove(&token) else { return };
         let Some(entry) = self.documents.get_mut(&document) else { return };
         entry.bringing = entry.bringing.saturating_sub(1);
@@ -241,6 +258,7 @@ impl Session {
 
     /// Tries a document that is refused there once more.
     pub fn retry(&mut self, now: Millis, document: &DocumentId) {
+        let now = self.clock.tell(now);
         if let Some(entry) = self.documents.get_mut(document)
             && let Some(refusal) = &mut entry.refusal
         {
@@ -251,6 +269,8 @@ impl Session {
 
     /// The next thing to do.
     pub fn poll(&mut self, now: Millis) -> Option<Effect> {
+        self.begun = true;
+        let now = self.clock.tell(now);
         if self.effects.is_empty() {
             self.open_some(now);
             self.confirm_some(now);
@@ -259,13 +279,18 @@ impl Session {
         self.effects.pop_front()
     }
 
-    /// When [`Session::poll`] has something to do at the latest, if nothing happens.
+    /// When [`Session::poll`] has something to do at the latest, if nothing happens, in the driver's time as it was told
+    /// last.
     #[must_use]
     pub fn deadline(&self) -> Option<Millis> {
-        self.peer.as_ref()?;
-        if self.look {
+        if self.look && self.peer.is_some() {
             return Some(Millis(0));
         }
+        self.due().map(|due| self.clock.at(due))
+    }
+
+    fn due(&self) -> Option<Moment> {
+        self.peer.as_ref()?;
         let lingering = self.done.values().min().map(|since| since.plus(self.config.linger_ms));
         let waiting =
             self.restless.iter().filter_map(|id| self.documents.get(id)).filter_map(Document::deadline);
@@ -288,7 +313,7 @@ impl Session {
     #[must_use]
     pub fn standing(&self, document: &DocumentId) -> Option<Standing> {
         let keeps = self.peer.as_ref().map(|peer| peer.keeps.is_some());
-        Some(self.documents.get(document)?.standing(keeps))
+        Some(self.documents.get(document)?.standing(keeps, &self.clock))
     }
 
     /// Those that are not in sync, and how they stand.
@@ -296,7 +321,7 @@ impl Session {
         let keeps = self.peer.as_ref().map(|peer| peer.keeps.is_some());
         self.documents
             .iter()
-            .map(move |(id, document)| (id, document.standing(keeps)))
+            .map(move |(id, document)| (id, document.standing(keeps, &self.clock)))
             .filter(|(_, standing)| standing.lag.is_some())
     }
 
@@ -368,12 +393,12 @@ impl Session {
     }
 
     /// Opens what differs, up to what may be open at once.
-    fn open_some(&mut self, now: Millis) {
+    fn open_some(&mut self, now: Moment) {
         let everything = match &self.peer {
             None => return,
             Some(peer) => !peer.lists,
         };
-        if !std::mem::take(&mut self.look) && self.deadline().is_none_or(|deadline| now < deadline) {
+        if !std::mem::take(&mut self.look) && self.due().is_none_or(|due| now < due) {
             return;
         }
         let documents = &self.documents;
@@ -393,7 +418,7 @@ impl Session {
 
     /// Asks whether what came from there is on the disk there: an answer that brings nothing is stored when all
     /// before it is.
-    fn confirm_some(&mut self, now: Millis) {
+    fn confirm_some(&mut self, now: Moment) {
         let is_due = |entry: &Document| entry.compared && entry.confirm.is_some_and(|at| at <= now);
         let restless = self.restless.iter().filter(|id| self.documents.get(*id).is_some_and(is_due));
         for id in restless.cloned().collect::<Vec<_>>() {
@@ -413,7 +438,6 @@ impl Session {
         let handle = Handle(self.next_handle);
         self.next_handle += 1;
         entry.handle = Some(handle);
-        entry.listed = false;
         self.handles.insert(handle, id.clone());
         self.send_about(handle, replica::open(handle, id));
         self.effects.push_back(Effect::Describe(id.clone()));
@@ -428,12 +452,12 @@ impl Session {
     }
 
     /// Shuts what has been done for a while, if the other end tells when it changes.
-    fn shut_some(&mut self, now: Millis) {
+    fn shut_some(&mut self, now: Moment) {
         if !self.is_listing() {
             return;
         }
         let linger = self.config.linger_ms;
-        let over = |(id, since): (&DocumentId, &Millis)| (since.plus(linger) <= now).then(|| id.clone());
+        let over = |(id, since): (&DocumentId, &Moment)| (since.plus(linger) <= now).then(|| id.clone());
         let over: Vec<_> = self.done.iter().filter_map(over).collect();
         over.iter().for_each(|id| self.shut(id));
     }

@@ -8,7 +8,7 @@ use crate::dialect::FrameError;
 use crate::dialect::replica::{self, Handle, Identity, Message, Outcome};
 use crate::dialect::y_protocols::Message as Said;
 use crate::id::DocumentId;
-use crate::time::Millis;
+use crate::time::{Millis, Moment};
 
 impl Session {
     /// A frame of the other end.
@@ -16,6 +16,7 @@ impl Session {
     /// # Errors
     /// [`FrameError`] if it breaks a rule: hang up, and come back later.
     pub fn receive(&mut self, now: Millis, frame: &Bytes) -> Result<(), FrameError> {
+        let now = self.clock.tell(now);
         match replica::parse(frame)? {
             Message::Identity(identity) => self.met(identity),
             Message::Ping(token) => self.send(replica::pong(token)),
@@ -57,7 +58,7 @@ impl Session {
         self.look();
     }
 
-    fn said(&mut self, now: Millis, handle: Handle, message: Said) {
+    fn said(&mut self, now: Moment, handle: Handle, message: Said) {
         // It crossed with a Shut otherwise.
         let Some(document) = self.handles.get(&handle).cloned() else { return };
         match message {
@@ -79,11 +80,12 @@ impl Session {
         }
     }
 
-    fn stored(&mut self, now: Millis, handle: Handle, outcome: Outcome) {
+    fn stored(&mut self, now: Moment, handle: Handle, outcome: Outcome) {
         let Some(document) = self.handles.get(&handle).cloned() else { return };
         let Some(entry) = self.documents.get_mut(&document) else { return };
-        let Some(position) = entry.in_flight.pop_front() else { return };
+        let position = entry.in_flight.pop_front();
         if outcome == Outcome::WELL {
+            let Some(position) = position else { return };
             entry.acknowledged = entry.acknowledged.max(position);
             self.settle(now, &document);
         } else {
@@ -92,15 +94,14 @@ impl Session {
             } else {
                 "the other end did not take a change"
             };
-            // What it has is still read.
-            entry.refuse(now, outcome, words.to_owned());
+            entry.refuse_change(now, outcome, words.to_owned());
             if !outcome.is_permanent() {
                 self.shut(&document);
             }
         }
     }
 
-    fn refused(&mut self, now: Millis, handle: Handle, outcome: Outcome, reason: String) {
+    fn refused(&mut self, now: Moment, handle: Handle, outcome: Outcome, reason: String) {
         let Some(document) = self.handles.remove(&handle) else { return };
         self.done.remove(&document);
         let Some(entry) = self.documents.get_mut(&document) else { return };
@@ -110,7 +111,7 @@ impl Session {
     }
 
     /// Something of a document is done; perhaps all of it.
-    pub(super) fn settle(&mut self, now: Millis, id: &DocumentId) {
+    pub(super) fn settle(&mut self, now: Moment, id: &DocumentId) {
         let keeps = self.keeps();
         let Some(entry) = self.documents.get_mut(id) else { return };
         if entry.answered && entry.bringing == 0 {
@@ -121,9 +122,7 @@ impl Session {
         let is_sent = !keeps || (entry.compared && entry.last <= entry.acknowledged);
         if entry.caught_up && is_sent {
             entry.seen = true;
-            if entry.refusal.as_ref().is_some_and(|refusal| refusal.again.is_some()) {
-                entry.refusal = None;
-            }
+            entry.take_back_refusal(keeps);
             if entry.handle.is_some() && !entry.watched && entry.confirm.is_none() {
                 self.done.insert(id.clone(), now);
                 // Others may wait for its place.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::dialect::replica::{Handle, Outcome};
 use crate::schedule::Priority;
-use crate::time::Millis;
+use crate::time::{Millis, Moment, Steady};
 
 /// Why a document is not in sync, the first reason that applies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub(super) struct Document {
     /// It was in sync at some time of this connection.
     pub(super) seen: bool,
     /// What came from there may not be durable there yet; when to ask.
-    pub(super) confirm: Option<Millis>,
+    pub(super) confirm: Option<Moment>,
     /// Updates on their way to the disk here.
     pub(super) bringing: usize,
     /// The last of them ends what the other end had when it was opened.
@@ -86,7 +86,9 @@ pub(super) struct Refusal {
     pub(super) reason: String,
     pub(super) attempts: u32,
     /// None until somebody decides something.
-    pub(super) again: Option<Millis>,
+    pub(super) again: Option<Moment>,
+    /// What it has may be read meanwhile.
+    pub(super) may_read: bool,
 }
 
 /// First wait before a refused document is tried again, in ms; it doubles.
@@ -101,13 +103,16 @@ impl Document {
     }
 
     /// Whether it is to be opened as soon as there is room.
-    pub(super) fn wants_open(&self, now: Millis, everything: bool) -> bool {
-        let may = self.refusal.as_ref().is_none_or(|refusal| refusal.again.is_some_and(|again| again <= now));
-        self.handle.is_none() && may && ((everything && !self.seen) || self.watched || self.differs())
+    pub(super) fn wants_open(&self, now: Moment, everything: bool) -> bool {
+        let is_over = |refusal: &Refusal| refusal.may_read || refusal.again.is_some_and(|again| again <= now);
+        let may = self.refusal.as_ref().is_none_or(is_over);
+        // After a refusal it is compared again, whether or not it is known to differ: it may have missed something.
+        let wants = (everything && !self.seen) || self.watched || self.differs() || self.refusal.is_some();
+        self.handle.is_none() && may && wants
     }
 
     /// When something is to be done about it that nothing else causes.
-    pub(super) fn deadline(&self) -> Option<Millis> {
+    pub(super) fn deadline(&self) -> Option<Moment> {
         let confirm = self.confirm.filter(|_| self.compared);
         let again = self.refusal.as_ref().and_then(|refusal| refusal.again).filter(|_| self.handle.is_none());
         confirm.into_iter().chain(again).min()
@@ -128,24 +133,40 @@ impl Document {
         (self.compared, self.caught_up, self.answered) = (false, false, false);
     }
 
-    pub(super) fn refuse(&mut self, now: Millis, outcome: Outcome, reason: String) {
+    pub(super) fn refuse(&mut self, now: Moment, outcome: Outcome, reason: String) {
         let attempts = self.refusal.as_ref().map_or(0, |refusal| refusal.attempts);
         let wait = AGAIN_MS.saturating_mul(1 << attempts.min(16)).min(AGAIN_MS_MAX);
         let again = (!outcome.is_permanent()).then(|| now.plus(wait));
-        self.refusal = Some(Refusal { outcome, reason, attempts: attempts.saturating_add(1), again });
+        self.refusal =
+            Some(Refusal { outcome, reason, attempts: attempts.saturating_add(1), again, may_read: false });
     }
 
-    pub(super) fn standing(&self, keeps: Option<bool>) -> Standing {
-        Standing { lag: self.lag(keeps), last: self.last, acknowledged: self.acknowledged }
+    /// A change is refused, perhaps not the document. What stands behind it counts for nothing: it is missing there.
+    pub(super) fn refuse_change(&mut self, now: Moment, outcome: Outcome, reason: String) {
+        self.compared = false;
+        self.in_flight.iter_mut().for_each(|position| *position = 0);
+        self.refuse(now, outcome, reason);
+        if let Some(refusal) = &mut self.refusal {
+            refusal.may_read = outcome.is_permanent();
+        }
+    }
+
+    /// All is sent, and stored where somebody keeps it: what was refused is not any more.
+    pub(super) fn take_back_refusal(&mut self, keeps: bool) {
+        self.refusal.take_if(|refusal| refusal.again.is_some() || (keeps && refusal.may_read));
+    }
+
+    pub(super) fn standing(&self, keeps: Option<bool>, clock: &Steady) -> Standing {
+        Standing { lag: self.lag(keeps, clock), last: self.last, acknowledged: self.acknowledged }
     }
 
     /// `keeps` is none without a connection.
-    fn lag(&self, keeps: Option<bool>) -> Option<Lag> {
+    fn lag(&self, keeps: Option<bool>, clock: &Steady) -> Option<Lag> {
         if let Some(Refusal { outcome, reason, again, .. }) = &self.refusal {
             let (outcome, reason) = (*outcome, reason.clone());
             return Some(match again {
                 None => Lag::Parked { outcome, reason },
-                Some(again) => Lag::Refused { outcome, reason, again: *again },
+                Some(again) => Lag::Refused { outcome, reason, again: clock.at(*again) },
             });
         }
         let Some(keeps) = keeps else { return Some(Lag::Offline) };

@@ -264,3 +264,115 @@ fn a_break_loses_nothing_that_was_learned_and_keeps_nothing_that_was_not() {
     let kept = effects(&mut session, NOW);
     assert!(matches!(&kept[..], [Effect::Acknowledged { position: 3, .. }]), "{kept:?}");
 }
+
+/// Whether a checkpoint is reached now.
+fn reached(session: &mut Session) -> bool {
+    effects(session, NOW).iter().any(|effect| matches!(effect, Effect::Reached { .. }))
+}
+
+#[test]
+fn what_is_added_at_work_is_compared_whatever_was_acknowledged_and_reached_before() {
+    let (one, two) = (yjs("one"), yjs("two"));
+    let mut session = Session::new(SessionConfig::default(), 9);
+    session.remember(KEEPER, 9, Bytes::from_static(b"then"));
+    session.add(&one, 9);
+    met(&mut session, true, true);
+    session.add(&two, 5);
+    assert_eq!(session.standing(&two).unwrap().acknowledged, 0, "it was never sent");
+    assert_eq!(opened(&effects(&mut session, NOW)), [(Handle(1), two.clone())]);
+    session.receive(NOW, &changes(false, false, b"now", &[]).into()).unwrap();
+    assert!(!reached(&mut session), "what it lacks changed before that");
+    // A break changes nothing about it.
+    met(&mut session, true, true);
+    session.receive(NOW, &changes(false, false, b"now", &[]).into()).unwrap();
+    assert!(!reached(&mut session));
+    compare(&mut session, Handle(1), &two, 9);
+    assert!(reached(&mut session));
+    assert_eq!(session.acknowledged(), 0);
+    session.receive(NOW, &stored(Handle(1), Outcome::WELL).into()).unwrap();
+    assert_eq!(session.acknowledged(), 9);
+}
+
+#[test]
+fn what_could_not_be_stored_here_is_fetched_again_from_who_lists() {
+    let (document, update) = (yjs("d"), update());
+    let mut session = Session::new(SessionConfig::default(), 0);
+    session.add(&document, 0);
+    session.watch(&document, true);
+    met(&mut session, true, true);
+    compare(&mut session, Handle(1), &document, 0);
+    session.watch(&document, false);
+    effects(&mut session, NOW);
+    session.receive(NOW, &y(Handle(1), &y_protocols::update(&update)).into()).unwrap();
+    let Some(Effect::Bring { token, .. }) = session.poll(NOW) else { panic!("it is not brought") };
+    session.brought(NOW, token, Err("the disk is full".to_owned()));
+    assert!(opened(&effects(&mut session, NOW)).is_empty());
+    let later = session.deadline().unwrap();
+    assert!(later > NOW);
+    assert_eq!(opened(&effects(&mut session, later)), [(Handle(2), document)]);
+}
+
+#[test]
+fn a_clock_that_is_set_makes_nothing_wait_for_years() {
+    const YEARS: u64 = 10 * 365 * 24 * 3_600_000;
+    let (document, update) = (yjs("d"), update());
+    let mut session = Session::new(SessionConfig::default(), 0);
+    session.add(&document, 0);
+    met(&mut session, true, false);
+    compare(&mut session, Handle(1), &document, 0);
+    frames(&mut session);
+    let ahead = NOW.plus(YEARS);
+    session.changed(ahead, &Change { is_from_there: true, ..change(&document, 1, &update) });
+    effects(&mut session, ahead);
+    // Set back: what was two seconds away still is.
+    assert!(effects(&mut session, NOW).is_empty());
+    assert_eq!(session.deadline(), Some(NOW.plus(2_000)));
+    assert!(matches!(&effects(&mut session, NOW.plus(2_000))[..], [Effect::Send { .. }]));
+    session.receive(ahead, &shut(Handle(1), Outcome::TROUBLE, "busy").into()).unwrap();
+    assert!(opened(&effects(&mut session, NOW)).is_empty());
+    assert_eq!(opened(&effects(&mut session, NOW.plus(1_000))).len(), 1);
+}
+
+#[test]
+fn what_a_reader_wrote_is_not_acknowledged_with_what_it_read() {
+    let (document, update) = (yjs("d"), update());
+    let mut session = Session::new(SessionConfig::default(), 3);
+    session.add(&document, 3);
+    met(&mut session, true, false);
+    compare(&mut session, Handle(1), &document, 3);
+    session.changed(NOW, &Change { is_from_there: true, ..change(&document, 4, &update) });
+    // It asked whether that is stored before it heard that it may not write.
+    effects(&mut session, NOW.plus(2_000));
+    session.receive(NOW, &stored(Handle(1), Outcome::READ_ONLY).into()).unwrap();
+    session.receive(NOW, &stored(Handle(1), Outcome::WELL).into()).unwrap();
+    assert_eq!(session.acknowledged(), 0);
+    // Nor by a question behind it.
+    session.changed(NOW, &Change { is_from_there: true, ..change(&document, 5, &update) });
+    effects(&mut session, NOW.plus(6_000));
+    session.receive(NOW, &stored(Handle(1), Outcome::WELL).into()).unwrap();
+    assert_eq!(session.acknowledged(), 0);
+}
+
+#[test]
+fn a_reader_reads_on_after_a_break_and_writes_once_it_may() {
+    let document = yjs("d");
+    let mut session = Session::new(SessionConfig::default(), 3);
+    session.add(&document, 3);
+    for lists in [false, true] {
+        met(&mut session, true, lists);
+        assert_eq!(session.handles.len(), 1, "it is open");
+        compare(&mut session, Handle(1), &document, 3);
+        session.receive(NOW, &stored(Handle(1), Outcome::READ_ONLY).into()).unwrap();
+        assert!(matches!(session.standing(&document).unwrap().lag, Some(Lag::Parked { .. })));
+    }
+    // With another token.
+    met(&mut session, true, true);
+    compare(&mut session, Handle(1), &document, 3);
+    session.receive(NOW, &stored(Handle(1), Outcome::WELL).into()).unwrap();
+    assert_eq!((session.standing(&document).unwrap().lag, session.acknowledged()), (None, 3));
+    // Also where nobody keeps what it writes.
+    met(&mut session, false, false);
+    compare(&mut session, Handle(1), &document, 3);
+    session.receive(NOW, &stored(Handle(1), Outcome::READ_ONLY).into()).unwrap();
+    assert!(matches!(session.standing(&document).unwrap().lag, Some(Lag::Parked { .. })));
+}

@@ -132,6 +132,10 @@ impl Replica {
             let words = "this number is in use; shut its document first";
             return Err(Closing::refused(native::CLOSE_BAD_FRAME, words, "handle_in_use"));
         }
+        if self.open.len() >= self.shared.config.documents_per_connection_max {
+            // What its room shut takes no place, though nothing was said about it since.
+            self.open.retain(|_, place| place.seated.is_seated());
+        }
         match self.sit_down(handle, document) {
             Ok(place) => drop(self.open.insert(handle, place)),
             Err((outcome, words, reason)) => {

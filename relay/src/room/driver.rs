@@ -11,7 +11,7 @@ use tombolo_core::id::DocumentId;
 use tombolo_core::room::{MemberId, Roll, Room, StoreRefused};
 use tombolo_core::time::Millis;
 
-use super::framing::Seat;
+use super::framing::{Framing, Seat};
 use super::gather::Gathered;
 use super::guest::Verdict;
 use super::limits::{Full, RoomLimits, Said, Toll};
@@ -124,11 +124,17 @@ impl RoomDriver {
         }
         // What was said before is not for it.
         self.hand_out(&mut inner);
+        let relies = matches!(seat.framing, Framing::Numbered(_));
         inner.seats.insert(id, seat);
         drop(inner);
-        self.drive(|machine| match access {
-            Access::ReadWrite => machine.join(id, counts),
-            Access::ReadOnly => machine.join_to_read(id, counts),
+        self.drive(|machine| {
+            match access {
+                Access::ReadWrite => machine.join(id, counts),
+                Access::ReadOnly => machine.join_to_read(id, counts),
+            }
+            if relies {
+                machine.rely(id);
+            }
         });
         Ok(Some(Seated { room: Arc::clone(self), id }))
     }

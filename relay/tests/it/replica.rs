@@ -190,6 +190,48 @@ async fn too_many_documents_are_refused_one_by_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_room_shut_takes_no_place() {
+    let (archive, mut calls) = stub();
+    let server = Server::with(|config| config.documents_per_connection_max = 1, Some(archive)).await;
+    let (mut replica, _) = welcomed(&server, "").await;
+    // It comes back under another number each time, and says no more about the last one.
+    for handle in (1..4).map(Handle) {
+        replica.send(open(handle, &document("d"))).await;
+        replica.send(y(handle, &update(&edit(1, 0, "a")))).await;
+        calls.store().await.done(Err(StoreRefused::NoRoom));
+        let words = StoreRefused::NoRoom.to_string();
+        assert_eq!(replica.next().await, shut(handle, Outcome::NO_ROOM, &words));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_handed_what_was_not_stored_is_shut_as_well() {
+    let (archive, mut calls) = stub();
+    let server = Server::with(|_| {}, Some(archive)).await;
+    let (mut one, _) = welcomed(&server, "").await;
+    one.send(open(ONE, &document("d"))).await;
+    nothing_more(&mut one, 1).await;
+    let mut stock = server.connect("/yjs/d").await;
+    let (mut other, _) = welcomed(&server, "").await;
+    other.send(open(TWO, &document("d"))).await;
+    other.send(y(TWO, &update(&edit(1, 0, "a")))).await;
+    assert_eq!(one.next().await, y(ONE, &update(&edit(1, 0, "a"))));
+    // Whether it is stored: an answer that brings nothing.
+    one.send(y(ONE, &sync_step2(&[0, 0]))).await;
+    let (change, question) = (calls.store().await, calls.store().await);
+    change.done(Err(StoreRefused::NoRoom));
+    question.done(Ok(()));
+    let words = StoreRefused::NoRoom.to_string();
+    assert_eq!(other.next().await, shut(TWO, Outcome::NO_ROOM, &words));
+    assert_eq!(one.next().await, shut(ONE, Outcome::NO_ROOM, &words));
+    nothing_more(&mut one, 2).await;
+    // Who counts on nothing stays.
+    assert_eq!(stock.next().await, update(&edit(1, 0, "a")));
+    stock.send(presence(1, 1, Some("{}"))).await;
+    assert_eq!(stock.next().await, presence(1, 1, Some("{}")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_frame_that_breaks_a_rule_ends_its_connection_only() {
     let server = Server::start().await;
     let mut stock = server.connect("/yjs/d").await;

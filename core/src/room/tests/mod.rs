@@ -165,6 +165,32 @@ fn a_deleted_document_is_gone_for_everybody_and_other_reasons_for_one() {
 }
 
 #[test]
+fn who_relies_on_all_that_it_was_handed_goes_with_what_was_not_stored() {
+    for (reason, others) in [
+        (StoreRefused::NoRoom, StoreRefused::NoRoom),
+        (StoreRefused::Trouble, StoreRefused::Trouble),
+        (StoreRefused::Quarantined, StoreRefused::Trouble),
+    ] {
+        let mut room = Room::new(Acknowledgement::Durable);
+        [A, B, C].into_iter().for_each(|id| room.join(id, true));
+        [A, B].into_iter().for_each(|id| room.rely(id));
+        room.handle(Millis(0), A, Message::Update(hi())).unwrap();
+        // It asks whether what it was handed is stored.
+        room.handle(Millis(0), B, Message::SyncStep2(Update::empty())).unwrap();
+        let stores: Vec<_> = effects(&mut room)
+            .into_iter()
+            .filter_map(|effect| if let Effect::Store { ticket, .. } = effect { Some(ticket) } else { None })
+            .collect();
+        room.stored(stores[0], Err(reason));
+        assert_eq!(closed(&effects(&mut room)), [(A, reason), (B, others)]);
+        room.leave(Millis(0), A);
+        room.leave(Millis(0), B);
+        room.stored(stores[1], Ok(()));
+        assert!(effects(&mut room).is_empty(), "nobody is told that it is");
+    }
+}
+
+#[test]
 fn words_of_a_refusal_fit_a_close_frame() {
     for reason in REFUSALS {
         assert!(reason.to_string().len() <= 123, "{reason}");

@@ -1,0 +1,419 @@
+//! A relay's door for replicas: real rooms, seats with numbers, perhaps an archive, perhaps a feed of changes.
+//!
+//! As `relay/src/connection/replica.rs` and `relay/src/room/carry.rs` do it, but for the backplane: one process.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+
+use super::archive::Archive;
+use super::network::Wire;
+use crate::dialect::replica::{self, Handle, Identity, Message, Outcome};
+use crate::dialect::y_protocols::{self, Message as Said};
+use crate::id::DocumentId;
+use crate::room::{Acknowledgement, Effect, MemberId, Room, StoreRefused};
+use crate::time::Millis;
+use crate::update::StateVector;
+
+/// What the world does for a door.
+#[derive(Debug)]
+pub(super) enum Out {
+    Send(Wire, Vec<u8>),
+    /// Hang up.
+    Close(Wire),
+    /// Reads at the archive take a while.
+    Read {
+        document: DocumentId,
+        room: u64,
+        asker: MemberId,
+        have: StateVector,
+    },
+}
+
+/// The room of a document, and who sits in it.
+#[derive(Debug)]
+struct Hall {
+    room: Room,
+    number: u64,
+    seats: BTreeMap<MemberId, (Wire, Handle)>,
+}
+
+/// A connection.
+#[derive(Debug)]
+struct Guest {
+    open: BTreeMap<Handle, (DocumentId, MemberId)>,
+    reads_only: bool,
+    is_met: bool,
+    /// What it was told of changes, and which it wants to hear of.
+    watch: Option<(u64, Vec<String>)>,
+    heard: u64,
+}
+
+/// One door.
+#[derive(Debug)]
+pub(super) struct Door {
+    pub(super) archive: Option<Archive>,
+    pub(super) lists: bool,
+    /// Speaks as a later version may: says more, and refuses for reasons that nobody knows.
+    pub(super) is_later: bool,
+    pub(super) is_up: bool,
+    pub(super) start: u64,
+    pub(super) is_syncing: bool,
+    pub(super) sync_ms: u64,
+    pub(super) read_ms: u64,
+    pub(super) documents_max: usize,
+    /// With which code it lets nobody in.
+    pub(super) refuses: Option<u64>,
+    /// When it is woken, in the time of the world.
+    pub(super) wakes: Option<u64>,
+    halls: BTreeMap<DocumentId, Hall>,
+    guests: BTreeMap<Wire, Guest>,
+    next_member: u64,
+    next_room: u64,
+    pub(super) out: VecDeque<Out>,
+    /// What a replica must never say.
+    pub(super) blame: Option<String>,
+}
+
+/// Documents in one list; small, so that lists have several pages.
+const PAGE: usize = 2;
+/// Nothing heard for so long: the connection is gone, in ms.
+const SILENT_MS: u64 = 60_000;
+
+impl Door {
+    pub(super) fn new(archive: Option<Archive>, lists: bool) -> Self {
+        Self {
+            archive,
+            lists,
+            is_later: false,
+            is_up: true,
+            start: 0,
+            is_syncing: false,
+            sync_ms: 1,
+            read_ms: 0,
+            documents_max: 2_000,
+            refuses: None,
+            wakes: None,
+            halls: BTreeMap::new(),
+            guests: BTreeMap::new(),
+            next_member: 0,
+            next_room: 0,
+            out: VecDeque::new(),
+            blame: None,
+        }
+    }
+
+    /// The process ends; what was not synced is lost.
+    pub(super) fn crash(&mut self) {
+        self.is_up = false;
+        self.halls.clear();
+        self.guests.clear();
+        self.out.clear();
+        if let Some(archive) = &mut self.archive {
+            archive.crash();
+        }
+    }
+
+    pub(super) fn start(&mut self) {
+        (self.is_up, self.is_syncing) = (true, false);
+        self.start += 1;
+    }
+
+    /// Somebody comes in.
+    pub(super) fn welcome(&mut self, now: u64, wire: Wire, reads_only: bool) {
+        let keeps = self.archive.as_ref().map(|archive| archive.name);
+        let mut frame = replica::identity_frame(&Identity { keeps, lists: self.lists });
+        if self.is_later {
+            frame.extend_from_slice(b"and more");
+        }
+        let guest = Guest { open: BTreeMap::new(), reads_only, is_met: false, watch: None, heard: now };
+        self.guests.insert(wire, guest);
+        self.out.push_back(Out::Send(wire, frame));
+    }
+
+    /// Somebody is gone.
+    pub(super) fn leave(&mut self, now: u64, wire: Wire) {
+        let Some(guest) = self.guests.remove(&wire) else { return };
+        for (document, member) in guest.open.into_values() {
+            self.stand_up(now, &document, member);
+        }
+    }
+
+    fn stand_up(&mut self, now: u64, document: &DocumentId, member: MemberId) {
+        if let Some(hall) = self.halls.get_mut(document)
+            && hall.seats.remove(&member).is_some()
+        {
+            hall.room.leave(Millis(now), member);
+        }
+        self.carry_out(now, document);
+    }
+
+    /// A frame of a replica.
+    pub(super) fn frame(&mut self, now: u64, wire: Wire, frame: &Bytes) {
+        let message = match replica::parse(frame) {
+            Ok(message) => message,
+            Err(error) => return self.blame(format!("a replica sent a frame that breaks a rule: {error}")),
+        };
+        let Some(guest) = self.guests.get_mut(&wire) else { return };
+        guest.heard = now;
+        let is_identity = matches!(message, Message::Identity(_));
+        // The driver's own pings go past its scheduler.
+        if !matches!(message, Message::Ping(_)) && is_identity == std::mem::replace(&mut guest.is_met, true) {
+            return self.blame("a replica did not say who it is, once and first".to_owned());
+        }
+        match message {
+            Message::Identity(_) | Message::Pong(_) => {}
+            Message::Ping(token) => self.out.push_back(Out::Send(wire, replica::pong(token))),
+            Message::Open { handle, document } => self.open(now, wire, handle, &document),
+            Message::Shut { handle, .. } => {
+                if let Some((document, member)) = guest.open.remove(&handle) {
+                    self.stand_up(now, &document, member);
+                }
+            }
+            Message::Y { handle, message } => self.hear(now, wire, handle, message),
+            Message::Watch { since, prefixes } if self.lists => self.watch(wire, &since, prefixes),
+            Message::Watch { .. } | Message::Stored { .. } | Message::Changes { .. } => {
+                self.blame("a replica said what is not for it to say".to_owned());
+            }
+        }
+    }
+
+    fn blame(&mut self, words: String) {
+        self.blame.get_or_insert(words);
+    }
+
+    fn open(&mut self, now: u64, wire: Wire, handle: Handle, document: &DocumentId) {
+        let Some(guest) = self.guests.get_mut(&wire) else { return };
+        if guest.open.contains_key(&handle) {
+            return self.blame("a replica opened a document under a number in use".to_owned());
+        }
+        let halls = &self.halls;
+        guest.open.retain(|_, (document, member)| {
+            halls.get(document).is_some_and(|hall| hall.seats.contains_key(member))
+        });
+        if guest.open.len() >= self.documents_max {
+            let outcome = if self.is_later { Outcome(77) } else { Outcome::CROWDED };
+            self.out.push_back(Out::Send(wire, replica::shut(handle, outcome, "too many documents")));
+            return;
+        }
+        self.next_member += 1;
+        let member = MemberId(self.next_member);
+        guest.open.insert(handle, (document.clone(), member));
+        let policy = match self.archive {
+            Some(_) => Acknowledgement::Durable,
+            None => Acknowledgement::Never,
+        };
+        let reads_only = guest.reads_only;
+        if !self.halls.contains_key(document) {
+            self.next_room += 1;
+        }
+        let hall = self.halls.entry(document.clone()).or_insert_with(|| Hall {
+            room: Room::new(policy),
+            number: self.next_room,
+            seats: BTreeMap::new(),
+        });
+        hall.seats.insert(member, (wire, handle));
+        match reads_only {
+            true => hall.room.join_to_read(member, true),
+            false => hall.room.join(member, true),
+        }
+        hall.room.rely(member);
+        self.carry_out(now, document);
+    }
+
+    /// As `reader::fate`: of who may only read the archive hears that it has nothing.
+    fn hear(&mut self, now: u64, wire: Wire, handle: Handle, message: Said) {
+        let Some(guest) = self.guests.get_mut(&wire) else { return };
+        let Some((document, member)) = guest.open.get(&handle).cloned() else { return };
+        let Some(hall) = self.halls.get_mut(&document).filter(|hall| hall.seats.contains_key(&member)) else {
+            guest.open.remove(&handle);
+            return;
+        };
+        if guest.reads_only {
+            match &message {
+                Said::SyncStep1(_) | Said::Awareness(_) | Said::QueryAwareness => {}
+                Said::SyncStep2(update) if update.is_empty() => {
+                    if self.archive.is_none() {
+                        return;
+                    }
+                }
+                Said::SyncStep2(_) | Said::Update(_) => {
+                    self.out.push_back(Out::Send(wire, replica::stored(handle, Outcome::READ_ONLY)));
+                    return;
+                }
+            }
+        }
+        if let Err(violation) = hall.room.handle(Millis(now), member, message) {
+            self.blame(format!("a replica broke a rule of the room: {violation}"));
+            return;
+        }
+        self.carry_out(now, &document);
+    }
+
+    fn watch(&mut self, wire: Wire, since: &[u8], prefixes: Vec<String>) {
+        let Some(archive) = &self.archive else { return };
+        let known = archive.position(since);
+        if let Some(guest) = self.guests.get_mut(&wire) {
+            guest.watch = Some((known.unwrap_or(0), prefixes));
+        }
+        self.list(wire, known.is_none());
+    }
+
+    /// Says what changed since it was said last.
+    fn list(&mut self, wire: Wire, anew: bool) {
+        let (Some(archive), Some(guest)) = (&self.archive, self.guests.get_mut(&wire)) else { return };
+        let Some((since, prefixes)) = &mut guest.watch else { return };
+        let is_wanted = |document: &DocumentId| {
+            let DocumentId::Yjs(name) = document else { return false };
+            prefixes.is_empty() || prefixes.iter().any(|prefix| name.starts_with(prefix.as_str()))
+        };
+        let changed: Vec<_> =
+            archive.changed(*since).into_iter().filter(|(_, document)| is_wanted(document)).collect();
+        let durable = archive.log.durable();
+        *since = durable;
+        if changed.is_empty() && !anew {
+            return;
+        }
+        let mut pages: Vec<_> = changed.chunks(PAGE).collect();
+        let last = pages.pop().unwrap_or_default();
+        for page in pages {
+            let until = archive.checkpoint(page.last().map_or(0, |(position, _)| *position));
+            let documents: Vec<_> = page.iter().map(|(_, document)| document.clone()).collect();
+            self.out.push_back(Out::Send(wire, replica::changes(anew, true, &until, &documents)));
+        }
+        let documents: Vec<_> = last.iter().map(|(_, document)| document.clone()).collect();
+        let frame = replica::changes(anew, false, &archive.checkpoint(durable), &documents);
+        self.out.push_back(Out::Send(wire, frame));
+    }
+
+    /// All up to here is on the archive's disk.
+    pub(super) fn synced(&mut self, now: u64, until: u64) {
+        let done = self.archive.as_mut().map(|archive| archive.synced(until)).unwrap_or_default();
+        for waiting in done {
+            if let Some(hall) =
+                self.halls.get_mut(&waiting.document).filter(|hall| hall.number == waiting.room)
+            {
+                hall.room.stored(waiting.ticket, Ok(()));
+            }
+            self.carry_out(now, &waiting.document);
+        }
+        let watching: Vec<_> =
+            self.guests.iter().filter(|(_, guest)| guest.watch.is_some()).map(|(wire, _)| *wire).collect();
+        watching.into_iter().for_each(|wire| self.list(wire, false));
+    }
+
+    /// The archive has read what somebody lacks.
+    pub(super) fn read(
+        &mut self,
+        now: u64,
+        document: &DocumentId,
+        room: u64,
+        asker: MemberId,
+        have: &StateVector,
+    ) {
+        let Some(archive) = &self.archive else { return };
+        let answer = archive.read(document, have);
+        if let Some(hall) = self.halls.get_mut(document).filter(|hall| hall.number == room) {
+            hall.room.answered(asker, answer);
+        }
+        self.carry_out(now, document);
+    }
+
+    /// Time has passed.
+    pub(super) fn wake(&mut self, now: u64) {
+        let is_due = |hall: &Hall| hall.room.poll_timeout().is_some_and(|deadline| deadline.0 <= now);
+        let due: Vec<_> = self
+            .halls
+            .iter()
+            .filter(|(_, hall)| is_due(hall))
+            .map(|(document, _)| document.clone())
+            .collect();
+        for document in due {
+            if let Some(hall) = self.halls.get_mut(&document) {
+                hall.room.handle_timeout(Millis(now));
+            }
+            self.carry_out(now, &document);
+        }
+        let is_silent = |guest: &Guest| guest.heard + SILENT_MS <= now;
+        let silent: Vec<_> =
+            self.guests.iter().filter(|(_, guest)| is_silent(guest)).map(|(wire, _)| *wire).collect();
+        for wire in silent {
+            self.out.push_back(Out::Close(wire));
+            self.leave(now, wire);
+        }
+    }
+
+    /// When it is to be woken.
+    pub(super) fn deadline(&self) -> Option<u64> {
+        let rooms =
+            self.halls.values().filter_map(|hall| hall.room.poll_timeout()).map(|deadline| deadline.0);
+        rooms.chain(self.guests.values().map(|guest| guest.heard + SILENT_MS)).min()
+    }
+
+    fn carry_out(&mut self, now: u64, document: &DocumentId) {
+        let Some(hall) = self.halls.get_mut(document) else { return };
+        while let Some(effect) = hall.room.poll_effect() {
+            let mut send = |member: &MemberId, body: &[u8]| {
+                if let Some((wire, handle)) = hall.seats.get(member) {
+                    self.out.push_back(Out::Send(*wire, replica::y(*handle, body)));
+                }
+            };
+            match effect {
+                Effect::Send { to, body, .. } => send(&to, &body),
+                Effect::Serve { to, update } => send(&to, &y_protocols::sync_step2(&update)),
+                Effect::Spread { except, body, .. } => {
+                    hall.seats
+                        .keys()
+                        .filter(|member| Some(**member) != except)
+                        .for_each(|to| send(to, &body));
+                }
+                Effect::Acknowledge { to, applied: true } => {
+                    if let Some((wire, handle)) = hall.seats.get(&to) {
+                        self.out.push_back(Out::Send(*wire, replica::stored(*handle, Outcome::WELL)));
+                    }
+                }
+                // A Shut follows, which says why.
+                Effect::Acknowledge { .. } => {}
+                Effect::Store { ticket, update, arrival } => {
+                    if let Some(archive) = &mut self.archive
+                        && let Err(reason) = archive.store(hall.number, document, ticket, &update, arrival)
+                    {
+                        hall.room.stored(ticket, Err(reason));
+                    }
+                }
+                Effect::Read { asker, state_vector } => {
+                    let (document, room) = (document.clone(), hall.number);
+                    self.out.push_back(Out::Read { document, room, asker, have: state_vector });
+                }
+                Effect::Close { member, reason } => {
+                    if let Some((wire, handle)) = hall.seats.remove(&member) {
+                        let shut = replica::shut(handle, outcome(reason), &reason.to_string());
+                        self.out.push_back(Out::Send(wire, shut));
+                        hall.room.leave(Millis(now), member);
+                    }
+                }
+                Effect::Publish(_) | Effect::Tell { .. } => {
+                    self.blame.get_or_insert("a room that is alone spoke to others".to_owned());
+                }
+            }
+        }
+        if hall.room.is_empty() {
+            self.halls.remove(document);
+        }
+    }
+
+    /// How many documents the connections have open, at most.
+    pub(super) fn most_open(&self) -> usize {
+        self.guests.values().map(|guest| guest.open.len()).max().unwrap_or(0)
+    }
+}
+
+fn outcome(reason: StoreRefused) -> Outcome {
+    match reason {
+        StoreRefused::Trouble => Outcome::TROUBLE,
+        StoreRefused::NoRoom => Outcome::NO_ROOM,
+        StoreRefused::Damaged => Outcome::DAMAGED,
+        StoreRefused::Deleted => Outcome::DELETED,
+        StoreRefused::Quarantined => Outcome::QUARANTINED,
+    }
+}

@@ -1,0 +1,164 @@
+//! One link of a replica, as a driver wires it: session, link and scheduler around one connection.
+//!
+//! What a scheduler takes for delivered is confirmed by a ping of the driver's own behind what was sent: the answer
+//! says that everything before it has arrived.
+
+use bytes::Bytes;
+
+use super::network::Wire;
+use crate::dialect::replica::{self, Identity, Message};
+use crate::id::{Incarnation, ReplicaId};
+use crate::link::{End, Link, LinkConfig, LinkEffect};
+use crate::schedule::{ScheduleConfig, Scheduler};
+use crate::session::{self, Session, SessionConfig};
+use crate::time::Millis;
+
+/// Tokens of the driver's own pings start here.
+const OWN_PINGS: u64 = 1 << 40;
+
+/// What a link knows of a keeper, as the replica stores it.
+#[derive(Clone, Debug)]
+pub(super) struct Memory {
+    pub(super) keeper: (ReplicaId, Incarnation),
+    pub(super) acknowledged: u64,
+    pub(super) checkpoint: Bytes,
+}
+
+/// What the replica must do for a link.
+#[derive(Debug)]
+pub(super) enum Do {
+    Dial,
+    HangUp(Wire),
+    Transmit(Wire, Vec<u8>),
+    Session(session::Effect),
+}
+
+/// What was sent and not confirmed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Unconfirmed {
+    /// Behind the ping.
+    bytes: usize,
+    /// The ping under way, and the bytes before it.
+    asked: Option<(u64, usize)>,
+    token: u64,
+}
+
+/// One link.
+#[derive(Debug)]
+pub(super) struct Driver {
+    pub(super) door: usize,
+    pub(super) session: Session,
+    pub(super) link: Link,
+    pub(super) out: Scheduler<Vec<u8>>,
+    pub(super) wire: Option<Wire>,
+    /// Counts connections, so that what was asked on one is not answered on another.
+    pub(super) connection: u64,
+    /// The store at the other end, once it said so.
+    pub(super) peer: Option<Identity>,
+    /// When it is woken, in the time of the world.
+    pub(super) wakes: Option<u64>,
+    unconfirmed: Unconfirmed,
+}
+
+impl Driver {
+    pub(super) fn new(door: usize, seed: u64, config: SessionConfig, latest: u64, now: Millis) -> Self {
+        Self {
+            door,
+            session: Session::new(config, latest),
+            link: Link::new(LinkConfig::default(), seed, now),
+            out: Scheduler::new(ScheduleConfig::default(), now),
+            wire: None,
+            connection: 0,
+            peer: None,
+            wakes: None,
+            unconfirmed: Unconfirmed::default(),
+        }
+    }
+
+    /// The door let it in.
+    pub(super) fn welcomed(&mut self, now: Millis) {
+        self.link.welcomed(now);
+        self.connection += 1;
+        self.out.clear(now);
+        self.unconfirmed = Unconfirmed { token: self.unconfirmed.token, ..Unconfirmed::default() };
+        self.session.begin(&Identity { keeps: None, lists: false });
+    }
+
+    /// The connection is gone, and who ended it is told.
+    pub(super) fn ended(&mut self, now: Millis, end: End) {
+        self.link.ended(now, end);
+        self.forget(now);
+    }
+
+    fn forget(&mut self, now: Millis) {
+        (self.wire, self.peer) = (None, None);
+        self.session.end();
+        self.out.clear(now);
+    }
+
+    /// A frame came.
+    ///
+    /// # Errors
+    /// What is wrong with it, as a sentence.
+    pub(super) fn frame(&mut self, now: Millis, frame: &Bytes) -> Result<(), String> {
+        match replica::parse(frame) {
+            Ok(Message::Pong(token)) => {
+                self.link.pong(now, token);
+                if let Some((_, bytes)) = self.unconfirmed.asked.filter(|(asked, _)| *asked == token) {
+                    self.unconfirmed.asked = None;
+                    self.out.delivered(now, bytes);
+                }
+            }
+            Ok(Message::Identity(identity)) => {
+                self.peer = Some(identity);
+                self.link.heard(now);
+            }
+            _ => self.link.heard(now),
+        }
+        self.session.receive(now, frame).map_err(|error| error.to_string())
+    }
+
+    /// The next thing to do.
+    pub(super) fn next(&mut self, now: Millis) -> Option<Do> {
+        if let Some(effect) = self.link.poll(now) {
+            return match (effect, self.wire) {
+                (LinkEffect::Dial, _) => Some(Do::Dial),
+                (LinkEffect::Ping { token }, Some(wire)) => Some(Do::Transmit(wire, replica::ping(token))),
+                (LinkEffect::Ping { .. }, None) => self.next(now),
+                (LinkEffect::HangUp { .. }, wire) => {
+                    self.forget(now);
+                    wire.map(Do::HangUp).or_else(|| self.next(now))
+                }
+            };
+        }
+        while let Some(effect) = self.session.poll(now) {
+            match effect {
+                session::Effect::Send { lane, priority, frame } => {
+                    self.out.push(lane, priority, frame.len(), frame, now);
+                }
+                other => return Some(Do::Session(other)),
+            }
+        }
+        let wire = self.wire?;
+        if let Some(sending) = self.out.next(now) {
+            self.unconfirmed.bytes += sending.bytes;
+            return Some(Do::Transmit(wire, sending.item));
+        }
+        if self.unconfirmed.bytes > 0 && self.unconfirmed.asked.is_none() {
+            let token = OWN_PINGS + self.unconfirmed.token;
+            self.unconfirmed = Unconfirmed {
+                bytes: 0,
+                asked: Some((token, self.unconfirmed.bytes)),
+                token: self.unconfirmed.token + 1,
+            };
+            return Some(Do::Transmit(wire, replica::ping(token)));
+        }
+        None
+    }
+
+    /// When there is something to do by itself.
+    pub(super) fn deadline(&self) -> Option<Millis> {
+        let out = self.out.deadline().filter(|_| self.wire.is_some());
+        [self.link.deadline(), self.session.deadline(), out].into_iter().flatten().min()
+    }
+}

@@ -1,0 +1,231 @@
+//! What must never be otherwise: looked at while a world runs, and when it is at rest.
+
+use std::collections::BTreeMap;
+
+use super::door::Door;
+use super::log::Log;
+use super::network::Network;
+use super::replica::Replica;
+use crate::engine::yjs;
+use crate::id::{DocumentId, Incarnation, ReplicaId};
+use crate::session::Lag;
+use crate::update::{Admitted, Coverage, Update, admit};
+
+/// A store, as a keeper is named.
+pub(super) type Keeper = (ReplicaId, Incarnation);
+
+/// Whatever is held at one moment.
+pub(super) struct Everything<'w> {
+    pub(super) replicas: &'w [Replica],
+    pub(super) doors: &'w [Door],
+    pub(super) network: &'w mut Network,
+}
+
+/// The log of a keeper, if it lives.
+pub(super) fn keeper(doors: &[Door], keeper: Keeper) -> Option<&Log> {
+    let archives = doors.iter().filter_map(|door| door.archive.as_ref());
+    archives.filter(|archive| archive.name == keeper).map(|archive| &archive.log).next()
+}
+
+/// Everything of a replica's session up to a position is durable at a keeper.
+///
+/// # Errors
+/// What is not, as a sentence.
+pub(super) fn acknowledged(replica: &Replica, until: u64, keeper: &Log) -> Result<(), String> {
+    for position in 1..=until.min(replica.disk.log.durable()) {
+        let Some(row) =
+            replica.disk.log.row(position).filter(|row| replica.subscribed.contains(&row.document))
+        else {
+            continue;
+        };
+        let is_there = row.update.is_empty()
+            || keeper.synced(&row.document).is_some_and(|kept| kept.known.covers(&row.update));
+        if !is_there {
+            let document = &row.document;
+            return Err(format!(
+                "acknowledged up to {until}, but the change of {document:?} at {position} is not durable there"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What each session says of each document is so.
+///
+/// # Errors
+/// What is not.
+pub(super) fn standings(all: &Everything<'_>) -> Result<(), String> {
+    for (r, replica) in all.replicas.iter().enumerate() {
+        for (l, driver) in replica.links.iter().enumerate() {
+            let keeps = driver.peer.and_then(|peer| peer.keeps);
+            let Some(log) = keeps.and_then(|keeps| keeper(all.doors, keeps)) else { continue };
+            for document in &replica.subscribed {
+                let Some(standing) = driver.session.standing(document) else { continue };
+                for position in 1..=standing.acknowledged.min(replica.disk.log.durable()) {
+                    let row = replica.disk.log.row(position).filter(|row| row.document == *document);
+                    let is_there = |row: &super::log::Row| {
+                        log.synced(document).is_some_and(|kept| kept.known.covers(&row.update))
+                    };
+                    if row.is_some_and(|row| !is_there(row)) {
+                        let until = standing.acknowledged;
+                        return Err(format!(
+                            "replica {r} link {l}: {document:?} stands as acknowledged up to {until}, but its change at {position} is not durable there"
+                        ));
+                    }
+                }
+            }
+            acknowledged(replica, driver.session.acknowledged(), log)
+                .map_err(|words| format!("replica {r} link {l} says: {words}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// What was reached of a keeper's changes is durable here. A document is listed by its last change, so it counts when
+/// that is reached.
+///
+/// # Errors
+/// What is not.
+pub(super) fn reached(replica: &Replica, until: u64, keeper: &Log) -> Result<(), String> {
+    let is_reached = |row: &&super::log::Row| {
+        let last = keeper.synced(&row.document).map_or(0, |kept| kept.last);
+        last <= until && replica.subscribed.contains(&row.document)
+    };
+    for position in 1..=until.min(keeper.durable()) {
+        let Some(row) = keeper.row(position).filter(is_reached) else { continue };
+        let is_here =
+            replica.disk.log.synced(&row.document).is_some_and(|kept| kept.known.covers(&row.update));
+        if !is_here && !row.update.is_empty() {
+            let document = &row.document;
+            return Err(format!(
+                "reached {until}, but the change of {document:?} there at {position} is not durable here"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Nothing is left to do; or what is, as a sentence.
+///
+/// # Errors
+/// That.
+pub(super) fn at_rest(all: &Everything<'_>, documents: &[DocumentId]) -> Result<(), String> {
+    for (r, replica) in all.replicas.iter().enumerate() {
+        if replica.disk.log.end() > replica.disk.log.durable() {
+            return Err(format!("replica {r} has not synced"));
+        }
+        for (l, driver) in replica.links.iter().enumerate() {
+            let Some(peer) = driver.peer else {
+                return Err(format!("replica {r} link {l} is not connected"));
+            };
+            if driver.wire.is_some_and(|wire| all.network.is_stalled(wire)) {
+                return Err(format!("replica {r} link {l} has not noticed that nothing arrives"));
+            }
+            for (document, standing) in driver.session.lagging() {
+                match standing.lag {
+                    Some(Lag::Unkept) if peer.keeps.is_none() => {}
+                    Some(Lag::Parked { .. }) if replica.reads_only => {}
+                    Some(lag) => return Err(format!("replica {r} link {l}: {document:?} lags: {lag:?}")),
+                    None => {}
+                }
+            }
+            let last = replica.subscribed.iter().map(|document| replica.last(document)).max().unwrap_or(0);
+            let reached = driver.session.acknowledged();
+            if peer.keeps.is_some() && !replica.reads_only && reached < last {
+                return Err(format!("replica {r} link {l}: acknowledged up to {reached} of {last}"));
+            }
+        }
+    }
+    documents.iter().try_for_each(|document| same(all, document))
+}
+
+/// Who is joined by links has the same document.
+fn same(all: &Everything<'_>, document: &DocumentId) -> Result<(), String> {
+    // Each door's group: doors that a replica with the document joins.
+    let mut group: Vec<usize> = (0..all.doors.len()).collect();
+    let holders =
+        || all.replicas.iter().enumerate().filter(|(_, replica)| replica.subscribed.contains(document));
+    for (_, replica) in holders() {
+        let joined: Vec<_> = replica.doors.iter().filter_map(|door| group.get(*door).copied()).collect();
+        let Some(least) = joined.iter().min().copied() else { continue };
+        group.iter_mut().filter(|of| joined.contains(of)).for_each(|of| *of = least);
+    }
+    for number in 0..all.doors.len() {
+        let is_in = |door: &usize| group.get(*door) == Some(&number);
+        let replicas = holders().filter(|(_, replica)| replica.doors.iter().any(is_in));
+        let of_replicas =
+            replicas.map(|(r, replica)| (format!("replica {r}"), replica.reads_only, &replica.disk.log));
+        // An archive that nobody joins is nobody's.
+        let doors = all.doors.iter().enumerate().filter(|(d, _)| is_in(d));
+        let is_joined = |d: usize| holders().any(|(_, replica)| replica.doors.contains(&d));
+        let of_doors = doors
+            .filter(|(d, _)| is_joined(*d))
+            .filter_map(|(d, door)| Some((format!("door {d}"), false, &door.archive.as_ref()?.log)));
+        let logs: Vec<_> = of_replicas.chain(of_doors).collect();
+        same_of(&logs, document)?;
+    }
+    Ok(())
+}
+
+fn same_of(logs: &[(String, bool, &Log)], document: &DocumentId) -> Result<(), String> {
+    let none = super::log::Kept::default();
+    let kept = |log: &'_ Log| log.synced(document).cloned();
+    let mut all = Coverage::default();
+    for (_, _, log) in logs.iter().filter(|(_, reads_only, _)| !reads_only) {
+        for update in kept(log).unwrap_or_default().updates {
+            all.add(&update);
+        }
+    }
+    for (name, _, log) in logs {
+        if !log.synced(document).unwrap_or(&none).known.includes(&all) {
+            return Err(format!("{name} lacks something of {document:?}"));
+        }
+    }
+    let mut hashes = BTreeMap::new();
+    for (name, _, log) in logs.iter().filter(|(_, reads_only, _)| !reads_only) {
+        let hash = content(&kept(log).unwrap_or_default().updates)
+            .map_err(|error| format!("{name} cannot show {document:?}: {error}"))?;
+        hashes.insert(hash, name);
+    }
+    match hashes.len() {
+        0 | 1 => Ok(()),
+        _ => Err(format!("{document:?} differs: {hashes:02x?}")),
+    }
+}
+
+/// The hash of all of a document that has its ground.
+fn content(updates: &[Update]) -> Result<[u8; 32], crate::engine::EngineError> {
+    let Admitted { order, together: _, part } = admit(&mut Coverage::default(), updates);
+    let whole = order.iter().filter_map(|index| updates.get(*index));
+    let parts: Vec<_> = whole.chain(&part).map(|update| update.bytes().clone()).collect();
+    yjs::state_hash(&parts)
+}
+
+/// What may never be more.
+///
+/// # Errors
+/// What is.
+pub(super) fn bounds(all: &mut Everything<'_>) -> Result<(), String> {
+    for (r, replica) in all.replicas.iter().enumerate() {
+        for (l, driver) in replica.links.iter().enumerate() {
+            let (flight, window) = (driver.out.in_flight_bytes(), driver.out.window_bytes());
+            // One item is always let through, and the window may have shrunk since.
+            if flight > window.max(1 << 16) + (1 << 16) {
+                return Err(format!(
+                    "replica {r} link {l} has {flight} bytes in flight, the window is {window}"
+                ));
+            }
+        }
+    }
+    for wire in all.network.wires() {
+        let Some((r, l, d)) = all.network.ends(wire) else { continue };
+        let most = all.replicas.get(r).map_or(0, |replica| replica.config.documents_max);
+        let open = all.doors.get(d).map_or(0, Door::most_open);
+        let is_only = all.replicas.iter().all(|replica| replica.config.documents_max == most);
+        // What shuts one may be overtaken by what opens another.
+        if is_only && open > 2 * most {
+            return Err(format!("replica {r} link {l} has {open} documents open, {most} are allowed"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! Whole replicas, relays and archives in a world without sockets, threads or clocks: one seed, one run.
+//!
+//! A [`Plan`] says what there is and what happens: edits, subscriptions, crashes, restores, partitions, full disks, clocks
+//! that are set. [`run`] plays it with the real [`session`](crate::session), [`link`](crate::link),
+//! [`schedule`](crate::schedule), [`room`](crate::room) and documents of the real engine, wired as their drivers wire
+//! them, and looks meanwhile and at rest whether what was promised is so:
+//!
+//! - what a session calls acknowledged is durable at that keeper, and what it calls reached is durable here;
+//! - at rest whoever is joined has the same document, nothing lags, and nothing more is said;
+//! - what is in flight and what is open stays within its bounds; a link never dials twice; no frame breaks a rule.
+//!
+//! Guarantees: the same plan gives the same [`Report::trace`]; [`shrink`] makes a plan that fails as small as it can.
+//! What is a model here, and not the real thing: the network, the logs ([`log`]), the archive and the door, each after
+//! the code that it names.
+
+mod archive; // stores, calls stored, lists
+mod chance;
+mod door; // rooms and their seats
+mod driver; // one link of a replica
+mod faults; // what happens to them
+mod judge; // what must be so
+mod log; // a disk
+mod network;
+mod plan; // what a seed stands for
+mod replica;
+mod shrink;
+#[cfg(test)]
+mod tests;
+mod trace;
+mod wiring; // what arrives and what goes out
+mod world;
+
+pub use plan::{Act, Kind, Plan, Shape, Step, Trouble};
+pub use shrink::{run, shrink};
+pub use world::Report;

@@ -1,0 +1,183 @@
+//! A replica: documents that are edited, a log, and links.
+//!
+//! An edit is shown at once and leaves when it is durable. A crash loses what was not synced and gives the documents
+//! new client ids; a restore from a backup gives the replica a new name and an older log.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::chance::Chance;
+use super::driver::{Driver, Memory};
+use super::log::Log;
+use crate::engine::edit::{EditError, Live};
+use crate::id::DocumentId;
+use crate::session::{SessionConfig, Token};
+use crate::time::Millis;
+use crate::update::Update;
+
+/// What waits until the log is durable up to a position.
+#[derive(Clone, Debug)]
+pub(super) struct Brought {
+    pub(super) position: u64,
+    pub(super) link: usize,
+    pub(super) token: Token,
+    /// It was known already, so no change of this position is of this link.
+    pub(super) is_known: bool,
+}
+
+/// What is on the disk beside the log.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Disk {
+    pub(super) log: Log,
+    pub(super) memories: BTreeMap<usize, Memory>,
+}
+
+/// One replica.
+#[derive(Debug)]
+pub(super) struct Replica {
+    pub(super) disk: Disk,
+    /// What it learned of keepers and has not synced.
+    pub(super) learned: BTreeMap<usize, Memory>,
+    pub(super) backup: Option<(Disk, BTreeSet<DocumentId>)>,
+    /// Which documents it keeps.
+    pub(super) subscribed: BTreeSet<DocumentId>,
+    /// It takes what it finds.
+    pub(super) takes_found: bool,
+    pub(super) live: BTreeMap<DocumentId, Live>,
+    pub(super) links: Vec<Driver>,
+    pub(super) doors: Vec<usize>,
+    pub(super) config: SessionConfig,
+    pub(super) brought: Vec<Brought>,
+    pub(super) is_up: bool,
+    /// Counts starts, so that what an earlier one waited for is passed over.
+    pub(super) start: u64,
+    pub(super) is_syncing: bool,
+    pub(super) is_full: bool,
+    /// What its clock says beside the time of the world, in ms.
+    pub(super) skew_ms: i64,
+    /// May only read.
+    pub(super) reads_only: bool,
+    pub(super) sync_ms: u64,
+    /// Longest time to read what somebody lacks; 0 for at once.
+    pub(super) read_ms: u64,
+}
+
+/// What clocks say at the start of the world, in ms.
+const EPOCH: u64 = 2_000_000_000_000;
+
+impl Replica {
+    /// What its clock says.
+    pub(super) fn clock(&self, now: u64) -> Millis {
+        Millis((EPOCH + now).saturating_add_signed(self.skew_ms))
+    }
+
+    /// Starts with what is on the disk.
+    pub(super) fn start(&mut self, now: u64, chance: &mut Chance) {
+        (self.is_up, self.is_syncing) = (true, false);
+        self.start += 1;
+        self.live.clear();
+        self.brought.clear();
+        self.learned = self.disk.memories.clone();
+        let (clock, latest) = (self.clock(now), self.disk.log.durable());
+        self.links.clear();
+        for (index, door) in self.doors.iter().enumerate() {
+            let mut driver = Driver::new(*door, chance.next(), self.config.clone(), latest, clock);
+            if let Some(Memory { keeper, acknowledged, checkpoint }) = self.disk.memories.get(&index) {
+                driver.session.remember(*keeper, *acknowledged, checkpoint.clone());
+            }
+            for document in &self.subscribed {
+                driver.session.add(document, self.last(document));
+            }
+            self.links.push(driver);
+        }
+    }
+
+    /// Position of the last durable change of a document; 0 if there is none.
+    pub(super) fn last(&self, document: &DocumentId) -> u64 {
+        self.disk.log.synced(document).map_or(0, |kept| kept.last)
+    }
+
+    /// The power goes.
+    pub(super) fn crash(&mut self) {
+        self.is_up = false;
+        self.disk.log.crash();
+        self.live.clear();
+        self.links.clear();
+        self.brought.clear();
+    }
+
+    /// Keeps a document from now on, or no more.
+    pub(super) fn subscribe(&mut self, document: &DocumentId, wants: bool) {
+        let last = self.last(document);
+        // What is known of a keeper is known of the documents that were kept.
+        if wants && self.subscribed.insert(document.clone()) {
+            self.learned.clear();
+            self.disk.memories.clear();
+            self.links.iter_mut().for_each(|driver| driver.session.add(document, last));
+        } else if !wants && self.subscribed.remove(document) {
+            self.links.iter_mut().for_each(|driver| driver.session.remove(document));
+        }
+    }
+
+    /// Edits a document; what it made, if that changed anything.
+    ///
+    /// # Errors
+    /// What the engine said.
+    pub(super) fn edit(&mut self, document: &DocumentId, chance: &mut Chance) -> Result<Option<u64>, String> {
+        if self.is_full {
+            return Ok(None);
+        }
+        let live = match self.live.remove(document) {
+            Some(live) => live,
+            None => {
+                let parts: Vec<_> =
+                    self.disk.log.taken(document).into_iter().flat_map(|kept| &kept.updates).collect();
+                let parts: Vec<_> = parts.into_iter().map(|update| update.bytes().clone()).collect();
+                Live::open(&parts, chance.next()).map_err(|error| error.to_string())?
+            }
+        };
+        let (live, (), update) =
+            live.edit(|edit| scribble(edit, chance)).map_err(|error| error.to_string())?;
+        self.live.insert(document.clone(), live);
+        Ok(update.map(|update| self.disk.log.append(document, &update)))
+    }
+
+    /// Takes an update of somebody else.
+    ///
+    /// # Errors
+    /// What the engine said.
+    pub(super) fn take(&mut self, document: &DocumentId, update: &Update) -> Result<Option<u64>, String> {
+        if self.disk.log.taken(document).is_some_and(|kept| kept.known.covers(update)) {
+            return Ok(None);
+        }
+        if let Some(live) = self.live.remove(document) {
+            let (live, _) = live.apply(update).map_err(|error| error.to_string())?;
+            self.live.insert(document.clone(), live);
+        }
+        Ok(Some(self.disk.log.append(document, update)))
+    }
+}
+
+/// One of the things that people do.
+fn scribble(edit: &mut crate::engine::edit::Edit<'_, '_>, chance: &mut Chance) -> Result<(), EditError> {
+    const WORDS: [&str; 5] = ["a", "tide", "säge", "😀", "a sentence that somebody pasted; "];
+    let word = chance.pick(&WORDS).copied().unwrap_or_default();
+    match chance.below(8) {
+        0 => {
+            let key = ["k", "l", "m"].get(chance.index(3)).copied().unwrap_or_default();
+            edit.map("m").insert(key, word);
+        }
+        1 => drop(edit.map("m").remove("k")),
+        2 | 3 => {
+            let mut text = edit.text("t");
+            // All of it: a position may be inside a character.
+            let units = text.len();
+            if chance.one_in(3) {
+                text.remove(0, units)?;
+            }
+            text.push(word);
+        }
+        4 => edit.text("t").push(&word.repeat(chance.index(80) + 1)),
+        _ => edit.text("t").insert(0, word)?,
+    }
+    Ok(())
+}

@@ -1,0 +1,391 @@
+//! What arrives, what a replica does about it, and what of that goes out.
+
+use bytes::Bytes;
+
+use super::driver::{Do, Memory};
+use super::judge;
+use super::network::{Packet, Way, Wire};
+use super::replica::Brought;
+use super::world::{Task, World};
+use crate::dialect::native::Refusal;
+use crate::dialect::replica::{self, Message};
+use crate::id::DocumentId;
+use crate::link::End;
+use crate::session::{Change, Effect, Token};
+use crate::update::{StateVector, Update};
+
+impl World {
+    /// Something may have arrived.
+    pub(super) fn arrive(&mut self, wire: Wire, way: Way) {
+        let Some(packet) = self.network.arrived(wire, way, self.now) else { return };
+        let Some((r, l, d)) = self.network.ends(wire) else { return };
+        let is_up = match way {
+            Way::Up => self.doors.get(d).is_some_and(|door| door.is_up),
+            Way::Down => self.replicas.get(r).is_some_and(|replica| replica.is_up),
+        };
+        if let Packet::Dial = packet {
+            match way {
+                Way::Up if is_up => self.let_in(wire, r, d),
+                Way::Up => self.send(wire, Way::Down, Packet::End),
+                Way::Down => self.opened(wire, r, l),
+            }
+            return;
+        }
+        if !self.network.has(wire, way) {
+            // Who knows nothing of a connection says so.
+            if !matches!(packet, Packet::End) && is_up {
+                self.send(wire, way.back(), Packet::End);
+            }
+            return;
+        }
+        match way {
+            Way::Up => self.arrive_up(wire, d, packet),
+            Way::Down => self.arrive_down(wire, r, l, packet),
+        }
+    }
+
+    fn arrive_up(&mut self, wire: Wire, d: usize, packet: Packet) {
+        let now = self.now;
+        let Some(door) = self.doors.get_mut(d) else { return };
+        match packet {
+            Packet::Frame(frame) => {
+                self.trace.mix(&frame);
+                door.frame(now, wire, &frame.into());
+            }
+            Packet::End => {
+                door.leave(now, wire);
+                self.network.leave(wire, Way::Up);
+            }
+            Packet::Dial | Packet::Welcome | Packet::Refused(_) => {}
+        }
+        self.drain(d);
+    }
+
+    fn let_in(&mut self, wire: Wire, r: usize, d: usize) {
+        let now = self.now;
+        self.send(wire, Way::Down, Packet::Dial);
+        let reads_only = self.replicas.get(r).is_some_and(|replica| replica.reads_only);
+        let Some(door) = self.doors.get_mut(d) else { return };
+        if let Some(code) = door.refuses {
+            self.send(wire, Way::Down, Packet::Refused(code));
+            return;
+        }
+        self.network.seat(wire);
+        self.send(wire, Way::Down, Packet::Welcome);
+        if let Some(door) = self.doors.get_mut(d) {
+            door.welcome(now, wire, reads_only);
+        }
+        self.drain(d);
+    }
+
+    fn opened(&mut self, wire: Wire, r: usize, l: usize) {
+        let Some(replica) = self.replicas.get_mut(r) else { return };
+        let clock = replica.clock(self.now);
+        if let Some(driver) = replica.links.get_mut(l).filter(|driver| driver.wire == Some(wire)) {
+            driver.link.connected(clock);
+            self.pump(r, l);
+        }
+    }
+
+    fn arrive_down(&mut self, wire: Wire, r: usize, l: usize, packet: Packet) {
+        let now = self.now;
+        let Some(replica) = self.replicas.get_mut(r) else { return };
+        let clock = replica.clock(now);
+        let Some(driver) = replica.links.get_mut(l).filter(|driver| driver.wire == Some(wire)) else {
+            return;
+        };
+        let ended = match packet {
+            Packet::Dial => None,
+            Packet::Welcome => {
+                self.trace.note(now, format_args!("replica {r} link {l} is let in"));
+                driver.welcomed(clock);
+                None
+            }
+            Packet::Frame(frame) => {
+                self.trace.mix(&frame);
+                let frame = Bytes::from(frame);
+                self.said += u64::from(is_about_a_document(&frame));
+                if let Err(words) = driver.frame(clock, &frame) {
+                    self.blame(format!("replica {r} link {l} does not understand: {words}"));
+                }
+                None
+            }
+            Packet::Refused(code) if Refusal(code).is_permanent() => {
+                Some(End::Permanent { reason: format!("refused with {code}") })
+            }
+            Packet::Refused(code) => Some(End::Retriable { reason: format!("refused with {code}") }),
+            Packet::End => Some(End::Retriable { reason: "the connection ended".to_owned() }),
+        };
+        if let Some(end) = ended {
+            self.trace.note(now, format_args!("replica {r} link {l} ends: {end}"));
+            if let Some(driver) = self.replicas.get_mut(r).and_then(|replica| replica.links.get_mut(l)) {
+                driver.ended(clock, end);
+            }
+            self.network.leave(wire, Way::Down);
+        }
+        self.pump(r, l);
+    }
+
+    /// A link's deadline has come.
+    pub(super) fn wake(&mut self, r: usize, l: usize) {
+        let now = self.now;
+        let Some(driver) = self.replicas.get_mut(r).and_then(|replica| replica.links.get_mut(l)) else {
+            return;
+        };
+        if driver.wakes == Some(now) {
+            driver.wakes = None;
+        }
+        self.pump(r, l);
+    }
+
+    /// All links of a replica have something to do.
+    pub(super) fn pump_all(&mut self, r: usize) {
+        let links = self.replicas.get(r).map_or(0, |replica| replica.links.len());
+        (0..links).for_each(|l| self.pump(r, l));
+    }
+
+    /// Does what a link wants done, and sees to it that it is woken.
+    pub(super) fn pump(&mut self, r: usize, l: usize) {
+        for rounds in 0.. {
+            let Some(replica) = self.replicas.get_mut(r).filter(|replica| replica.is_up) else { return };
+            let clock = replica.clock(self.now);
+            let Some(driver) = replica.links.get_mut(l) else { return };
+            let Some(wanted) = driver.next(clock) else { break };
+            if rounds > 10_000 {
+                self.blame(format!("replica {r} link {l} has no end of things to do at once"));
+                return;
+            }
+            self.do_for(r, l, wanted);
+            if self.broken.is_some() {
+                return;
+            }
+        }
+        let Some(replica) = self.replicas.get_mut(r) else { return };
+        let clock = replica.clock(self.now);
+        let Some(driver) = replica.links.get_mut(l) else { return };
+        // Timers run by the time that passes, whatever clocks are set to.
+        let deadline = driver.deadline().map(|deadline| self.now + deadline.0.saturating_sub(clock.0));
+        if let Some(deadline) = deadline.filter(|deadline| driver.wakes.is_none_or(|wakes| *deadline < wakes))
+        {
+            if deadline <= self.now {
+                self.blame(format!("replica {r} link {l} is due at once, and has nothing to do"));
+                return;
+            }
+            driver.wakes = Some(deadline);
+            self.at(deadline, Task::Wake(r, l));
+        }
+        self.sync(r);
+    }
+
+    fn do_for(&mut self, r: usize, l: usize, wanted: Do) {
+        match wanted {
+            Do::Dial => self.dial(r, l),
+            Do::HangUp(wire) => {
+                self.trace.note(self.now, format_args!("replica {r} link {l} hangs up"));
+                self.send(wire, Way::Up, Packet::End);
+                self.network.leave(wire, Way::Down);
+            }
+            Do::Transmit(wire, frame) => self.send(wire, Way::Up, Packet::Frame(frame)),
+            Do::Session(effect) => self.carry_out_for(r, l, effect),
+        }
+    }
+
+    fn dial(&mut self, r: usize, l: usize) {
+        self.trace.note(self.now, format_args!("replica {r} link {l} dials"));
+        let Some(driver) = self.replicas.get_mut(r).and_then(|replica| replica.links.get_mut(l)) else {
+            return;
+        };
+        if driver.wire.is_some() {
+            return self.blame(format!("replica {r} link {l} dials while it has a connection"));
+        }
+        let wire = self.network.dial(r, l, driver.door);
+        driver.wire = Some(wire);
+        self.send(wire, Way::Up, Packet::Dial);
+    }
+
+    fn carry_out_for(&mut self, r: usize, l: usize, effect: Effect) {
+        match effect {
+            // The driver's.
+            Effect::Send { .. } => {}
+            Effect::Describe(document) => {
+                let Some(replica) = self.replicas.get_mut(r) else { return };
+                let have = replica.disk.log.synced(&document).map(|kept| kept.known.state_vector());
+                if let Some(driver) = replica.links.get_mut(l) {
+                    driver.session.described(&document, &have.unwrap_or_default());
+                }
+            }
+            Effect::Read { document, have } => {
+                let Some(replica) = self.replicas.get(r) else { return };
+                let Some(connection) = replica.links.get(l).map(|driver| driver.connection) else { return };
+                let (start, ms) = (replica.start, self.chance.below(replica.read_ms + 1));
+                match ms {
+                    0 => self.lacking(r, l, connection, &document, &have),
+                    _ => self
+                        .after(ms, Task::Lacking { replica: r, start, link: l, connection, document, have }),
+                }
+            }
+            Effect::Bring { token, document, update } => self.bring(r, l, token, &document, &update),
+            Effect::Presence { .. } => {}
+            Effect::Found(document) => {
+                let Some(replica) = self.replicas.get_mut(r) else { return };
+                if replica.subscribed.contains(&document) {
+                    return self.blame(format!("replica {r} link {l} finds {document:?}, which it has"));
+                }
+                if replica.takes_found {
+                    self.trace.note(self.now, format_args!("replica {r} link {l} takes {document:?}"));
+                    replica.subscribe(&document, true);
+                    self.pump_others(r, l);
+                } else if let Some(driver) = replica.links.get_mut(l) {
+                    driver.session.decline(&document);
+                }
+            }
+            Effect::Acknowledged { keeper, position } => self.acknowledged(r, l, keeper, position),
+            Effect::Reached { keeper, checkpoint } => self.reached(r, l, keeper, checkpoint),
+        }
+    }
+
+    fn pump_others(&mut self, r: usize, l: usize) {
+        let links = self.replicas.get(r).map_or(0, |replica| replica.links.len());
+        (0..links).filter(|other| *other != l).for_each(|other| self.after(0, Task::Wake(r, other)));
+    }
+
+    /// Reads what the other end lacks, as far as it is durable here. What was asked on another connection is not answered.
+    pub(super) fn lacking(
+        &mut self,
+        r: usize,
+        l: usize,
+        connection: u64,
+        document: &DocumentId,
+        have: &StateVector,
+    ) {
+        let Some(replica) = self.replicas.get_mut(r) else { return };
+        let position = replica.disk.log.durable();
+        let update = replica.disk.log.synced(document).map(|kept| kept.lacking(have));
+        let update = update.unwrap_or_else(|| Update::empty().bytes().clone());
+        let driver = replica.links.get_mut(l);
+        if let Some(driver) = driver.filter(|driver| driver.connection == connection && driver.wire.is_some())
+        {
+            driver.session.lacking(document, &update, position);
+        }
+    }
+
+    fn bring(&mut self, r: usize, l: usize, token: Token, document: &DocumentId, update: &Update) {
+        let Some(replica) = self.replicas.get_mut(r) else { return };
+        let clock = replica.clock(self.now);
+        let taken = match replica.is_full {
+            true => Err("the disk is full".to_owned()),
+            false => match replica.take(document, update) {
+                Ok(taken) => Ok(taken),
+                Err(words) => return self.blame(format!("replica {r} cannot take an update: {words}")),
+            },
+        };
+        let is_known = matches!(taken, Ok(None));
+        let end = replica.disk.log.end();
+        // What is known may not be durable yet.
+        if let Ok(position) = taken
+            && (!is_known || end > replica.disk.log.durable())
+        {
+            replica.brought.push(Brought { position: position.unwrap_or(end), link: l, token, is_known });
+        } else if let Some(driver) = replica.links.get_mut(l) {
+            driver.session.brought(clock, token, taken.map(|_| ()));
+        }
+    }
+
+    /// A replica's disk is busy whenever something is not on it.
+    pub(super) fn sync(&mut self, r: usize) {
+        let Some(replica) = self.replicas.get_mut(r) else { return };
+        let is_due = replica.disk.log.end() > replica.disk.log.durable();
+        if replica.is_syncing || !replica.is_up || !is_due {
+            return;
+        }
+        replica.is_syncing = true;
+        let (start, until, ms) =
+            (replica.start, replica.disk.log.end(), 1 + self.chance.below(replica.sync_ms + 1));
+        self.after(ms, Task::Synced(r, start, until));
+    }
+
+    /// A replica's log is durable up to a position.
+    pub(super) fn synced(&mut self, r: usize, start: u64, until: u64) {
+        let Some(replica) =
+            self.replicas.get_mut(r).filter(|replica| replica.start == start && replica.is_up)
+        else {
+            return;
+        };
+        replica.is_syncing = false;
+        let before = replica.disk.log.durable();
+        replica.disk.log.sync(until);
+        replica.disk.memories = replica.learned.clone();
+        self.hand_over(r, before + 1, until);
+        self.pump_all(r);
+    }
+
+    /// Tells the links of what has become durable, from a position to another.
+    fn hand_over(&mut self, r: usize, first: u64, last: u64) {
+        let Some(replica) = self.replicas.get_mut(r) else { return };
+        let clock = replica.clock(self.now);
+        for position in first..=last {
+            let (now, later): (Vec<_>, Vec<_>) = std::mem::take(&mut replica.brought)
+                .into_iter()
+                .partition(|brought| brought.position <= position);
+            replica.brought = later;
+            let from = now.iter().find(|brought| !brought.is_known).map(|brought| brought.link);
+            if let Some(row) = replica.disk.log.row(position).cloned() {
+                for (l, driver) in replica.links.iter_mut().enumerate() {
+                    let change = Change {
+                        document: &row.document,
+                        position,
+                        update: row.update.bytes(),
+                        priority: None,
+                        is_from_there: from == Some(l),
+                    };
+                    driver.session.changed(clock, &change);
+                }
+            }
+            for Brought { link, token, .. } in now {
+                if let Some(driver) = replica.links.get_mut(link) {
+                    driver.session.brought(clock, token, Ok(()));
+                }
+            }
+        }
+    }
+
+    fn acknowledged(&mut self, r: usize, l: usize, keeper: judge::Keeper, position: u64) {
+        self.trace.note(self.now, format_args!("replica {r} link {l} has up to {position} acknowledged"));
+        let Some(replica) = self.replicas.get_mut(r) else { return };
+        let memory = replica.learned.entry(l).or_insert_with(|| nothing(keeper));
+        if memory.keeper != keeper {
+            *memory = nothing(keeper);
+        }
+        memory.acknowledged = position;
+        let Some(log) = judge::keeper(&self.doors, keeper) else { return };
+        if let Err(words) = judge::acknowledged(replica, position, log) {
+            self.blame(format!("replica {r} link {l}: {words}"));
+        }
+    }
+
+    fn reached(&mut self, r: usize, l: usize, keeper: judge::Keeper, checkpoint: Bytes) {
+        let Some(replica) = self.replicas.get_mut(r) else { return };
+        let until = checkpoint.last_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        self.trace.note(self.now, format_args!("replica {r} link {l} has reached {until}"));
+        let memory = replica.learned.entry(l).or_insert_with(|| nothing(keeper));
+        if memory.keeper != keeper {
+            *memory = nothing(keeper);
+        }
+        memory.checkpoint = checkpoint;
+        let Some(log) = judge::keeper(&self.doors, keeper) else { return };
+        if let Err(words) = judge::reached(replica, until, log) {
+            self.blame(format!("replica {r} link {l}: {words}"));
+        }
+    }
+}
+
+fn nothing(keeper: judge::Keeper) -> Memory {
+    Memory { keeper, acknowledged: 0, checkpoint: Bytes::new() }
+}
+
+fn is_about_a_document(frame: &Bytes) -> bool {
+    matches!(
+        replica::parse(frame),
+        Ok(Message::Y { .. } | Message::Open { .. } | Message::Shut { .. } | Message::Stored { .. })
+    )
+}
