@@ -79,7 +79,7 @@ async fn an_automerge_document_has_the_rates_of_a_room() {
     let rows: [Tweak; 2] = [|config| config.room_messages = once(100), |config| config.room_kib = once(1)];
     for (tweak, with_archive) in rows.into_iter().flat_map(|tweak| [(tweak, false), (tweak, true)]) {
         let (archive, _calls) = stub();
-        let archive = with_archive.then(|| archive as std::sync::Arc<dyn tombolo_relay::member::Archive>);
+        let archive = with_archive.then_some(archive as std::sync::Arc<dyn tombolo_relay::member::Archive>);
         let server = Server::with(tweak, archive).await;
         let target = if with_archive { "server" } else { "tombolo-relay:localhost/0" };
         let mut floods = Vec::new();
