@@ -97,9 +97,10 @@ pub struct RelayConfig {
     pub trusted_proxies: Vec<TrustedProxy>,
     /// Whether loopback has the limits of an address, too. Who comes from there is a proxy, and all its clients.
     pub limits_loopback: bool,
-    /// Messages that one room of Yjs hands on: about what a core can for a hundred members.
+    /// Messages that one room hands on: about what a core can for a hundred members. Of an Automerge document, all that
+    /// its members say in it.
     pub room_messages: Rate,
-    /// KiB that one room of Yjs hands on, before they are copied for each member.
+    /// KiB that one room hands on, before they are copied for each member.
     pub room_kib: Rate,
     /// Most members of one room of Yjs: each message costs one write for each of them, and each shows presence.
     pub members_per_room_max: usize,

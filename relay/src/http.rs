@@ -152,20 +152,16 @@ pub(crate) struct Visit {
 }
 
 impl Visit {
-    /// The same of the client behind a trusted proxy, if one asks for it; or what it is told when it must go.
-    fn of_client(mut self, headers: &HeaderMap) -> Result<Self, Box<Response<Body>>> {
+    /// The client behind a trusted proxy, if one asks for it, or why it must go.
+    fn client(&self, headers: &HeaderMap) -> Result<Option<(Counted, SocketAddr)>, Turned> {
         let proxies = &self.shared.config.trusted_proxies;
-        if let Some(client) = forwarded::client(proxies, self.address.ip(), headers) {
-            self.counted = self.counted.of_client(client).map_err(|reason| {
-                self.shared.metrics.refuse(reason);
-                Box::new(text_response(
-                    StatusCode::TOO_MANY_REQUESTS,
-                    "too many connections of this address\n",
-                ))
-            })?;
-            self.address = SocketAddr::new(client, 0);
-        }
-        Ok(self)
+        let Some(client) = forwarded::client(proxies, self.address.ip(), headers) else { return Ok(None) };
+        let counted = self.counted.of_client(client).map_err(|refusal| Turned {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            refusal,
+            words: format!("too many connections of {client}; come again later\n"),
+        })?;
+        Ok(Some((counted, SocketAddr::new(client, 0))))
     }
 }
 
@@ -303,11 +299,12 @@ fn upgrade(visit: Visit, mut endpoint: Endpoint, mut request: Request<Incoming>)
             Err(turned) => return turn_away(&visit, turned),
         }
     }
-    let visit = match visit.of_client(request.headers()) {
-        Ok(visit) => visit,
-        Err(refused) => return *refused,
+    let client = match visit.client(request.headers()) {
+        Ok(client) => client,
+        Err(turned) => return turn_away(&visit, turned),
     };
     let Visit { shared, address, counted, .. } = visit;
+    let (counted, address) = client.unwrap_or((counted, address));
     let headers = request.headers();
     let wants = request.method() == Method::GET
         && has_token(headers, CONNECTION, "upgrade")

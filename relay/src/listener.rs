@@ -97,7 +97,7 @@ impl Relay {
         let rooms =
             Rooms::new(acknowledgement, parts.archive.clone(), Arc::clone(&metrics), limits, (name, joins));
         let home = parts.archive.as_ref().map(|archive| archive.pairwise().storage_id().to_owned());
-        let pair_rooms = PairRooms::new(home, config.paired_members_max);
+        let pair_rooms = PairRooms::new(home, config.paired_members_max, limits);
         // On a thread that has turns, so that what comes from there is gathered as well.
         let plane = shards.enter(|| backplane::start(config.link.clone(), name));
         let shared = Arc::new(Shared {

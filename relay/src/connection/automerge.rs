@@ -100,12 +100,17 @@ impl Automerge {
         }
         let documents_max = self.shared.config.documents_per_connection_max;
         let Some(joined) = &mut self.joined else { return Ok(()) };
-        if let Message::Request { document, .. }
-        | Message::Sync { document, .. }
-        | Message::Ephemeral { document, .. } = &message
-            && !joined.listener.open(document, documents_max)
+        if let Message::Request { document, data, .. }
+        | Message::Sync { document, data, .. }
+        | Message::Ephemeral { document, data, .. } = &message
         {
-            return Err(self.refuse("too many documents on one connection", "documents_per_connection"));
+            if !joined.listener.open(document, documents_max) {
+                return Err(self.refuse("too many documents on one connection", "documents_per_connection"));
+            }
+            if let Some(wait) = joined.listener.count(document, data.len()) {
+                self.shared.metrics.slow("room_rate");
+                self.queue.hold(wait);
+            }
         }
         if matches!(message, Message::Ephemeral { .. }) {
             self.presence.spend(&self.shared, &self.queue);

@@ -74,6 +74,31 @@ async fn a_flood_of_messages_is_held_up_wherever_it_is_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_automerge_document_has_the_rates_of_a_room() {
+    type Tweak = fn(&mut RelayConfig);
+    let rows: [Tweak; 2] = [|config| config.room_messages = once(100), |config| config.room_kib = once(1)];
+    for (tweak, with_archive) in rows.into_iter().flat_map(|tweak| [(tweak, false), (tweak, true)]) {
+        let (archive, _calls) = stub();
+        let archive = with_archive.then_some(archive as std::sync::Arc<dyn tombolo_relay::member::Archive>);
+        let server = Server::with(tweak, archive).await;
+        let target = if with_archive { "server" } else { "tombolo-relay:localhost/0" };
+        let mut floods = Vec::new();
+        for client in ["a", "b", "c"] {
+            let mut raw = server.raw("/automerge").await;
+            let says = (1..2000).map(|count| ephemeral(client, target, count));
+            let frames = std::iter::once(frames::join(client)).chain(says);
+            raw.send(&frames.flat_map(|frame| masked(0x82, &frame)).collect::<Vec<_>>()).await;
+            floods.push(raw);
+        }
+        slowed(&server, "room_rate").await;
+        others_go_on(&server, "automerge").await;
+        let received = server.metric("messages_received_total").await;
+        assert!(received < 1_500, "{received} messages were taken");
+        server.until("connections{dialect=\"automerge\"}", 3).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_bytes_is_held_up_wherever_it_is_counted() {
     type Tweak = fn(&mut RelayConfig);
     let rows: [(&str, Tweak); 3] = [

@@ -14,6 +14,7 @@ use tombolo_core::room::MemberId;
 use tombolo_core::time::Millis;
 
 use super::ear::{Cause, Ear};
+use crate::room::limits::{RoomLimits, Toll};
 
 /// All Automerge documents that somebody has open.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub(crate) struct PairRooms {
     /// The archive's storage id, if there is an archive.
     home: Option<String>,
     paired_max: usize,
+    limits: RoomLimits,
     documents: Mutex<HashMap<DocumentId, Arc<PairRoom>>>,
 }
 
@@ -34,6 +36,7 @@ struct Inner {
     ears: BTreeMap<MemberId, Arc<Ear>>,
     /// Whether anybody ever wanted to hear of heads.
     subscribed: bool,
+    toll: Toll,
     timer: Option<Millis>,
     gone: bool,
 }
@@ -48,13 +51,14 @@ pub(super) struct PairRoom {
 
 impl PairRooms {
     /// Where there is an archive, with this storage id, nobody is paired; else at most so many.
-    pub(crate) fn new(home: Option<String>, paired_max: usize) -> Arc<Self> {
+    pub(crate) fn new(home: Option<String>, paired_max: usize, limits: RoomLimits) -> Arc<Self> {
         Arc::new(Self {
             start: Instant::now(),
             clock: AtomicU64::new(0),
             next: AtomicU64::new(1),
             home,
             paired_max,
+            limits,
             documents: Mutex::default(),
         })
     }
@@ -106,7 +110,8 @@ impl PairRoom {
             Some(home) => Pairs::at_an_archive(home),
             None => Pairs::new(rooms.paired_max),
         };
-        let inner = Inner { machine, ears: BTreeMap::new(), subscribed: false, timer: None, gone: false };
+        let (ears, toll) = (BTreeMap::new(), Toll::default());
+        let inner = Inner { machine, ears, subscribed: false, toll, timer: None, gone: false };
         let (document, rooms) = (document.clone(), Arc::clone(rooms));
         Arc::new(Self { document, rooms, inner: Mutex::new(inner) })
     }
@@ -149,6 +154,11 @@ impl PairRoom {
             drop(inner);
             self.rooms.lock().remove(&self.document);
         }
+    }
+
+    /// One more message of a member. Returns how long it has to wait.
+    pub(super) fn count(&self, bytes: usize) -> Option<Duration> {
+        self.lock().toll.count(bytes, &self.rooms.limits)
     }
 
     /// An event for the machine, and what follows from it.

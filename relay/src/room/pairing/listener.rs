@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tombolo_core::dialect::automerge_repo::RemoteHeads;
@@ -42,6 +43,11 @@ impl Listener {
         let room = self.rooms.enter(document, self.id, &self.ear);
         self.open.insert(document.clone(), room);
         true
+    }
+
+    /// It says something in a document that it has open. Returns how long it has to wait.
+    pub(crate) fn count(&self, document: &DocumentId, bytes: usize) -> Option<Duration> {
+        self.open.get(document)?.count(bytes)
     }
 
     /// A sync message to one of its slots.
