@@ -54,7 +54,7 @@ pub(super) fn open(disk: &Arc<dyn Disk>, config: JournalConfig) -> Result<Opened
     }
     let tail = match last {
         Some(read) => {
-            replay.cut_bytes = cut(&read.tail)?;
+            replay.cut_bytes = cut(&read)?;
             write_again(&read)?;
             read.tail
         }
@@ -76,6 +76,8 @@ struct Read {
     proven: u64,
     /// Records from there to the end.
     unproven: Vec<u8>,
+    /// Bytes behind the last record, up to the last that is not blank.
+    torn: usize,
 }
 
 fn read(
@@ -100,9 +102,10 @@ fn read(
     let mut hash = blake3::Hasher::new();
     hash.update(bytes.get(..end).unwrap_or_default());
     let unproven = bytes.get(proven..end).unwrap_or_default().to_vec();
+    let torn = torn::up_to_blank(bytes.get(end..).unwrap_or_default());
     let (nonce, version, end) = (head.nonce, head.version(), end as u64);
     let tail = Tail { file, id, nonce, version, len, end, hash, last };
-    Ok(Read { tail, proven: proven as u64, unproven })
+    Ok(Read { tail, proven: proven as u64, unproven, torn })
 }
 
 /// The segments in order, none missing; drafts are removed.
@@ -170,9 +173,13 @@ fn scan(bytes: &[u8], id: SegmentId, nonce: Nonce, replay: &mut Replay) -> Resul
             }
         }
     };
-    for offset in (end..bytes.len()).step_by(ALIGNMENT).skip(1) {
+    // Most of a segment is blank, so it is not looked at place by place.
+    let mut from = end + 1;
+    while let Some(at) = bytes.get(from..).and_then(|rest| memchr::memmem::find(rest, &nonce)) {
+        let offset = from + at;
+        from = offset + 1;
         let rest = bytes.get(offset..).unwrap_or_default();
-        if rest.starts_with(&nonce)
+        if (offset - end).is_multiple_of(ALIGNMENT)
             && let Ok(later) = decode(rest, place(offset))
             && later.durable > end as u64
         {
@@ -184,15 +191,12 @@ fn scan(bytes: &[u8], id: SegmentId, nonce: Nonce, replay: &mut Replay) -> Resul
 }
 
 /// Blanks what lies behind the last record, so that no later record can be followed by an old one.
-fn cut(tail: &Tail) -> Result<u64, JournalError> {
-    let behind = usize::try_from(tail.len.saturating_sub(tail.end)).unwrap_or(usize::MAX);
-    let mut bytes = vec![0; behind];
-    tail.file.read_at(tail.end, &mut bytes)?;
-    let Some(last) = bytes.iter().rposition(|byte| *byte != 0) else { return Ok(0) };
-    let torn = last + 1;
-    tail.file.write_at(tail.end, &vec![0; torn])?;
-    tail.file.sync()?;
-    Ok(torn as u64)
+fn cut(read: &Read) -> Result<u64, JournalError> {
+    if read.torn > 0 {
+        read.tail.file.write_at(read.tail.end, &vec![0; read.torn])?;
+        read.tail.file.sync()?;
+    }
+    Ok(read.torn as u64)
 }
 
 /// Makes what was read durable. The same bytes over themselves: a power cut meanwhile changes none of them.

@@ -28,3 +28,34 @@ pub(super) fn is_possible(bytes: &[u8], end: usize) -> bool {
 fn is_blank(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| *byte == 0)
 }
+
+/// How many bytes there are up to the last that is not blank.
+pub(super) fn up_to_blank(bytes: &[u8]) -> usize {
+    const BLANK: [u8; 4096] = [0; 4096];
+    // Compared in pieces: nearly all of it is blank nearly always.
+    let mut len = bytes.len();
+    for piece in bytes.rchunks(BLANK.len()) {
+        if BLANK.get(..piece.len()) != Some(piece) {
+            return len - piece.iter().rev().take_while(|byte| **byte == 0).count();
+        }
+        len -= piece.len();
+    }
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::up_to_blank;
+
+    #[test]
+    fn blank_ends_do_not_count() {
+        for len in [0, 1, 4095, 4096, 4097, 9000] {
+            let mut bytes = vec![0; len];
+            assert_eq!(up_to_blank(&bytes), 0);
+            for at in [0, len / 2, len.saturating_sub(1)].into_iter().filter(|at| *at < len) {
+                bytes[at] = 7;
+                assert_eq!(up_to_blank(&bytes), at + 1, "{at} of {len}");
+            }
+        }
+    }
+}
