@@ -21,6 +21,7 @@ pub mod http;
 pub mod limits;
 #[cfg(feature = "server")]
 pub mod note;
+mod refusal; // what clients are told of a store
 pub mod replica;
 #[cfg(feature = "server")]
 pub mod telemetry;

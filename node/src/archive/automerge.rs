@@ -24,8 +24,8 @@ use tombolo_store::{AppendError, Document, Store, StoreError};
 
 use super::failed::Failed;
 use super::parked::{Message, Parked};
-use super::refusal::{refusal, unreadable};
 use super::replies::{Ports, Reply, port, send_replies};
+use crate::refusal::{refusal, unreadable};
 
 /// Commands taken in one go before replies are made, so that a burst costs one reply.
 const BATCH: usize = 256;

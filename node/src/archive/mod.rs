@@ -11,7 +11,6 @@ mod following; // who hears of what changes
 mod member;
 mod parked; // what waits for a document that is being examined
 mod reading; // which changes a stored document has, and what is served of it
-mod refusal;
 mod replies; // what automerge-repo sessions say, once the disk has answered
 mod state;
 

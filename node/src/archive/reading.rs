@@ -11,8 +11,8 @@ use tombolo_core::update::{Coverage, InvalidUpdate, Outlined, Update};
 use tombolo_store::{Contents, Document, StoreError};
 
 use super::cache::Parts;
-use super::refusal::unreadable;
 use super::state::Common;
+use crate::refusal::unreadable;
 
 /// Why a stored document cannot be served.
 #[derive(Debug, thiserror::Error)]

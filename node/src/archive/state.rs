@@ -14,7 +14,7 @@ use super::acknowledge::{Settled, Settling};
 use super::cache::{At, Cache, KEEP, Parts};
 use super::failed::Failed;
 use super::reading::{Opened, ReadError, open, read};
-use super::refusal::refusal;
+use crate::refusal::refusal;
 
 /// A request that came before the document was open.
 enum Waiting {

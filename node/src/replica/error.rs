@@ -1,5 +1,6 @@
 //! What can go wrong with a replica, by what its owner does about it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use autosurgeon::HydrateError;
@@ -7,6 +8,7 @@ use tombolo_core::engine::EngineError;
 use tombolo_core::engine::edit::EditError;
 use tombolo_core::id::{DocumentId, InvalidName};
 use tombolo_core::update::InvalidUpdate;
+use tombolo_relay::StartError;
 use tombolo_relay::backplane::InvalidAddress;
 use tombolo_store::journal::JournalError;
 use tombolo_store::shelf::ShelfError;
@@ -123,6 +125,23 @@ pub enum ReplicaError {
         /// Where it goes.
         url: String,
     },
+    /// Anybody could come in.
+    #[error(
+        "{address} can be reached by others, who may do everything without a token; give one, or listen on 127.0.0.1"
+    )]
+    Exposed {
+        /// Where it was to listen.
+        address: SocketAddr,
+    },
+    /// It listens already.
+    #[error("the replica listens at {address} already; close it to listen elsewhere")]
+    Listening {
+        /// Where.
+        address: SocketAddr,
+    },
+    /// It cannot listen.
+    #[error("the replica cannot listen")]
+    Listen(#[source] StartError),
     /// The replica was closed.
     #[error("the replica is closed; open it again and its documents with it")]
     Closed,

@@ -1,5 +1,6 @@
 //! The links of a replica, as its owner sees them.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tombolo_core::id::DocumentId;
@@ -7,6 +8,7 @@ use tombolo_core::id::DocumentId;
 use super::error::ReplicaError;
 use super::handle::Replica;
 use super::link::{LinkOptions, LinkStatus, Mode, Priority, Standing};
+use super::listen::ListenOptions;
 
 impl Replica {
     /// Keeps the Yjs documents of this replica in sync with what is at this address, `ws://` or `wss://`: a relay, or a
@@ -32,6 +34,33 @@ impl Replica {
     /// [`ReplicaError::Read`] if the folder cannot be read.
     pub fn link(&self, url: &str, options: LinkOptions) -> Result<(), ReplicaError> {
         self.links.add(url, options)
+    }
+
+    /// Lets other replicas link to this one, at this address; port 0 lets the system choose, and the answer says which it
+    /// chose. For as long as the replica is open. Beyond this machine it takes a token. Blocking.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tombolo::replica::{LinkOptions, ListenOptions, Replica};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let phone = Replica::open(folder.path().join("phone"))?;
+    /// let laptop = Replica::open(folder.path().join("laptop"))?;
+    /// laptop.yjs("list")?.edit(|edit| edit.text("text").insert(0, "milk"))?;
+    /// let address = laptop.listen("127.0.0.1:0".parse()?, ListenOptions::default())?;
+    /// phone.link(&format!("ws://{address}"), LinkOptions::default())?;
+    /// assert!(phone.wait_for_sync(Duration::from_secs(30))[0].in_sync);
+    /// assert_eq!(phone.yjs("list")?.text("text")?, "milk");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ReplicaError::Exposed`] without a token for others than this machine, [`ReplicaError::Listening`] if it listens
+    /// already, [`ReplicaError::Listen`] if the address cannot be had.
+    pub fn listen(&self, address: SocketAddr, options: ListenOptions) -> Result<SocketAddr, ReplicaError> {
+        self.links.listen(address, options)
     }
 
     /// Ends a link; what was edited stays here. False if there is none to there.

@@ -54,6 +54,7 @@ mod error;
 mod handle;
 mod link; // to relays, nodes and other replicas
 mod linked;
+mod listen; // for others that link to this one
 mod open; // what the documents of both formats share
 mod splices; // what makes one text of another
 
@@ -63,6 +64,7 @@ pub use document::YjsDocument;
 pub use error::ReplicaError;
 pub use handle::{Documents, Replica};
 pub use link::{Lag, LinkId, LinkOptions, LinkState, LinkStatus, Mode, Priority, Standing, Subscription};
+pub use listen::ListenOptions;
 pub use splices::splices;
 pub use tombolo_core::engine::edit::{Any, Array, Edit, EditError, Map, Splice, Text, View};
 pub use tombolo_core::id::{DocumentId, Format, ReplicaId};

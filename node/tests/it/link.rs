@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use tombolo::replica::{
-    DocumentId, Lag, LinkOptions, LinkState, LinkStatus, Origin, Replica, Subscription, YjsDocument,
+    DocumentId, Lag, LinkOptions, LinkState, LinkStatus, ListenOptions, Origin, Replica, ReplicaError,
+    Subscription, YjsDocument,
 };
 
 use super::backplane::world::Server;
@@ -201,4 +202,47 @@ fn a_subscription_and_a_token_say_what_is_synced() {
     everything.link(&url(&server), all).unwrap();
     in_sync(&everything);
     assert_eq!(text(&everything, "private"), "");
+}
+
+#[test]
+fn three_replicas_converge_directly() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name);
+    let hub = Replica::open(place("hub")).unwrap();
+    write(&hub, "d", "hub ");
+    write(&hub, "early", "early ");
+    let address = hub.listen("127.0.0.1:0".parse().unwrap(), ListenOptions::default()).unwrap();
+    let url = format!("ws://{address}");
+    let [one, two] = ["one", "two"].map(|name| {
+        let replica = Replica::open(place(name)).unwrap();
+        write(&replica, "d", &format!("{name} "));
+        replica.link(&url, LinkOptions::default()).unwrap();
+        replica
+    });
+    let all = |text: &str| ["hub", "one", "two"].iter().all(|name| text.contains(name));
+    let texts = [&hub, &one, &two].map(|replica| until(&replica.yjs("d").unwrap(), all));
+    assert!(texts.iter().all(|text| *text == texts[0]), "{texts:?}");
+    assert_eq!(until(&two.yjs("early").unwrap(), |text| !text.is_empty()), "early ");
+    // What is edited here while others have it open, and while nobody has.
+    write(&hub, "d", "later ");
+    write(&hub, "new", "new ");
+    for replica in [&one, &two] {
+        until(&replica.yjs("d").unwrap(), |text| text.starts_with("later"));
+        until(&replica.yjs("new").unwrap(), |text| text == "new ");
+    }
+    let links = in_sync(&one);
+    assert_eq!(links[0].keeps, Some(true), "the other end is a store");
+    write(&one, "d", "durable ");
+    in_sync(&one);
+    assert!(text(&hub, "d").starts_with("durable"));
+    // The one that listened comes back, at the same place.
+    hub.close().unwrap();
+    write(&one, "d", "away ");
+    let hub = Replica::open(place("hub")).unwrap();
+    hub.listen(address, ListenOptions::default()).unwrap();
+    until(&two.yjs("d").unwrap(), |text| text.starts_with("away"));
+    assert!(matches!(
+        two.listen("0.0.0.0:0".parse().unwrap(), ListenOptions::default()),
+        Err(ReplicaError::Exposed { .. })
+    ));
 }

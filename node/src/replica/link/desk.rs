@@ -60,7 +60,7 @@ pub(in crate::replica) struct Shelves {
 }
 
 impl Shelves {
-    fn document(&self, id: &DocumentId) -> Result<YjsDocument, ReplicaError> {
+    pub(in crate::replica) fn document(&self, id: &DocumentId) -> Result<YjsDocument, ReplicaError> {
         self.yjs.open(&self.store, &self.hub, id).map(YjsDocument::of)
     }
 

@@ -21,7 +21,7 @@ use tombolo_core::time::Millis;
 use tombolo_relay::backplane::{Failure, RelayAddress, dial};
 
 use super::desk::{Done, Job};
-use super::hub::News;
+use super::hub::{Heard, News};
 use super::knowledge::Knowledge;
 use super::status::Board;
 use super::{Command, LinkId, Subscription};
@@ -44,7 +44,7 @@ impl Drop for Connection {
 
 /// What a link hears from the rest of the process.
 pub(super) struct Ears {
-    pub(super) news: UnboundedReceiver<News>,
+    pub(super) news: UnboundedReceiver<Heard>,
     pub(super) done: UnboundedReceiver<Done>,
     pub(super) commands: UnboundedReceiver<Command>,
 }
@@ -139,7 +139,11 @@ impl Driver {
                     }
                 }
                 Some(done) = ears.done.recv() => self.done(done),
-                Some(news) = ears.news.recv() => self.news(&news),
+                Some(heard) = ears.news.recv() => {
+                    if let Heard::News(news) = heard {
+                        self.news(&news);
+                    }
+                }
                 Some(result) = dials.recv() => self.dialed(result),
                 // What comes waits in the socket while the desk is full.
                 heard = hear(&mut self.connection), if self.jobs < JOBS_MAX => self.heard(heard),

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
 use tombolo_core::id::DocumentId;
 use tombolo_store::{ChangeWatch, Store, StoreError};
 
@@ -16,17 +17,26 @@ use crate::replica::changes::Origin;
 
 /// A change that is durable.
 #[derive(Clone, Debug)]
-pub(super) struct News {
-    pub(super) document: DocumentId,
-    pub(super) position: u64,
-    pub(super) update: Bytes,
+pub(in crate::replica) struct News {
+    pub(in crate::replica) document: DocumentId,
+    pub(in crate::replica) position: u64,
+    pub(in crate::replica) update: Bytes,
     /// The link that brought it.
-    pub(super) via: Option<LinkId>,
+    pub(in crate::replica) via: Option<LinkId>,
+}
+
+/// What a link hears.
+#[derive(Debug)]
+pub(in crate::replica) enum Heard {
+    /// A change.
+    News(News),
+    /// Everything before was heard; say so.
+    Flush(oneshot::Sender<()>),
 }
 
 #[derive(Default)]
 struct State {
-    links: Vec<(LinkId, UnboundedSender<News>)>,
+    links: Vec<(LinkId, UnboundedSender<Heard>)>,
     /// While there are links.
     watch: Option<ChangeWatch>,
 }
@@ -35,6 +45,8 @@ struct State {
 #[derive(Default)]
 pub(in crate::replica) struct Hub {
     latest: Arc<AtomicU64>,
+    /// Of the last change that everybody who listens was told of.
+    told: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -45,15 +57,21 @@ impl Hub {
     }
 
     /// Changes up to this position were there before anybody listened.
-    pub(super) fn begin_at(&self, position: u64) {
+    pub(in crate::replica) fn begin_at(&self, position: u64) {
         self.latest.fetch_max(position, Ordering::AcqRel);
+        self.told.fetch_max(position, Ordering::AcqRel);
+    }
+
+    /// Position of the last change that was told to all; others may be durable, and are told next.
+    pub(in crate::replica) fn told(&self) -> u64 {
+        self.told.load(Ordering::Acquire)
     }
 
     /// A link hears of changes from now on. Blocking.
-    pub(super) fn join(
+    pub(in crate::replica) fn join(
         &self,
         link: LinkId,
-        news: UnboundedSender<News>,
+        news: UnboundedSender<Heard>,
         store: &Store,
     ) -> Result<(), StoreError> {
         let mut state = self.lock();
@@ -68,7 +86,7 @@ impl Hub {
         Ok(())
     }
 
-    pub(super) fn leave(&self, link: LinkId) {
+    pub(in crate::replica) fn leave(&self, link: LinkId) {
         self.lock().links.retain(|(id, _)| *id != link);
     }
 
@@ -79,8 +97,9 @@ impl Hub {
         for (_, news) in &state.links {
             let (document, update) = (document.clone(), update.clone());
             // A link that is ending hears no more.
-            let _ = news.send(News { document, position: self.latest(), update, via });
+            let _ = news.send(Heard::News(News { document, position: self.latest(), update, via }));
         }
+        self.told.fetch_max(self.latest(), Ordering::AcqRel);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

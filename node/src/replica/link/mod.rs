@@ -16,13 +16,14 @@ mod status;
 mod subscription; // what is kept in sync
 
 pub(super) use desk::Shelves;
-pub(super) use hub::Hub;
+pub(super) use hub::{Heard, Hub, News};
 pub use status::LinkStatus;
 pub use subscription::Subscription;
 pub use tombolo_core::link::LinkState;
 pub use tombolo_core::schedule::{Mode, Priority};
 pub use tombolo_core::session::{Lag, Standing};
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -41,6 +42,7 @@ use self::knowledge::Knowledge;
 use self::memory::Memory;
 use self::status::Board;
 use super::error::ReplicaError;
+use super::listen::{ListenOptions, Listening};
 use super::open::random;
 
 /// Names a link of one process.
@@ -88,6 +90,7 @@ struct Runtime {
 struct State {
     runtime: Option<Runtime>,
     running: Vec<Running>,
+    listening: Option<Listening>,
 }
 
 /// All links of a replica. They end with it.
@@ -166,6 +169,23 @@ impl Links {
             seed: u64::from_le_bytes(random()?),
         };
         Ok((parts, (Ears { news, done, commands }, commands_sender)))
+    }
+
+    pub(super) fn listen(
+        &self,
+        address: SocketAddr,
+        options: ListenOptions,
+    ) -> Result<SocketAddr, ReplicaError> {
+        let mut state = self.lock();
+        if let Some(listening) = &state.listening {
+            return Err(ReplicaError::Listening { address: listening.address() });
+        }
+        let id = LinkId(self.next.fetch_add(1, Ordering::Relaxed));
+        let handle = state.handle()?;
+        let listening = Listening::start(self.shelves.clone(), id, &handle, address, options)?;
+        let address = listening.address();
+        state.listening = Some(listening);
+        Ok(address)
     }
 
     /// Ends a link; false if there is none to there.
@@ -273,12 +293,12 @@ impl Links {
 
     /// Ends all links.
     pub(super) fn close(&self) {
-        let (running, runtime) = {
-            let mut state = self.lock();
-            (std::mem::take(&mut state.running), state.runtime.take())
-        };
+        let State { running, runtime, listening } = std::mem::take(&mut *self.lock());
         running.iter().for_each(|running| self.end(running));
         if let Some(runtime) = runtime {
+            if let Some(listening) = listening {
+                listening.stop(&runtime.handle);
+            }
             let _ = runtime.stop.send(());
             let _ = runtime.thread.join();
         }

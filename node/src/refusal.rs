@@ -4,7 +4,7 @@ use tombolo_core::room::StoreRefused;
 use tombolo_store::{AppendError, StoreError};
 
 /// By who must act.
-pub(super) fn refusal(error: &AppendError) -> StoreRefused {
+pub(crate) fn refusal(error: &AppendError) -> StoreRefused {
     match error {
         AppendError::NoRoom { .. } => StoreRefused::NoRoom,
         AppendError::Deleted { .. } => StoreRefused::Deleted,
@@ -16,7 +16,7 @@ pub(super) fn refusal(error: &AppendError) -> StoreRefused {
 }
 
 /// As [`refusal`], of a document that cannot be read.
-pub(super) fn unreadable(error: &StoreError) -> StoreRefused {
+pub(crate) fn unreadable(error: &StoreError) -> StoreRefused {
     match error {
         StoreError::Deleted { .. } => StoreRefused::Deleted,
         error if error.is_of_document() => StoreRefused::Damaged,

@@ -1,0 +1,176 @@
+//! This replica in the archive's seat of every room.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::unbounded_channel;
+use tombolo_core::id::{DocumentId, Incarnation, ReplicaId};
+use tombolo_core::room::{Arrival, MemberId, Ticket};
+use tombolo_core::update::{StateVector, Update};
+use tombolo_relay::member::{
+    Archive, ArchiveSeat, FeedPort, Pairwise, PairwisePeer, PairwisePort, Pressure, RoomPort,
+};
+
+use super::following::{self, Followers};
+use super::work::{self, Job};
+use crate::replica::error::ReplicaError;
+use crate::replica::link::{LinkId, Shelves};
+
+/// The rooms in which it sits.
+pub(super) type Seats = Mutex<BTreeMap<DocumentId, Weak<Room>>>;
+
+/// One room.
+pub(super) struct Room {
+    pub(super) id: DocumentId,
+    pub(super) port: Arc<dyn RoomPort>,
+}
+
+/// The archive over a replica.
+pub(super) struct ReplicaArchive {
+    shelves: Shelves,
+    link: LinkId,
+    runtime: Handle,
+    jobs: Mutex<Option<Sender<Job>>>,
+    seats: Arc<Seats>,
+    followers: Arc<Followers>,
+    pressure: Arc<Pressure>,
+    name: String,
+    strangers: Strangers,
+}
+
+impl ReplicaArchive {
+    /// Blocking.
+    pub(super) fn start(shelves: Shelves, link: LinkId, runtime: Handle) -> Result<Self, ReplicaError> {
+        let (sender, news) = unbounded_channel();
+        shelves.hub.join(link, sender.clone(), &shelves.store).map_err(ReplicaError::read)?;
+        let changes = shelves.store.changes(None, 1).map_err(ReplicaError::read)?;
+        let feed = changes.up_to.feed;
+        let seats = Arc::new(Seats::default());
+        let followers = Arc::new(Followers::new(feed, sender));
+        runtime.spawn(following::hear(news, link, Arc::clone(&seats), Arc::clone(&followers)));
+        let pressure = Arc::new(Pressure::default());
+        let jobs = work::start(shelves.clone(), link, Arc::clone(&pressure)).map_err(ReplicaError::System)?;
+        let name = shelves.store.replica().to_string();
+        Ok(Self {
+            shelves,
+            link,
+            runtime,
+            jobs: Mutex::new(Some(jobs)),
+            seats,
+            followers,
+            pressure,
+            name,
+            strangers: Strangers::default(),
+        })
+    }
+
+    pub(super) fn stop(&self) {
+        self.shelves.hub.leave(self.link);
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+impl Archive for ReplicaArchive {
+    fn open(&self, document: &DocumentId, port: Arc<dyn RoomPort>) -> Box<dyn ArchiveSeat> {
+        let room = Arc::new(Room { id: document.clone(), port });
+        lock(&self.seats).insert(document.clone(), Arc::downgrade(&room));
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Box::new(Seat { room, jobs, seats: Arc::clone(&self.seats), pressure: Arc::clone(&self.pressure) })
+    }
+
+    fn pairwise(&self) -> &dyn Pairwise {
+        self
+    }
+
+    fn identity(&self) -> (ReplicaId, Incarnation) {
+        let identity = self.shelves.store.identity();
+        (identity.replica, identity.incarnation)
+    }
+
+    fn follow(&self, since: Bytes, port: Arc<dyn FeedPort>) -> Option<Box<dyn Send>> {
+        let (shelves, followers) = (self.shelves.clone(), Arc::clone(&self.followers));
+        Some(Box::new(following::start(&self.runtime, shelves, followers, &since, port)))
+    }
+
+    fn pressure(&self) -> &Pressure {
+        &self.pressure
+    }
+}
+
+/// Its place in one room.
+struct Seat {
+    room: Arc<Room>,
+    jobs: Option<Sender<Job>>,
+    seats: Arc<Seats>,
+    pressure: Arc<Pressure>,
+}
+
+impl ArchiveSeat for Seat {
+    fn store(&self, ticket: Ticket, update: Update, _: Arrival) {
+        self.pressure.add(update.bytes().len());
+        self.give(Job::Store(Arc::clone(&self.room), ticket, update));
+    }
+
+    fn read(&self, asker: MemberId, have: StateVector) {
+        self.give(Job::Read(Arc::clone(&self.room), asker, have));
+    }
+}
+
+impl Seat {
+    /// Once the replica is closed nobody is answered any more; its connections end.
+    fn give(&self, job: Job) {
+        if let Some(jobs) = &self.jobs {
+            let _ = jobs.send(job);
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut seats = lock(&self.seats);
+        if seats.get(&self.room.id).is_some_and(|room| std::ptr::eq(room.as_ptr(), Arc::as_ptr(&self.room))) {
+            seats.remove(&self.room.id);
+        }
+    }
+}
+
+pub(super) fn lock(seats: &Seats) -> MutexGuard<'_, BTreeMap<DocumentId, Weak<Room>>> {
+    seats.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Clients of automerge-repo, for whom there is nothing here.
+#[derive(Default)]
+struct Strangers(Mutex<(u64, HashMap<PairwisePeer, Arc<dyn PairwisePort>>)>);
+
+impl Pairwise for ReplicaArchive {
+    fn peer_id(&self) -> &str {
+        &self.name
+    }
+
+    fn storage_id(&self) -> &str {
+        &self.name
+    }
+
+    fn join(&self, port: Arc<dyn PairwisePort>) -> PairwisePeer {
+        let mut strangers = self.strangers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        strangers.0 += 1;
+        let peer = PairwisePeer(strangers.0);
+        strangers.1.insert(peer, port);
+        peer
+    }
+
+    fn receive(&self, peer: PairwisePeer, document: DocumentId, _: Bytes, _: bool) {
+        let strangers = self.strangers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(port) = strangers.1.get(&peer).cloned() {
+            // Not from here: who asks is not done yet.
+            self.runtime.spawn(async move { port.unavailable(&document) });
+        }
+    }
+
+    fn leave(&self, peer: PairwisePeer) {
+        self.strangers.0.lock().unwrap_or_else(PoisonError::into_inner).1.remove(&peer);
+    }
+}

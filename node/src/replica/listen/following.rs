@@ -1,0 +1,172 @@
+//! What changes here, handed to rooms and then told to those who follow.
+//!
+//! Guarantees: what a follower is told of a document that is open was handed to its room before; what it missed comes
+//! first, and nothing is left out in between.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::{Notify, oneshot};
+use tombolo_core::id::DocumentId;
+use tombolo_core::update::Update;
+use tombolo_relay::member::{Changed, FeedPort};
+use tombolo_store::{Checkpoint, FeedId};
+
+use super::archive::{Seats, lock};
+use crate::replica::link::{Heard, LinkId, News, Shelves};
+
+/// Documents told at once.
+const PAGE: usize = 1_000;
+
+/// Who follows.
+pub(super) struct Followers {
+    feed: FeedId,
+    news: UnboundedSender<Heard>,
+    next: AtomicU64,
+    list: Mutex<Vec<(u64, Weak<Follower>)>>,
+}
+
+#[derive(Default)]
+struct Follower {
+    documents: Mutex<BTreeMap<DocumentId, u64>>,
+    came: Notify,
+}
+
+impl Followers {
+    pub(super) fn new(feed: FeedId, news: UnboundedSender<Heard>) -> Self {
+        Self { feed, news, next: AtomicU64::new(0), list: Mutex::default() }
+    }
+
+    fn join(&self) -> Arc<Follower> {
+        let follower = Arc::new(Follower::default());
+        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        list.retain(|(_, follower)| follower.strong_count() > 0);
+        list.push((self.next.fetch_add(1, Ordering::Relaxed), Arc::downgrade(&follower)));
+        follower
+    }
+
+    fn tell(&self, news: &News) {
+        for (_, follower) in self.list.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let Some(follower) = follower.upgrade() else { continue };
+            let mut documents = follower.documents.lock().unwrap_or_else(PoisonError::into_inner);
+            documents.insert(news.document.clone(), news.position);
+            drop(documents);
+            follower.came.notify_one();
+        }
+    }
+
+    /// When this is done, everything that changed before it was begun was handed to rooms.
+    async fn flush(&self) -> bool {
+        let (sender, receiver) = oneshot::channel();
+        self.news.send(Heard::Flush(sender)).is_ok() && receiver.await.is_ok()
+    }
+}
+
+/// Hands what changes to the rooms that have it open, and then tells who follows. Ends with the listening.
+pub(super) async fn hear(
+    mut heard: UnboundedReceiver<Heard>,
+    link: LinkId,
+    seats: Arc<Seats>,
+    followers: Arc<Followers>,
+) {
+    let followers = Arc::downgrade(&followers);
+    while let Some(heard) = heard.recv().await {
+        let news = match heard {
+            Heard::News(news) => news,
+            Heard::Flush(done) => {
+                // Whoever waited for it may be gone.
+                let _ = done.send(());
+                continue;
+            }
+        };
+        let Some(followers) = followers.upgrade() else { return };
+        // What a room brought it has.
+        if news.via != Some(link) {
+            let room = lock(&seats).get(&news.document).and_then(Weak::upgrade);
+            if let (Some(room), Ok(update)) = (room, Update::parse(news.update.clone())) {
+                room.port.released(update);
+            }
+        }
+        followers.tell(&news);
+    }
+}
+
+/// Somebody who follows; dropping it ends that.
+pub(super) struct Following(tokio::task::JoinHandle<()>);
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Begins to tell `port`.
+pub(super) fn start(
+    runtime: &Handle,
+    shelves: Shelves,
+    followers: Arc<Followers>,
+    since: &[u8],
+    port: Arc<dyn FeedPort>,
+) -> Following {
+    let since = Checkpoint::from_bytes(since);
+    Following(runtime.spawn(async move { follow(shelves, &followers, since, &port).await }))
+}
+
+async fn follow(
+    shelves: Shelves,
+    followers: &Followers,
+    since: Option<Checkpoint>,
+    port: &Arc<dyn FeedPort>,
+) {
+    let follower = followers.join();
+    let Some(mut at) = catch_up(&shelves, followers, since, port).await else { return };
+    loop {
+        follower.came.notified().await;
+        let came = std::mem::take(&mut *follower.documents.lock().unwrap_or_else(PoisonError::into_inner));
+        let number = came.values().copied().max().unwrap_or_default().max(at.number);
+        let news = came.into_iter().filter(|(_, number)| *number > at.number);
+        let documents: Vec<_> = news.map(|(document, _)| document).collect();
+        at.number = number;
+        if !documents.is_empty() && !port.changed(changed(false, false, &at, documents)) {
+            return;
+        }
+    }
+}
+
+/// Tells what was missed; up to where, or nothing if nobody listens any more.
+async fn catch_up(
+    shelves: &Shelves,
+    followers: &Followers,
+    since: Option<Checkpoint>,
+    port: &Arc<dyn FeedPort>,
+) -> Option<Checkpoint> {
+    let mut since = since;
+    loop {
+        let (store, at) = (shelves.store.clone(), since);
+        let page = tokio::task::spawn_blocking(move || store.changes(at.as_ref(), PAGE)).await.ok()?;
+        let page = page.inspect_err(|error| tracing::error!(%error, "changes cannot be followed")).ok()?;
+        // What is durable and not handed out yet is told with what comes.
+        let number = page.up_to.number.min(shelves.hub.told());
+        if !followers.flush().await {
+            return None;
+        }
+        let until = Checkpoint { feed: followers.feed, number };
+        let known = page.documents.into_iter().filter(|(_, position)| *position <= number);
+        let documents = known.map(|(document, _)| document).collect();
+        if !port.changed(changed(page.anew, page.more, &until, documents)) {
+            return None;
+        }
+        if !page.more {
+            return Some(until);
+        }
+        since = Some(page.up_to);
+    }
+}
+
+fn changed(anew: bool, more: bool, until: &Checkpoint, documents: Vec<DocumentId>) -> Changed {
+    Changed { anew, more, until: Bytes::copy_from_slice(&until.to_bytes()), documents }
+}

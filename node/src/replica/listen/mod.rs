@@ -1,0 +1,80 @@
+//! A replica that others link to directly: the relay of a node in this process, and this replica in the archive's seat.
+//!
+//! Guarantees: what others bring is fsynced here before it is acknowledged, and what is edited here is handed to whoever
+//! has the document open when it is fsynced. Stock clients are served, too, but those of Automerge.
+
+mod archive; // this replica in the archive's seat
+mod following; // who hears of changes
+mod work; // on the documents
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tombolo_relay::admission::{Admission, Everybody, Tokens};
+use tombolo_relay::backplane::Token;
+use tombolo_relay::{Parts, Relay, RelayConfig};
+
+use self::archive::ReplicaArchive;
+use super::error::ReplicaError;
+use super::link::{LinkId, Shelves};
+
+/// Who may link to a replica that listens.
+#[derive(Clone, Debug, Default)]
+pub struct ListenOptions {
+    /// What opens it. Without one only this machine may be listened to.
+    pub token: Option<Token>,
+    /// What opens it for reading; of use beside the other only.
+    pub read_only_token: Option<Token>,
+}
+
+/// A replica that listens, until this is stopped.
+pub(super) struct Listening {
+    relay: Relay,
+    archive: Arc<ReplicaArchive>,
+    address: SocketAddr,
+}
+
+/// How long connections have to end well.
+const END: Duration = Duration::from_secs(2);
+
+impl Listening {
+    /// Blocking.
+    pub(super) fn start(
+        shelves: Shelves,
+        id: LinkId,
+        handle: &Handle,
+        address: SocketAddr,
+        options: ListenOptions,
+    ) -> Result<Self, ReplicaError> {
+        let admission: Arc<dyn Admission> = match options.token {
+            Some(token) => Arc::new(Tokens::new(token, options.read_only_token)),
+            None if address.ip().is_loopback() => Arc::new(Everybody),
+            None => return Err(ReplicaError::Exposed { address }),
+        };
+        let archive = Arc::new(ReplicaArchive::start(shelves, id, handle.clone())?);
+        let parts = Parts { admission, archive: Some(Arc::clone(&archive) as Arc<_>), routes: None };
+        let config = RelayConfig { threads: 1, ..RelayConfig::new(address) };
+        let relay = on(handle, Relay::start(config, parts));
+        let relay = relay.ok_or(ReplicaError::Closed)?.map_err(ReplicaError::Listen)?;
+        Ok(Self { address: relay.local_addr(), relay, archive })
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Blocking.
+    pub(super) fn stop(self, handle: &Handle) {
+        on(handle, self.relay.stop(END));
+        self.archive.stop();
+    }
+}
+
+/// Waits for what runs elsewhere. None if that has ended.
+fn on<T: Send + 'static>(handle: &Handle, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+    let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+    handle.spawn(async move { drop(sender.send(work.await)) });
+    receiver.recv().ok()
+}
