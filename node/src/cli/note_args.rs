@@ -1,5 +1,6 @@
 //! The arguments of `tombolo note`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -143,6 +144,18 @@ pub(super) struct Sync {
     /// Stay, and sync whatever changes, until Ctrl-C
     #[arg(long, conflicts_with = "limit")]
     pub(super) stay: bool,
+    /// Let others link to these notes at this address meanwhile, without a server; with --stay
+    #[arg(long, value_name = "IP:PORT", requires = "stay")]
+    pub(super) listen: Option<SocketAddr>,
+    /// What they must show; needed where others than this machine can come
+    #[arg(
+        long,
+        env = "TOMBOLO_LISTEN_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN",
+        requires = "listen"
+    )]
+    pub(super) listen_token: Option<Token>,
     #[command(flatten)]
     pub(super) at: Where,
 }

@@ -1,6 +1,7 @@
 //! This replica in the archive's seat of every room.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -143,7 +144,16 @@ pub(super) fn lock(seats: &Seats) -> MutexGuard<'_, BTreeMap<DocumentId, Weak<Ro
 
 /// Clients of automerge-repo, for whom there is nothing here.
 #[derive(Default)]
-struct Strangers(Mutex<(u64, HashMap<PairwisePeer, Arc<dyn PairwisePort>>)>);
+struct Strangers {
+    next: AtomicU64,
+    ports: Mutex<HashMap<PairwisePeer, Arc<dyn PairwisePort>>>,
+}
+
+impl Strangers {
+    fn ports(&self) -> MutexGuard<'_, HashMap<PairwisePeer, Arc<dyn PairwisePort>>> {
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Pairwise for ReplicaArchive {
     fn peer_id(&self) -> &str {
@@ -155,22 +165,19 @@ impl Pairwise for ReplicaArchive {
     }
 
     fn join(&self, port: Arc<dyn PairwisePort>) -> PairwisePeer {
-        let mut strangers = self.strangers.0.lock().unwrap_or_else(PoisonError::into_inner);
-        strangers.0 += 1;
-        let peer = PairwisePeer(strangers.0);
-        strangers.1.insert(peer, port);
+        let peer = PairwisePeer(self.strangers.next.fetch_add(1, Ordering::Relaxed));
+        self.strangers.ports().insert(peer, port);
         peer
     }
 
     fn receive(&self, peer: PairwisePeer, document: DocumentId, _: Bytes, _: bool) {
-        let strangers = self.strangers.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(port) = strangers.1.get(&peer).cloned() {
+        if let Some(port) = self.strangers.ports().get(&peer).cloned() {
             // Not from here: who asks is not done yet.
             self.runtime.spawn(async move { port.unavailable(&document) });
         }
     }
 
     fn leave(&self, peer: PairwisePeer) {
-        self.strangers.0.lock().unwrap_or_else(PoisonError::into_inner).1.remove(&peer);
+        self.strangers.ports().remove(&peer);
     }
 }
