@@ -14,7 +14,7 @@ use super::signal::Ends;
 use crate::config::Settings;
 use crate::error::Error;
 use crate::note::{NoteError, NoteLink, Notebook, load_links, save_links};
-use crate::replica::{LinkState, LinkStatus, Replica, ReplicaError};
+use crate::replica::{LinkState, LinkStatus, ListenOptions, Replica, ReplicaError};
 
 /// How often what is shown of a sync is looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -82,10 +82,14 @@ fn list(settings: &Settings, json: bool) -> Result<(), Error> {
     output.end_of_rows("links", &json!({})).map_err(Error::Output)
 }
 
-/// Opens the notes with all their links, for a while.
-fn with_links<T>(settings: &Settings, work: impl FnOnce(&Replica) -> Result<T, Error>) -> Result<T, Error> {
+/// Opens the notes with all their links, for a while; without any if they may come to nothing.
+fn with_links<T>(
+    settings: &Settings,
+    may_be_none: bool,
+    work: impl FnOnce(&Replica) -> Result<T, Error>,
+) -> Result<T, Error> {
     let links = load_links(&settings.data)?;
-    if links.is_empty() {
+    if links.is_empty() && !may_be_none {
         return Err(NoteError::NoLinks.into());
     }
     with_notes(settings, |notes| {
@@ -98,8 +102,13 @@ fn with_links<T>(settings: &Settings, work: impl FnOnce(&Replica) -> Result<T, E
 }
 
 pub(super) fn sync(settings: &Settings, args: &Sync) -> Result<(), Error> {
-    with_links(settings, |replica| {
+    with_links(settings, args.listen.is_some(), |replica| {
         if args.stay {
+            if let Some(address) = args.listen {
+                let options = ListenOptions { token: args.listen_token.clone(), ..ListenOptions::default() };
+                let address = replica.listen(address, options).map_err(NoteError::Replica)?;
+                eprintln!("others can link to ws://{address}");
+            }
             stay(replica)?;
         } else {
             wait(replica, Duration::from_secs(args.limit));
@@ -225,7 +234,7 @@ fn why(standing: &Standing, link: &LinkStatus) -> String {
 pub(super) fn explain(settings: &Settings, args: &Explain) -> Result<(), Error> {
     let id = DocumentId::yjs(&args.name)
         .map_err(|source| NoteError::Replica(ReplicaError::Name { name: args.name.clone(), source }))?;
-    with_links(settings, |replica| {
+    with_links(settings, false, |replica| {
         if replica
             .store()
             .describe(&id)

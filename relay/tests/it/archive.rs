@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 use tombolo_core::id::{DocumentId, Incarnation, ReplicaId};
 use tombolo_core::room::{Answer, Arrival, MemberId, StoreRefused, Ticket};
 use tombolo_core::update::{StateVector, Update};
@@ -50,6 +51,8 @@ pub struct Read {
 pub struct Follow {
     pub since: Bytes,
     pub port: Arc<dyn FeedPort>,
+    /// Done when nobody follows any more.
+    pub ended: oneshot::Receiver<()>,
 }
 
 /// A call of the pairwise end.
@@ -151,8 +154,9 @@ impl Archive for Stub {
     }
 
     fn follow(&self, since: Bytes, port: Arc<dyn FeedPort>) -> Option<Box<dyn Send>> {
-        let _ = self.follows.send(Follow { since, port });
-        Some(Box::new(()))
+        let (followed, ended) = oneshot::channel::<()>();
+        let _ = self.follows.send(Follow { since, port, ended });
+        Some(Box::new(followed))
     }
 
     fn pressure(&self) -> &Pressure {
