@@ -23,6 +23,7 @@ impl Store {
     /// # let folder = tempfile::tempdir()?;
     /// let store = Store::open(StoreConfig::new(folder.path()), ThreadWorker::start()?)?;
     /// let checkpoint = store.changes(None, 100)?.up_to;
+    /// assert_eq!(store.latest_change()?, checkpoint);
     /// assert!(store.changes(Some(&checkpoint), 100)?.documents.is_empty());
     ///
     /// let id = DocumentId::yjs("notes/1")?;
@@ -43,6 +44,16 @@ impl Store {
         let inner = self.inner();
         let shelved = |visit: &mut dyn FnMut(&_)| Ok(inner.shelves.names(visit)?);
         inner.feed.changes(&inner.takeover, &shelved, since, limit)
+    }
+
+    /// A checkpoint of now: of the last change that is durable, whatever changed before it. Blocking.
+    ///
+    /// # Errors
+    /// As of [`Store::changes`].
+    pub fn latest_change(&self) -> Result<Checkpoint, StoreError> {
+        let inner = self.inner();
+        let shelved = |visit: &mut dyn FnMut(&_)| Ok(inner.shelves.names(visit)?);
+        inner.feed.latest(&inner.takeover, &shelved)
     }
 
     /// Calls `heard` with each document that changes from now on and the number of the change, when that is durable and

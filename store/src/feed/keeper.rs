@@ -118,6 +118,23 @@ impl Feed {
         }
     }
 
+    /// The last change that is durable.
+    ///
+    /// # Errors
+    /// As of [`Feed::changes`].
+    pub(crate) fn latest(
+        &self,
+        takeover: &Takeover,
+        shelved: &Shelved<'_>,
+    ) -> Result<Checkpoint, StoreError> {
+        let mut state = self.lock();
+        loop {
+            self.ready(&mut state, takeover, shelved)?;
+            let State { file: Known::Open(file), start: Some(start), .. } = &*state else { continue };
+            return Ok(Checkpoint { feed: file.header().feed, number: start + takeover.on_the_way().0 });
+        }
+    }
+
     /// Calls `heard` for each change from now on.
     ///
     /// # Errors

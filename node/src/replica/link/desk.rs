@@ -133,7 +133,6 @@ fn list(
     loop {
         match shelves.store.changes(since.as_ref(), PAGE) {
             Ok(changes) => {
-                shelves.hub.begin_at(changes.up_to.number);
                 let (documents, up_to, last) = (changes.documents, changes.up_to, !changes.more);
                 done.send(Done::Listed { documents, last })?;
                 if last {

@@ -146,10 +146,11 @@ impl Links {
         // What was known counts for the feed that is here now, or not at all.
         let changes = store.changes(since.as_ref(), 1).map_err(ReplicaError::read)?;
         let memory = memory.filter(|memory| memory.acknowledged.is_none() || !changes.anew);
-        self.shelves.hub.begin_at(changes.up_to.number);
+        let latest = store.latest_change().map_err(ReplicaError::read)?;
+        self.shelves.hub.begin_at(latest.number);
         let config =
             SessionConfig { prefixes: options.subscription.names().to_vec(), ..SessionConfig::default() };
-        let mut session = Session::new(config, changes.up_to.number);
+        let mut session = Session::new(config, latest.number);
         if let Some(memory) = &memory {
             let number = memory.acknowledged.map_or(0, |checkpoint| checkpoint.number);
             session.remember(memory.keeper, number, memory.reached.clone().into());
@@ -164,7 +165,7 @@ impl Links {
             subscription: options.subscription,
             own,
             desk: desk::start(self.shelves.clone(), id, done_sender).map_err(ReplicaError::System)?,
-            knowledge: Knowledge::new(path, memory, changes.up_to.feed),
+            knowledge: Knowledge::new(path, memory, latest.feed),
             session,
             seed: u64::from_le_bytes(random()?),
         };

@@ -47,10 +47,10 @@ impl ReplicaArchive {
     pub(super) fn start(shelves: Shelves, link: LinkId, runtime: Handle) -> Result<Self, ReplicaError> {
         let (sender, news) = unbounded_channel();
         shelves.hub.join(link, sender.clone(), &shelves.store).map_err(ReplicaError::read)?;
-        let changes = shelves.store.changes(None, 1).map_err(ReplicaError::read)?;
-        let feed = changes.up_to.feed;
+        let latest = shelves.store.latest_change().map_err(ReplicaError::read)?;
+        shelves.hub.begin_at(latest.number);
         let seats = Arc::new(Seats::default());
-        let followers = Arc::new(Followers::new(feed, sender));
+        let followers = Arc::new(Followers::new(latest.feed, sender));
         runtime.spawn(following::hear(news, link, Arc::clone(&seats), Arc::clone(&followers)));
         let pressure = Arc::new(Pressure::default());
         let jobs = work::start(shelves.clone(), link, Arc::clone(&pressure)).map_err(ReplicaError::System)?;
