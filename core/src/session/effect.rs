@@ -26,7 +26,8 @@ pub enum Effect {
     },
     /// Say what is here of a document: answer with [`Session::described`](super::Session::described).
     Describe(DocumentId),
-    /// Read what the other end lacks of a document: answer with [`Session::lacking`](super::Session::lacking).
+    /// Read what the other end lacks of a document: answer each with [`Session::lacking`](super::Session::lacking), in
+    /// their order, because answers name nobody; and none after its connection is gone.
     Read {
         /// The document.
         document: DocumentId,

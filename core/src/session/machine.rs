@@ -81,6 +81,8 @@ pub struct Session {
     latest: u64,
     /// Something became restless since that was looked at.
     look: bool,
+    /// When it was looked at last.
+    looked: Moment,
     /// It is at work: what is added from now on was not in what is remembered.
     begun: bool,
 }
@@ -105,6 +107,7 @@ impl Session {
             effects: VecDeque::new(),
             latest,
             look: false,
+            looked: Moment::default(),
             begun: false,
         }
     }
@@ -202,7 +205,9 @@ impl Session {
         let (handle, priority) = (entry.handle, priority.unwrap_or(entry.priority));
         if is_from_there {
             // Whoever made it may be gone before it is on the disk there.
-            entry.confirm = entry.confirm.or(Some(now.plus(CONFIRM_MS)));
+            if !entry.is_read_only() {
+                entry.confirm = entry.confirm.or(Some(now.plus(CONFIRM_MS)));
+            }
         } else if handle.is_some() && keeps {
             entry.in_flight.push_back(if entry.compared { position } else { 0 });
         }
@@ -292,8 +297,9 @@ impl Session {
     fn due(&self) -> Option<Moment> {
         self.peer.as_ref()?;
         let lingering = self.done.values().min().map(|since| since.plus(self.config.linger_ms));
-        let waiting =
-            self.restless.iter().filter_map(|id| self.documents.get(id)).filter_map(Document::deadline);
+        // Whatever was due when that was last looked at waits for a place.
+        let waiting = self.restless.iter().filter_map(|id| self.documents.get(id));
+        let waiting = waiting.filter_map(|entry| entry.deadline(self.looked));
         lingering.filter(|_| self.is_listing()).into_iter().chain(waiting.min()).min()
     }
 
@@ -401,6 +407,7 @@ impl Session {
         if !std::mem::take(&mut self.look) && self.due().is_none_or(|due| now < due) {
             return;
         }
+        self.looked = now;
         let documents = &self.documents;
         self.restless.retain(|id| documents.get(id).is_some_and(|entry| !entry.is_at_rest(everything)));
         let wanting =
@@ -474,5 +481,7 @@ impl Session {
             entry.closed();
         }
         self.restless.insert(id.clone());
+        // Others may wait for its place.
+        self.look();
     }
 }
