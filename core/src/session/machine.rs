@@ -73,7 +73,7 @@ pub struct Session {
     pub(super) restless: BTreeSet<DocumentId>,
     /// Open documents that are done, by when they were.
     pub(super) done: BTreeMap<DocumentId, Moment>,
-    pub(super) bringing: BTreeMap<Token, DocumentId>,
+    pub(super) bringing: BTreeMap<Token, (DocumentId, Option<Handle>)>,
     next_token: u64,
     pub(super) listing: Listing,
     pub(super) effects: VecDeque<Effect>,
@@ -249,8 +249,16 @@ impl Session {
     /// What became of [`Effect::Bring`]; it is not to be handed to [`Session::changed`] before.
     pub fn brought(&mut self, now: Millis, token: Token, result: Result<(), String>) {
         let now = self.clock.tell(now);
-        let Some(document) = self.bringing.remove(&token) else { return };
+        let Some((document, handle)) = self.bringing.remove(&token) else { return };
         let Some(entry) = self.documents.get_mut(&document) else { return };
+        if entry.handle != handle {
+            // It was shut meanwhile, and what is on its way now is counted anew.
+            if result.is_err() {
+                entry.listed = true;
+                self.unsettle(&document);
+            }
+            return;
+        }
         entry.bringing = entry.bringing.saturating_sub(1);
         if let Err(reason) = result {
             // What comes behind it may stand on it, so all of it is asked for again.
@@ -391,9 +399,9 @@ impl Session {
     pub(super) fn bring(&mut self, document: DocumentId, update: Update) {
         let token = Token(self.next_token);
         self.next_token += 1;
-        self.bringing.insert(token, document.clone());
         if let Some(entry) = self.documents.get_mut(&document) {
             entry.bringing += 1;
+            self.bringing.insert(token, (document.clone(), entry.handle));
         }
         self.effects.push_back(Effect::Bring { token, document, update });
     }

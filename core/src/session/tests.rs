@@ -419,3 +419,36 @@ fn who_may_only_read_keeps_no_place() {
         assert!(opened(&effects(&mut session, NOW.plus(1 << 40))).is_empty(), "nor does it come back");
     }
 }
+
+#[test]
+fn what_came_before_a_document_was_shut_counts_for_nothing_that_came_behind() {
+    let (document, update) = (yjs("d"), update());
+    let mut session = Session::new(SessionConfig::default(), 0);
+    session.add(&document, 0);
+    met(&mut session, true, true);
+    let bring = |session: &mut Session, handle| {
+        session.receive(NOW, &y(handle, &y_protocols::update(&update)).into()).unwrap();
+        let mut brought = effects(session, NOW).into_iter().filter_map(|effect| match effect {
+            Effect::Bring { token, .. } => Some(token),
+            _ => None,
+        });
+        brought.next().unwrap()
+    };
+    session.receive(NOW, &changes(false, false, b"one", &[document.clone()]).into()).unwrap();
+    effects(&mut session, NOW);
+    compare(&mut session, Handle(1), &document, 0);
+    session.receive(NOW, &stored(Handle(1), Outcome::WELL).into()).unwrap();
+    assert!(reached(&mut session));
+    let first = bring(&mut session, Handle(1));
+    effects(&mut session, NOW.plus(SessionConfig::default().linger_ms));
+    session.receive(NOW, &changes(false, false, b"two", &[document.clone()]).into()).unwrap();
+    assert_eq!(opened(&effects(&mut session, NOW)), [(Handle(2), document.clone())]);
+    compare(&mut session, Handle(2), &document, 0);
+    let second = bring(&mut session, Handle(2));
+    session.receive(NOW, &changes(false, false, b"three", &[document.clone()]).into()).unwrap();
+    effects(&mut session, NOW);
+    session.brought(NOW, first, Ok(()));
+    assert!(!reached(&mut session), "the second is not on the disk yet");
+    session.brought(NOW, second, Ok(()));
+    assert!(reached(&mut session));
+}
