@@ -24,9 +24,10 @@ pub enum Effect {
         /// What.
         frame: Vec<u8>,
     },
-    /// Say what is here of a document: answer with [`Session::described`](super::Session::described).
+    /// Say what is durable here of a document: answer with [`Session::described`](super::Session::described).
     Describe(DocumentId),
-    /// Read what the other end lacks of a document: answer with [`Session::lacking`](super::Session::lacking).
+    /// Read what the other end lacks of a document: answer each with [`Session::lacking`](super::Session::lacking), in
+    /// their order, because answers name nobody; and none after its connection is gone.
     Read {
         /// The document.
         document: DocumentId,

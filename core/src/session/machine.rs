@@ -73,7 +73,7 @@ pub struct Session {
     pub(super) restless: BTreeSet<DocumentId>,
     /// Open documents that are done, by when they were.
     pub(super) done: BTreeMap<DocumentId, Moment>,
-    pub(super) bringing: BTreeMap<Token, DocumentId>,
+    pub(super) bringing: BTreeMap<Token, (DocumentId, Option<Handle>)>,
     next_token: u64,
     pub(super) listing: Listing,
     pub(super) effects: VecDeque<Effect>,
@@ -81,6 +81,8 @@ pub struct Session {
     latest: u64,
     /// Something became restless since that was looked at.
     look: bool,
+    /// When it was looked at last.
+    looked: Moment,
     /// It is at work: what is added from now on was not in what is remembered.
     begun: bool,
 }
@@ -105,6 +107,7 @@ impl Session {
             effects: VecDeque::new(),
             latest,
             look: false,
+            looked: Moment::default(),
             begun: false,
         }
     }
@@ -202,7 +205,9 @@ impl Session {
         let (handle, priority) = (entry.handle, priority.unwrap_or(entry.priority));
         if is_from_there {
             // Whoever made it may be gone before it is on the disk there.
-            entry.confirm = entry.confirm.or(Some(now.plus(CONFIRM_MS)));
+            if !entry.is_read_only() {
+                entry.confirm = entry.confirm.or(Some(now.plus(CONFIRM_MS)));
+            }
         } else if handle.is_some() && keeps {
             entry.in_flight.push_back(if entry.compared { position } else { 0 });
         }
@@ -244,8 +249,16 @@ impl Session {
     /// What became of [`Effect::Bring`]; it is not to be handed to [`Session::changed`] before.
     pub fn brought(&mut self, now: Millis, token: Token, result: Result<(), String>) {
         let now = self.clock.tell(now);
-        let Some(document) = self.bringing.remove(&token) else { return };
+        let Some((document, handle)) = self.bringing.remove(&token) else { return };
         let Some(entry) = self.documents.get_mut(&document) else { return };
+        if entry.handle != handle {
+            // It was shut meanwhile, and what is on its way now is counted anew.
+            if result.is_err() {
+                entry.listed = true;
+                self.unsettle(&document);
+            }
+            return;
+        }
         entry.bringing = entry.bringing.saturating_sub(1);
         if let Err(reason) = result {
             // What comes behind it may stand on it, so all of it is asked for again.
@@ -292,8 +305,9 @@ impl Session {
     fn due(&self) -> Option<Moment> {
         self.peer.as_ref()?;
         let lingering = self.done.values().min().map(|since| since.plus(self.config.linger_ms));
-        let waiting =
-            self.restless.iter().filter_map(|id| self.documents.get(id)).filter_map(Document::deadline);
+        // Whatever was due when that was last looked at waits for a place.
+        let waiting = self.restless.iter().filter_map(|id| self.documents.get(id));
+        let waiting = waiting.filter_map(|entry| entry.deadline(self.looked));
         lingering.filter(|_| self.is_listing()).into_iter().chain(waiting.min()).min()
     }
 
@@ -385,9 +399,9 @@ impl Session {
     pub(super) fn bring(&mut self, document: DocumentId, update: Update) {
         let token = Token(self.next_token);
         self.next_token += 1;
-        self.bringing.insert(token, document.clone());
         if let Some(entry) = self.documents.get_mut(&document) {
             entry.bringing += 1;
+            self.bringing.insert(token, (document.clone(), entry.handle));
         }
         self.effects.push_back(Effect::Bring { token, document, update });
     }
@@ -401,6 +415,7 @@ impl Session {
         if !std::mem::take(&mut self.look) && self.due().is_none_or(|due| now < due) {
             return;
         }
+        self.looked = now;
         let documents = &self.documents;
         self.restless.retain(|id| documents.get(id).is_some_and(|entry| !entry.is_at_rest(everything)));
         let wanting =
@@ -474,5 +489,7 @@ impl Session {
             entry.closed();
         }
         self.restless.insert(id.clone());
+        // Others may wait for its place.
+        self.look();
     }
 }

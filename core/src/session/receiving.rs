@@ -95,7 +95,9 @@ impl Session {
                 "the other end did not take a change"
             };
             entry.refuse_change(now, outcome, words.to_owned());
-            if !outcome.is_permanent() {
+            if outcome.is_permanent() {
+                self.settle(now, &document);
+            } else {
                 self.shut(&document);
             }
         }
@@ -120,9 +122,11 @@ impl Session {
         let is_over = entry.compared && entry.in_flight.is_empty() && entry.confirm.is_none();
         let is_old = keeps && is_over && entry.last > entry.acknowledged && entry.refusal.is_none();
         let is_sent = !keeps || (entry.compared && entry.last <= entry.acknowledged);
-        if entry.caught_up && is_sent {
-            entry.seen = true;
+        if is_sent && entry.caught_up {
             entry.take_back_refusal(keeps);
+        }
+        if entry.caught_up && (is_sent || entry.is_read_only()) {
+            entry.seen = true;
             if entry.handle.is_some() && !entry.watched && entry.confirm.is_none() {
                 self.done.insert(id.clone(), now);
                 // Others may wait for its place.

@@ -104,18 +104,22 @@ impl Document {
 
     /// Whether it is to be opened as soon as there is room.
     pub(super) fn wants_open(&self, now: Moment, everything: bool) -> bool {
-        let is_over = |refusal: &Refusal| refusal.may_read || refusal.again.is_some_and(|again| again <= now);
-        let may = self.refusal.as_ref().is_none_or(is_over);
-        // After a refusal it is compared again, whether or not it is known to differ: it may have missed something.
-        let wants = (everything && !self.seen) || self.watched || self.differs() || self.refusal.is_some();
-        self.handle.is_none() && may && wants
+        let to_read = (everything && !self.seen) || self.watched || self.listed;
+        let wants = match &self.refusal {
+            None => to_read || self.differs(),
+            // Once on each connection: one may be allowed to write by now.
+            Some(refusal) if refusal.may_read => to_read || !self.seen,
+            // It is compared again, whether or not it is known to differ: it may have missed something.
+            Some(refusal) => refusal.again.is_some_and(|again| again <= now),
+        };
+        self.handle.is_none() && wants
     }
 
-    /// When something is to be done about it that nothing else causes.
-    pub(super) fn deadline(&self) -> Option<Moment> {
+    /// When something is to be done about it that nothing else causes, behind this moment.
+    pub(super) fn deadline(&self, now: Moment) -> Option<Moment> {
         let confirm = self.confirm.filter(|_| self.compared);
         let again = self.refusal.as_ref().and_then(|refusal| refusal.again).filter(|_| self.handle.is_none());
-        confirm.into_iter().chain(again).min()
+        confirm.into_iter().chain(again).filter(|at| *at > now).min()
     }
 
     /// Whether there is nothing more to do about it.
@@ -143,12 +147,17 @@ impl Document {
 
     /// A change is refused, perhaps not the document. What stands behind it counts for nothing: it is missing there.
     pub(super) fn refuse_change(&mut self, now: Moment, outcome: Outcome, reason: String) {
-        self.compared = false;
+        (self.compared, self.confirm) = (false, None);
         self.in_flight.iter_mut().for_each(|position| *position = 0);
         self.refuse(now, outcome, reason);
         if let Some(refusal) = &mut self.refusal {
             refusal.may_read = outcome.is_permanent();
         }
+    }
+
+    /// Whether changes are refused for good, and it is only read.
+    pub(super) fn is_read_only(&self) -> bool {
+        self.refusal.as_ref().is_some_and(|refusal| refusal.may_read)
     }
 
     /// All is sent, and stored where somebody keeps it: what was refused is not any more.

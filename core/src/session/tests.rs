@@ -376,3 +376,79 @@ fn a_reader_reads_on_after_a_break_and_writes_once_it_may() {
     session.receive(NOW, &stored(Handle(1), Outcome::READ_ONLY).into()).unwrap();
     assert!(matches!(session.standing(&document).unwrap().lag, Some(Lag::Parked { .. })));
 }
+
+/// A session that may have one document open, of two.
+fn narrow(lists: bool) -> (Session, DocumentId, DocumentId) {
+    let (one, two) = (yjs("one"), yjs("two"));
+    let mut session = Session::new(SessionConfig { documents_max: 1, ..SessionConfig::default() }, 2);
+    session.add(&one, 1);
+    session.add(&two, 2);
+    session.begin(&Identity { keeps: None, lists: false });
+    session.receive(NOW, &identity_frame(&Identity { keeps: Some(KEEPER), lists }).into()).unwrap();
+    assert_eq!(opened(&effects(&mut session, NOW)), [(Handle(1), one.clone())]);
+    (session, one, two)
+}
+
+#[test]
+fn who_waits_for_a_place_after_a_refusal_wakes_nobody_before_there_is_one() {
+    let (mut session, one, two) = narrow(true);
+    session.receive(NOW, &shut(Handle(1), Outcome::TROUBLE, "busy").into()).unwrap();
+    assert_eq!(opened(&effects(&mut session, NOW)), [(Handle(2), two.clone())]);
+    let later = session.deadline().unwrap();
+    assert!(later > NOW && opened(&effects(&mut session, later)).is_empty());
+    assert_eq!(session.deadline(), None, "there is no place");
+    compare(&mut session, Handle(2), &two, 2);
+    session.receive(later, &stored(Handle(2), Outcome::WELL).into()).unwrap();
+    assert_eq!(opened(&effects(&mut session, later)), [(Handle(3), one)]);
+}
+
+#[test]
+fn a_place_that_gets_free_is_given_to_who_waits() {
+    let (mut session, one, two) = narrow(true);
+    session.remove(&one);
+    assert_eq!(opened(&effects(&mut session, NOW)), [(Handle(2), two)]);
+}
+
+#[test]
+fn who_may_only_read_keeps_no_place() {
+    for lists in [true, false] {
+        let (mut session, one, two) = narrow(lists);
+        compare(&mut session, Handle(1), &one, 2);
+        session.receive(NOW, &stored(Handle(1), Outcome::READ_ONLY).into()).unwrap();
+        assert_eq!(opened(&effects(&mut session, NOW)), [(Handle(2), two)]);
+        assert!(opened(&effects(&mut session, NOW.plus(1 << 40))).is_empty(), "nor does it come back");
+    }
+}
+
+#[test]
+fn what_came_before_a_document_was_shut_counts_for_nothing_that_came_behind() {
+    let (document, update) = (yjs("d"), update());
+    let mut session = Session::new(SessionConfig::default(), 0);
+    session.add(&document, 0);
+    met(&mut session, true, true);
+    let bring = |session: &mut Session, handle| {
+        session.receive(NOW, &y(handle, &y_protocols::update(&update)).into()).unwrap();
+        let mut brought = effects(session, NOW).into_iter().filter_map(|effect| match effect {
+            Effect::Bring { token, .. } => Some(token),
+            _ => None,
+        });
+        brought.next().unwrap()
+    };
+    session.receive(NOW, &changes(false, false, b"one", &[document.clone()]).into()).unwrap();
+    effects(&mut session, NOW);
+    compare(&mut session, Handle(1), &document, 0);
+    session.receive(NOW, &stored(Handle(1), Outcome::WELL).into()).unwrap();
+    assert!(reached(&mut session));
+    let first = bring(&mut session, Handle(1));
+    effects(&mut session, NOW.plus(SessionConfig::default().linger_ms));
+    session.receive(NOW, &changes(false, false, b"two", &[document.clone()]).into()).unwrap();
+    assert_eq!(opened(&effects(&mut session, NOW)), [(Handle(2), document.clone())]);
+    compare(&mut session, Handle(2), &document, 0);
+    let second = bring(&mut session, Handle(2));
+    session.receive(NOW, &changes(false, false, b"three", &[document.clone()]).into()).unwrap();
+    effects(&mut session, NOW);
+    session.brought(NOW, first, Ok(()));
+    assert!(!reached(&mut session), "the second is not on the disk yet");
+    session.brought(NOW, second, Ok(()));
+    assert!(reached(&mut session));
+}

@@ -55,6 +55,8 @@ pub(super) struct Driver {
     pub(super) connection: u64,
     /// The store at the other end, once it said so.
     pub(super) peer: Option<Identity>,
+    /// When the last read is done: answers keep the order of the questions, because they name nobody.
+    pub(super) reads: u64,
     /// When it is woken, in the time of the world.
     pub(super) wakes: Option<u64>,
     unconfirmed: Unconfirmed,
@@ -70,6 +72,7 @@ impl Driver {
             wire: None,
             connection: 0,
             peer: None,
+            reads: 0,
             wakes: None,
             unconfirmed: Unconfirmed::default(),
         }

@@ -79,10 +79,7 @@ impl World {
                     let entry = AwarenessEntry { client: 2 + r as u64, clock: self.now, state };
                     driver.session.show(&document, &AwarenessUpdate { entries: vec![entry] }.encode());
                 }
-                // What is looked at keeps its place, so somebody who looks at all places starves the rest.
-                Act::Watch(watched) if replica.config.documents_max > 1 => {
-                    driver.session.watch(&document, watched);
-                }
+                Act::Watch(watched) => driver.session.watch(&document, watched),
                 Act::Priority(class) => {
                     let class =
                         usize::try_from(class).ok().and_then(|class| Priority::ALL.get(class).copied());
@@ -274,7 +271,7 @@ impl World {
         }
     }
 
-    /// All faults end, and whoever is down starts.
+    /// All faults end, whoever is down starts, and nobody looks at anything any more.
     pub(super) fn heal(&mut self) {
         self.trace.note(self.now, format_args!("all is well"));
         for path in self.network.paths() {
@@ -291,7 +288,11 @@ impl World {
             self.start(r);
             if let Some(replica) = self.replicas.get_mut(r) {
                 let clock = replica.clock(self.now);
-                replica.links.iter_mut().for_each(|driver| driver.out.set_mode(Mode::Normal, clock));
+                for driver in &mut replica.links {
+                    driver.out.set_mode(Mode::Normal, clock);
+                    // What is looked at keeps its place, where a door has few.
+                    replica.subscribed.iter().for_each(|document| driver.session.watch(document, false));
+                }
             }
             self.pump_all(r);
         }

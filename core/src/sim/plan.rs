@@ -174,7 +174,8 @@ impl Plan {
     pub fn of(seed: u64, trouble: Trouble) -> Self {
         let mut chance = Chance::new(seed);
         let shape = Shape::draw(&mut chance, trouble);
-        let until = chance.between(10_000, 120_000);
+        let until = chance
+            .between(1_000, [4_000, 20_000, 120_000].get(chance.clone().index(3)).copied().unwrap_or(4_000));
         let count = chance.between(8, 60);
         let mut steps: Vec<_> = (0..count).map(|_| Step::draw(&mut chance, until, trouble)).collect();
         steps.sort_by_key(|step| step.at);

@@ -49,8 +49,9 @@ impl World {
         let Some(door) = self.doors.get_mut(d) else { return };
         match packet {
             Packet::Frame(frame) => {
-                self.trace.mix(&frame);
-                door.frame(now, wire, &frame.into());
+                let frame = frame.into();
+                self.trace.frame(now, format_args!("door {d} ({})", wire.0), &frame);
+                door.frame(now, wire, &frame);
             }
             Packet::End => {
                 door.leave(now, wire);
@@ -102,8 +103,8 @@ impl World {
                 None
             }
             Packet::Frame(frame) => {
-                self.trace.mix(&frame);
                 let frame = Bytes::from(frame);
+                self.trace.frame(now, format_args!("replica {r} link {l} ({})", wire.0), &frame);
                 self.said += u64::from(is_about_a_document(&frame));
                 if let Err(words) = driver.frame(clock, &frame) {
                     self.blame(format!("replica {r} link {l} does not understand: {words}"));
@@ -215,13 +216,15 @@ impl World {
                 }
             }
             Effect::Read { document, have } => {
-                let Some(replica) = self.replicas.get(r) else { return };
-                let Some(connection) = replica.links.get(l).map(|driver| driver.connection) else { return };
-                let (start, ms) = (replica.start, self.chance.below(replica.read_ms + 1));
-                match ms {
-                    0 => self.lacking(r, l, connection, &document, &have),
-                    _ => self
-                        .after(ms, Task::Lacking { replica: r, start, link: l, connection, document, have }),
+                let Some(replica) = self.replicas.get_mut(r) else { return };
+                let Some(driver) = replica.links.get_mut(l) else { return };
+                let (start, connection) = (replica.start, driver.connection);
+                driver.reads = driver.reads.max(self.now + self.chance.below(replica.read_ms + 1));
+                match driver.reads {
+                    at if at <= self.now => self.lacking(r, l, connection, &document, &have),
+                    at => {
+                        self.at(at, Task::Lacking { replica: r, start, link: l, connection, document, have })
+                    }
                 }
             }
             Effect::Bring { token, document, update } => self.bring(r, l, token, &document, &update),

@@ -131,8 +131,11 @@ impl World {
         let chance = &mut self.chance;
         let lists = doors.iter().all(|door| shape.doors.get(*door) == Some(&Kind::Lister));
         let documents_max = if lists { shape.documents_max } else { SessionConfig::default().documents_max };
-        let config =
-            SessionConfig { documents_max, linger_ms: chance.between(500, 30_000), prefixes: Vec::new() };
+        let config = SessionConfig {
+            documents_max,
+            linger_ms: one_of(chance, [50, 2_000, 30_000]),
+            prefixes: Vec::new(),
+        };
         let subscribed: BTreeSet<_> = self.documents.iter().filter(|_| !chance.one_in(4)).cloned().collect();
         let reads_only = index >= shape.readers_from;
         let mut replica = Replica {
@@ -153,8 +156,8 @@ impl World {
             is_full: false,
             skew_ms: 0,
             reads_only,
-            sync_ms: chance.below(40),
-            read_ms: chance.below(60) * chance.below(2),
+            sync_ms: one_of(chance, [1, 40, 1_500]),
+            read_ms: one_of(chance, [0, 60, 1_500]),
         };
         for door in 0..shape.doors.len() {
             self.network.set_path(index, door, path(chance));
@@ -357,13 +360,22 @@ fn door(kind: Kind, shape: &Shape, chance: &mut Chance) -> Door {
         (kind != Kind::Bare).then(|| Archive::new((ReplicaId(chance.id()), Incarnation(chance.id()))));
     let mut door = Door::new(archive, kind == Kind::Lister);
     door.is_later = shape.is_later;
-    door.sync_ms = 1 + chance.below(60);
-    door.read_ms = chance.below(80);
+    door.sync_ms = one_of(chance, [1, 60, 1_500]);
+    door.read_ms = one_of(chance, [0, 80, 1_500]);
+    if door.lists && chance.one_in(6) {
+        door.documents_max = 1 + chance.index(4);
+    }
     door
 }
 
+/// Up to one of these, in ms.
+fn one_of(chance: &mut Chance, most: [u64; 3]) -> u64 {
+    let most = most.get(chance.index(3)).copied().unwrap_or(0);
+    chance.below(most + 1)
+}
+
 fn path(chance: &mut Chance) -> Path {
-    let latency_ms = chance.below([5, 50, 400].get(chance.clone().index(3)).copied().unwrap_or(5));
+    let latency_ms = one_of(chance, [5, 50, 400]);
     let bytes_per_second = [2_000, 50_000, 10_000_000].get(chance.index(3)).copied().unwrap_or(50_000);
     Path { latency_ms, jitter_ms: latency_ms / 2, bytes_per_second, blocked_up: false, blocked_down: false }
 }
