@@ -434,18 +434,18 @@ fn what_came_before_a_document_was_shut_counts_for_nothing_that_came_behind() {
         });
         brought.next().unwrap()
     };
-    session.receive(NOW, &changes(false, false, b"one", &[document.clone()]).into()).unwrap();
+    session.receive(NOW, &changes(false, false, b"one", std::slice::from_ref(&document)).into()).unwrap();
     effects(&mut session, NOW);
     compare(&mut session, Handle(1), &document, 0);
     session.receive(NOW, &stored(Handle(1), Outcome::WELL).into()).unwrap();
     assert!(reached(&mut session));
     let first = bring(&mut session, Handle(1));
     effects(&mut session, NOW.plus(SessionConfig::default().linger_ms));
-    session.receive(NOW, &changes(false, false, b"two", &[document.clone()]).into()).unwrap();
+    session.receive(NOW, &changes(false, false, b"two", std::slice::from_ref(&document)).into()).unwrap();
     assert_eq!(opened(&effects(&mut session, NOW)), [(Handle(2), document.clone())]);
     compare(&mut session, Handle(2), &document, 0);
     let second = bring(&mut session, Handle(2));
-    session.receive(NOW, &changes(false, false, b"three", &[document.clone()]).into()).unwrap();
+    session.receive(NOW, &changes(false, false, b"three", std::slice::from_ref(&document)).into()).unwrap();
     effects(&mut session, NOW);
     session.brought(NOW, first, Ok(()));
     assert!(!reached(&mut session), "the second is not on the disk yet");

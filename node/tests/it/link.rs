@@ -78,7 +78,8 @@ fn three_replicas_converge_through_a_node_and_what_is_synced_is_there() {
     let both = |text: &str| text.contains("one") && text.contains("two");
     let first = until(&one.yjs("d").unwrap(), both);
     assert_eq!(until(&watched, both), first);
-    assert!(heard.lock().unwrap().iter().any(|origin| matches!(origin, Origin::Link(_))));
+    // Observers are told when it is on the disk, which is a moment after it is seen.
+    until(&watched, |_| heard.lock().unwrap().iter().any(|origin| matches!(origin, Origin::Link(_))));
     let links = in_sync(&one);
     assert_eq!((links[0].state, links[0].keeps, links[0].lagging), (LinkState::Online, Some(true), 0));
     // What was synced outlives the node and whoever wrote it.
