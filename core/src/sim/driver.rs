@@ -51,8 +51,6 @@ pub(super) struct Driver {
     pub(super) link: Link,
     pub(super) out: Scheduler<Vec<u8>>,
     pub(super) wire: Option<Wire>,
-    /// Counts connections, so that what was asked on one is not answered on another.
-    pub(super) connection: u64,
     /// The store at the other end, once it said so.
     pub(super) peer: Option<Identity>,
     /// When the last read is done: answers keep the order of the questions, because they name nobody.
@@ -70,7 +68,6 @@ impl Driver {
             link: Link::new(LinkConfig::default(), seed, now),
             out: Scheduler::new(ScheduleConfig::default(), now),
             wire: None,
-            connection: 0,
             peer: None,
             reads: 0,
             wakes: None,
@@ -81,7 +78,6 @@ impl Driver {
     /// The door let it in.
     pub(super) fn welcomed(&mut self, now: Millis) {
         self.link.welcomed(now);
-        self.connection += 1;
         self.out.clear(now);
         self.unconfirmed = Unconfirmed { token: self.unconfirmed.token, ..Unconfirmed::default() };
         self.session.begin(&Identity { keeps: None, lists: false });

@@ -218,17 +218,23 @@ impl World {
             Effect::Read { document, have } => {
                 let Some(replica) = self.replicas.get_mut(r) else { return };
                 let Some(driver) = replica.links.get_mut(l) else { return };
-                let (start, connection) = (replica.start, driver.connection);
+                let start = replica.start;
                 driver.reads = driver.reads.max(self.now + self.chance.below(replica.read_ms + 1));
                 match driver.reads {
-                    at if at <= self.now => self.lacking(r, l, connection, &document, &have),
-                    at => {
-                        self.at(at, Task::Lacking { replica: r, start, link: l, connection, document, have })
-                    }
+                    at if at <= self.now => self.lacking(r, l, &document, &have),
+                    at => self.at(at, Task::Lacking { replica: r, start, link: l, document, have }),
                 }
             }
             Effect::Bring { token, document, update } => self.bring(r, l, token, &document, &update),
             Effect::Presence { .. } => {}
+            Effect::All => {
+                let Some(replica) = self.replicas.get_mut(r) else { return };
+                let all: Vec<_> =
+                    replica.subscribed.iter().map(|id| (id.clone(), replica.last(id))).collect();
+                if let Some(driver) = replica.links.get_mut(l) {
+                    all.iter().for_each(|(document, last)| driver.session.add(document, *last));
+                }
+            }
             Effect::Found(document) => {
                 let Some(replica) = self.replicas.get_mut(r) else { return };
                 if replica.subscribed.contains(&document) {
@@ -252,22 +258,13 @@ impl World {
         (0..links).filter(|other| *other != l).for_each(|other| self.after(0, Task::Wake(r, other)));
     }
 
-    /// Reads what the other end lacks, as far as it is durable here. What was asked on another connection is not answered.
-    pub(super) fn lacking(
-        &mut self,
-        r: usize,
-        l: usize,
-        connection: u64,
-        document: &DocumentId,
-        have: &StateVector,
-    ) {
+    /// Reads what the other end lacks, as far as it is durable here.
+    pub(super) fn lacking(&mut self, r: usize, l: usize, document: &DocumentId, have: &StateVector) {
         let Some(replica) = self.replicas.get_mut(r) else { return };
         let position = replica.disk.log.durable();
         let update = replica.disk.log.synced(document).map(|kept| kept.lacking(have));
         let update = update.unwrap_or_else(|| Update::empty().bytes().clone());
-        let driver = replica.links.get_mut(l);
-        if let Some(driver) = driver.filter(|driver| driver.connection == connection && driver.wire.is_some())
-        {
+        if let Some(driver) = replica.links.get_mut(l) {
             driver.session.lacking(document, &update, position);
         }
     }

@@ -37,7 +37,6 @@ pub(super) enum Task {
         replica: usize,
         start: u64,
         link: usize,
-        connection: u64,
         document: DocumentId,
         have: StateVector,
     },
@@ -243,9 +242,9 @@ impl World {
             Task::WakeDoor(door) => self.wake_door(door),
             Task::Synced(replica, start, until) => self.synced(replica, start, until),
             Task::SyncedDoor(door, start, until) => self.synced_door(door, start, until),
-            Task::Lacking { replica, start, link, connection, document, have } => {
+            Task::Lacking { replica, start, link, document, have } => {
                 if self.replicas.get(replica).is_some_and(|replica| replica.start == start) {
-                    self.lacking(replica, link, connection, &document, &have);
+                    self.lacking(replica, link, &document, &have);
                     self.pump(replica, link);
                 }
             }
