@@ -26,7 +26,7 @@ pub enum Effect {
     },
     /// Say what is durable here of a document: answer with [`Session::described`](super::Session::described).
     Describe(DocumentId),
-    /// Read what the other end lacks of a document: answer each once with
+    /// Read what the other end lacks of a document, with all that was to be brought before: answer each once with
     /// [`Session::lacking`](super::Session::lacking), those of a document in their order, because answers name nobody. Also
     /// after its connection is gone: then the answer is passed over.
     Read {

@@ -163,6 +163,7 @@ impl Session {
         if let Some(entry) = self.documents.get_mut(document) {
             entry.watched = watched;
             self.unsettle(document);
+            self.settle(self.clock.passed(), document);
         }
     }
 
@@ -229,6 +230,8 @@ impl Session {
             let frame = replica::packed(replica::y(handle, &y_protocols::update(update)));
             self.effects.push_back(Effect::Send { lane: handle.0, priority, frame });
         }
+        // It is done with, unless an answer is waited for.
+        self.settle(now, document);
     }
 
     /// Shows presence, if its document is open.

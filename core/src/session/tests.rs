@@ -511,3 +511,24 @@ fn what_was_read_for_an_earlier_opening_is_not_said_to_the_next() {
     session.receive(NOW, &stored(Handle(1), Outcome::WELL).into()).unwrap();
     assert_eq!(session.acknowledged(), 3);
 }
+
+#[test]
+fn a_place_is_free_again_when_nobody_looks_or_nobody_keeps() {
+    let (mut session, one, two) = narrow(true);
+    session.watch(&one, true);
+    compare(&mut session, Handle(1), &one, 2);
+    session.receive(NOW, &stored(Handle(1), Outcome::WELL).into()).unwrap();
+    assert!(opened(&effects(&mut session, NOW)).is_empty(), "somebody looks at it");
+    session.watch(&one, false);
+    assert_eq!(opened(&effects(&mut session, NOW)), [(Handle(2), two)]);
+    // Where nobody keeps what is sent, it is done when it is sent.
+    let (document, update) = (yjs("d"), update());
+    let mut session = Session::new(SessionConfig { documents_max: 1, ..SessionConfig::default() }, 2);
+    session.add(&document, 1);
+    met(&mut session, false, false);
+    compare(&mut session, Handle(1), &document, 1);
+    session.changed(NOW, &change(&document, 2, &update));
+    let other = yjs("other");
+    session.add(&other, 0);
+    assert_eq!(opened(&effects(&mut session, NOW)), [(Handle(2), other)]);
+}
