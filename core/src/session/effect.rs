@@ -26,15 +26,17 @@ pub enum Effect {
     },
     /// Say what is durable here of a document: answer with [`Session::described`](super::Session::described).
     Describe(DocumentId),
-    /// Read what the other end lacks of a document: answer each with [`Session::lacking`](super::Session::lacking), in
-    /// their order, because answers name nobody; and none after its connection is gone.
+    /// Read what the other end lacks of a document, with all that was to be brought before: answer each once with
+    /// [`Session::lacking`](super::Session::lacking), those of a document in their order, because answers name nobody. Also
+    /// after its connection is gone: then the answer is passed over.
     Read {
         /// The document.
         document: DocumentId,
         /// What is there.
         have: StateVector,
     },
-    /// Store what came; answer with [`Session::brought`](super::Session::brought) when it is durable.
+    /// Store what came; answer each once with [`Session::brought`](super::Session::brought) when it is durable, also after
+    /// its connection is gone.
     Bring {
         /// Names it in the answer.
         token: Token,

@@ -73,7 +73,10 @@ pub struct Session {
     pub(super) restless: BTreeSet<DocumentId>,
     /// Open documents that are done, by when they were.
     pub(super) done: BTreeMap<DocumentId, Moment>,
-    pub(super) bringing: BTreeMap<Token, (DocumentId, Option<Handle>)>,
+    /// Of which document, and through which opening.
+    pub(super) bringing: BTreeMap<Token, (DocumentId, u64)>,
+    /// Documents were opened so often, on any connection.
+    openings: u64,
     next_token: u64,
     pub(super) listing: Listing,
     pub(super) effects: VecDeque<Effect>,
@@ -102,6 +105,7 @@ impl Session {
             restless: BTreeSet::new(),
             done: BTreeMap::new(),
             bringing: BTreeMap::new(),
+            openings: 0,
             next_token: 1,
             listing: Listing::default(),
             effects: VecDeque::new(),
@@ -124,8 +128,10 @@ impl Session {
     pub fn add(&mut self, document: &DocumentId, last: u64) {
         let known = self.known.as_ref().map_or(0, |known| known.acknowledged);
         let is_new = !self.documents.contains_key(document);
+        let stale = self.bringing.values().filter(|(of, _)| of == document && is_new).count();
         let entry = self.documents.entry(document.clone()).or_default();
         entry.last = entry.last.max(last);
+        entry.stale += stale;
         if is_new && self.begun {
             // Nothing is known of it, neither what is lacking there nor what changed before the checkpoint.
             entry.listed = true;
@@ -157,6 +163,7 @@ impl Session {
         if let Some(entry) = self.documents.get_mut(document) {
             entry.watched = watched;
             self.unsettle(document);
+            self.settle(self.clock.passed(), document);
         }
     }
 
@@ -172,7 +179,14 @@ impl Session {
         self.peer = None;
         self.handles.clear();
         self.done.clear();
-        self.bringing.clear();
+        for effect in &self.effects {
+            // Nobody has begun to read it.
+            if let Effect::Read { document, .. } = effect
+                && let Some(entry) = self.documents.get_mut(document)
+            {
+                entry.unread();
+            }
+        }
         // What was learned stays true.
         self.effects.retain(|effect| matches!(effect, Effect::Acknowledged { .. } | Effect::Reached { .. }));
         self.next_handle = 1;
@@ -216,6 +230,8 @@ impl Session {
             let frame = replica::packed(replica::y(handle, &y_protocols::update(update)));
             self.effects.push_back(Effect::Send { lane: handle.0, priority, frame });
         }
+        // It is done with, unless an answer is waited for.
+        self.settle(now, document);
     }
 
     /// Shows presence, if its document is open.
@@ -238,10 +254,16 @@ impl Session {
     pub fn lacking(&mut self, document: &DocumentId, update: &[u8], position: u64) {
         let keeps = self.keeps();
         let Some(entry) = self.documents.get_mut(document) else { return };
+        if entry.stale_reads > 0 {
+            entry.stale_reads -= 1;
+            return;
+        }
+        entry.reads = entry.reads.saturating_sub(1);
         let Some(handle) = entry.handle else { return };
-        entry.compared = true;
+        // What is on its way to the disk through an earlier opening is not in it, and the other end may lack that.
+        entry.compared = entry.stale == 0;
         if keeps {
-            entry.in_flight.push_back(position.min(entry.last));
+            entry.in_flight.push_back(if entry.compared { position.min(entry.last) } else { 0 });
         }
         self.send_about(handle, replica::packed(replica::y(handle, &y_protocols::sync_step2(update))));
     }
@@ -249,14 +271,16 @@ impl Session {
     /// What became of [`Effect::Bring`]; it is not to be handed to [`Session::changed`] before.
     pub fn brought(&mut self, now: Millis, token: Token, result: Result<(), String>) {
         let now = self.clock.tell(now);
-        let Some((document, handle)) = self.bringing.remove(&token) else { return };
+        let Some((document, opening)) = self.bringing.remove(&token) else { return };
         let Some(entry) = self.documents.get_mut(&document) else { return };
-        if entry.handle != handle {
+        if entry.handle.is_none() || entry.opening != opening {
             // It was shut meanwhile, and what is on its way now is counted anew.
-            if result.is_err() {
-                entry.listed = true;
-                self.unsettle(&document);
+            entry.stale = entry.stale.saturating_sub(1);
+            entry.listed |= result.is_err();
+            if entry.stale == 0 && entry.handle.is_some() {
+                self.effects.push_back(Effect::Describe(document.clone()));
             }
+            self.unsettle(&document);
             return;
         }
         entry.bringing = entry.bringing.saturating_sub(1);
@@ -401,7 +425,7 @@ impl Session {
         self.next_token += 1;
         if let Some(entry) = self.documents.get_mut(&document) {
             entry.bringing += 1;
-            self.bringing.insert(token, (document.clone(), entry.handle));
+            self.bringing.insert(token, (document.clone(), entry.opening));
         }
         self.effects.push_back(Effect::Bring { token, document, update });
     }
@@ -453,6 +477,8 @@ impl Session {
         let handle = Handle(self.next_handle);
         self.next_handle += 1;
         entry.handle = Some(handle);
+        self.openings += 1;
+        entry.opening = self.openings;
         self.handles.insert(handle, id.clone());
         self.send_about(handle, replica::open(handle, id));
         self.effects.push_back(Effect::Describe(id.clone()));

@@ -62,7 +62,12 @@ impl Session {
         // It crossed with a Shut otherwise.
         let Some(document) = self.handles.get(&handle).cloned() else { return };
         match message {
-            Said::SyncStep1(have) => self.effects.push_back(Effect::Read { document, have }),
+            Said::SyncStep1(have) => {
+                if let Some(entry) = self.documents.get_mut(&document) {
+                    entry.reads += 1;
+                }
+                self.effects.push_back(Effect::Read { document, have });
+            }
             Said::SyncStep2(update) => {
                 if let Some(entry) = self.documents.get_mut(&document) {
                     entry.answered = true;

@@ -55,6 +55,8 @@ pub struct Standing {
 pub(super) struct Document {
     /// Its number while it is open.
     pub(super) handle: Option<Handle>,
+    /// Which opening that is, of all.
+    pub(super) opening: u64,
     pub(super) priority: Priority,
     pub(super) last: u64,
     pub(super) acknowledged: u64,
@@ -74,6 +76,11 @@ pub(super) struct Document {
     pub(super) confirm: Option<Moment>,
     /// Updates on their way to the disk here.
     pub(super) bringing: usize,
+    /// The same of those that came through an earlier opening: the other end may not have kept them.
+    pub(super) stale: usize,
+    /// What is being read for the other end, and for an earlier opening.
+    pub(super) reads: usize,
+    pub(super) stale_reads: usize,
     /// The last of them ends what the other end had when it was opened.
     pub(super) answered: bool,
     pub(super) refusal: Option<Refusal>,
@@ -132,9 +139,18 @@ impl Document {
     pub(super) fn closed(&mut self) {
         self.handle = None;
         self.in_flight.clear();
-        self.bringing = 0;
+        self.stale += std::mem::take(&mut self.bringing);
+        self.stale_reads += std::mem::take(&mut self.reads);
         self.confirm = None;
         (self.compared, self.caught_up, self.answered) = (false, false, false);
+    }
+
+    /// One of the reads is not made.
+    pub(super) fn unread(&mut self) {
+        match self.reads {
+            0 => self.stale_reads = self.stale_reads.saturating_sub(1),
+            _ => self.reads -= 1,
+        }
     }
 
     pub(super) fn refuse(&mut self, now: Moment, outcome: Outcome, reason: String) {

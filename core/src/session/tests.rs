@@ -452,3 +452,83 @@ fn what_came_before_a_document_was_shut_counts_for_nothing_that_came_behind() {
     session.brought(NOW, second, Ok(()));
     assert!(reached(&mut session));
 }
+
+#[test]
+fn what_came_through_an_earlier_opening_is_compared_before_it_counts() {
+    let (document, update) = (yjs("d"), update());
+    for is_break in [false, true] {
+        let mut session = Session::new(SessionConfig::default(), 0);
+        session.add(&document, 0);
+        met(&mut session, true, false);
+        compare(&mut session, Handle(1), &document, 0);
+        session.receive(NOW, &y(Handle(1), &y_protocols::update(&update)).into()).unwrap();
+        let came = effects(&mut session, NOW);
+        let Some(Effect::Bring { token, .. }) = came.last() else { panic!("it is not brought: {came:?}") };
+        // The other end has lost it, or did not take it.
+        let again = if is_break {
+            met(&mut session, true, false);
+            Handle(1)
+        } else {
+            session.receive(NOW, &shut(Handle(1), Outcome::TROUBLE, "busy").into()).unwrap();
+            effects(&mut session, NOW.plus(1_000));
+            Handle(2)
+        };
+        compare(&mut session, again, &document, 0);
+        session.receive(NOW, &stored(again, Outcome::WELL).into()).unwrap();
+        session.changed(NOW, &Change { is_from_there: true, ..change(&document, 1, &update) });
+        session.changed(NOW, &change(&document, 2, &update));
+        session.receive(NOW, &stored(again, Outcome::WELL).into()).unwrap();
+        assert_eq!(session.acknowledged(), 0, "it may not be there");
+        session.brought(NOW, *token, Ok(()));
+        let asks = effects(&mut session, NOW);
+        assert!(asks.iter().any(|effect| matches!(effect, Effect::Describe(_))), "{asks:?}");
+        compare(&mut session, again, &document, 2);
+        session.receive(NOW, &stored(again, Outcome::WELL).into()).unwrap();
+        assert_eq!(session.acknowledged(), 2);
+    }
+}
+
+#[test]
+fn what_was_read_for_an_earlier_opening_is_not_said_to_the_next() {
+    let document = yjs("d");
+    let mut session = Session::new(SessionConfig::default(), 3);
+    session.add(&document, 3);
+    let asked = |session: &mut Session| {
+        let question = y_protocols::sync_step1(&StateVector::default().encode());
+        session.receive(NOW, &y(Handle(1), &question).into()).unwrap();
+        let reads = effects(session, NOW);
+        assert!(matches!(reads[..], [Effect::Read { .. }]), "{reads:?}");
+    };
+    met(&mut session, true, false);
+    asked(&mut session);
+    met(&mut session, true, false);
+    asked(&mut session);
+    // The other end was another one then, which had more.
+    session.lacking(&document, Update::empty().bytes(), 3);
+    assert!(frames(&mut session).is_empty());
+    session.lacking(&document, &update(), 3);
+    assert_eq!(frames(&mut session).len(), 1);
+    session.receive(NOW, &stored(Handle(1), Outcome::WELL).into()).unwrap();
+    assert_eq!(session.acknowledged(), 3);
+}
+
+#[test]
+fn a_place_is_free_again_when_nobody_looks_or_nobody_keeps() {
+    let (mut session, one, two) = narrow(true);
+    session.watch(&one, true);
+    compare(&mut session, Handle(1), &one, 2);
+    session.receive(NOW, &stored(Handle(1), Outcome::WELL).into()).unwrap();
+    assert!(opened(&effects(&mut session, NOW)).is_empty(), "somebody looks at it");
+    session.watch(&one, false);
+    assert_eq!(opened(&effects(&mut session, NOW)), [(Handle(2), two)]);
+    // Where nobody keeps what is sent, it is done when it is sent.
+    let (document, update) = (yjs("d"), update());
+    let mut session = Session::new(SessionConfig { documents_max: 1, ..SessionConfig::default() }, 2);
+    session.add(&document, 1);
+    met(&mut session, false, false);
+    compare(&mut session, Handle(1), &document, 1);
+    session.changed(NOW, &change(&document, 2, &update));
+    let other = yjs("other");
+    session.add(&other, 0);
+    assert_eq!(opened(&effects(&mut session, NOW)), [(Handle(2), other)]);
+}

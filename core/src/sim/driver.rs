@@ -3,15 +3,18 @@
 //! What a scheduler takes for delivered is confirmed by a ping of the driver's own behind what was sent: the answer
 //! says that everything before it has arrived.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 
 use super::network::Wire;
 use crate::dialect::replica::{self, Identity, Message};
-use crate::id::{Incarnation, ReplicaId};
+use crate::id::{DocumentId, Incarnation, ReplicaId};
 use crate::link::{End, Link, LinkConfig, LinkEffect};
 use crate::schedule::{ScheduleConfig, Scheduler};
 use crate::session::{self, Session, SessionConfig};
 use crate::time::Millis;
+use crate::update::StateVector;
 
 /// Tokens of the driver's own pings start here.
 const OWN_PINGS: u64 = 1 << 40;
@@ -22,6 +25,17 @@ pub(super) struct Memory {
     pub(super) keeper: (ReplicaId, Incarnation),
     pub(super) acknowledged: u64,
     pub(super) checkpoint: Bytes,
+}
+
+/// A question of the other end.
+#[derive(Clone, Debug)]
+pub(super) struct Read {
+    pub(super) document: DocumentId,
+    pub(super) have: StateVector,
+    /// When it is read, in the time of the world.
+    pub(super) at: u64,
+    /// All up to this position must be durable before: what was brought before is in the answer.
+    pub(super) until: u64,
 }
 
 /// What the replica must do for a link.
@@ -51,12 +65,10 @@ pub(super) struct Driver {
     pub(super) link: Link,
     pub(super) out: Scheduler<Vec<u8>>,
     pub(super) wire: Option<Wire>,
-    /// Counts connections, so that what was asked on one is not answered on another.
-    pub(super) connection: u64,
     /// The store at the other end, once it said so.
     pub(super) peer: Option<Identity>,
-    /// When the last read is done: answers keep the order of the questions, because they name nobody.
-    pub(super) reads: u64,
+    /// What is being read for the other end, in order.
+    pub(super) reads: VecDeque<Read>,
     /// When it is woken, in the time of the world.
     pub(super) wakes: Option<u64>,
     unconfirmed: Unconfirmed,
@@ -70,9 +82,8 @@ impl Driver {
             link: Link::new(LinkConfig::default(), seed, now),
             out: Scheduler::new(ScheduleConfig::default(), now),
             wire: None,
-            connection: 0,
             peer: None,
-            reads: 0,
+            reads: VecDeque::new(),
             wakes: None,
             unconfirmed: Unconfirmed::default(),
         }
@@ -81,7 +92,6 @@ impl Driver {
     /// The door let it in.
     pub(super) fn welcomed(&mut self, now: Millis) {
         self.link.welcomed(now);
-        self.connection += 1;
         self.out.clear(now);
         self.unconfirmed = Unconfirmed { token: self.unconfirmed.token, ..Unconfirmed::default() };
         self.session.begin(&Identity { keeps: None, lists: false });

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::driver::{Do, Memory};
+use super::driver::{Do, Memory, Read};
 use super::judge;
 use super::network::{Packet, Way, Wire};
 use super::replica::Brought;
@@ -12,7 +12,7 @@ use crate::dialect::replica::{self, Message};
 use crate::id::DocumentId;
 use crate::link::End;
 use crate::session::{Change, Effect, Token};
-use crate::update::{StateVector, Update};
+use crate::update::Update;
 
 impl World {
     /// Something may have arrived.
@@ -218,17 +218,21 @@ impl World {
             Effect::Read { document, have } => {
                 let Some(replica) = self.replicas.get_mut(r) else { return };
                 let Some(driver) = replica.links.get_mut(l) else { return };
-                let (start, connection) = (replica.start, driver.connection);
-                driver.reads = driver.reads.max(self.now + self.chance.below(replica.read_ms + 1));
-                match driver.reads {
-                    at if at <= self.now => self.lacking(r, l, connection, &document, &have),
-                    at => {
-                        self.at(at, Task::Lacking { replica: r, start, link: l, connection, document, have })
-                    }
-                }
+                let (start, until) = (replica.start, replica.disk.log.end());
+                let at = self.now + self.chance.below(replica.read_ms + 1);
+                driver.reads.push_back(Read { document, have, at, until });
+                self.at(at, Task::Read(r, start, l));
             }
             Effect::Bring { token, document, update } => self.bring(r, l, token, &document, &update),
             Effect::Presence { .. } => {}
+            Effect::All => {
+                let Some(replica) = self.replicas.get_mut(r) else { return };
+                let all: Vec<_> =
+                    replica.subscribed.iter().map(|id| (id.clone(), replica.last(id))).collect();
+                if let Some(driver) = replica.links.get_mut(l) {
+                    all.iter().for_each(|(document, last)| driver.session.add(document, *last));
+                }
+            }
             Effect::Found(document) => {
                 let Some(replica) = self.replicas.get_mut(r) else { return };
                 if replica.subscribed.contains(&document) {
@@ -252,23 +256,16 @@ impl World {
         (0..links).filter(|other| *other != l).for_each(|other| self.after(0, Task::Wake(r, other)));
     }
 
-    /// Reads what the other end lacks, as far as it is durable here. What was asked on another connection is not answered.
-    pub(super) fn lacking(
-        &mut self,
-        r: usize,
-        l: usize,
-        connection: u64,
-        document: &DocumentId,
-        have: &StateVector,
-    ) {
+    /// Reads what the other end lacks, whatever it asked and can be read by now.
+    pub(super) fn read(&mut self, r: usize, l: usize) {
         let Some(replica) = self.replicas.get_mut(r) else { return };
-        let position = replica.disk.log.durable();
-        let update = replica.disk.log.synced(document).map(|kept| kept.lacking(have));
-        let update = update.unwrap_or_else(|| Update::empty().bytes().clone());
-        let driver = replica.links.get_mut(l);
-        if let Some(driver) = driver.filter(|driver| driver.connection == connection && driver.wire.is_some())
+        let (log, Some(driver)) = (&replica.disk.log, replica.links.get_mut(l)) else { return };
+        while let Some(Read { document, have, .. }) =
+            driver.reads.pop_front_if(|read| read.at <= self.now && read.until <= log.durable())
         {
-            driver.session.lacking(document, &update, position);
+            let update = log.synced(&document).map(|kept| kept.lacking(&have));
+            let update = update.unwrap_or_else(|| Update::empty().bytes().clone());
+            driver.session.lacking(&document, &update, log.durable());
         }
     }
 
@@ -319,6 +316,8 @@ impl World {
         replica.disk.log.sync(until);
         replica.disk.memories = replica.learned.clone();
         self.hand_over(r, before + 1, until);
+        let links = self.replicas.get(r).map_or(0, |replica| replica.links.len());
+        (0..links).for_each(|l| self.read(r, l));
         self.pump_all(r);
     }
 

@@ -32,17 +32,10 @@ pub(super) enum Task {
     /// A replica's log is durable up to a position.
     Synced(usize, u64, u64),
     SyncedDoor(usize, u64, u64),
-    /// What a link's other end lacks of a document was read.
-    Lacking {
-        replica: usize,
-        start: u64,
-        link: usize,
-        connection: u64,
-        document: DocumentId,
-        have: StateVector,
-    },
+    /// A link's other end asked something that can be read.
+    Read(usize, u64, usize),
     /// The archive of a door read something.
-    Read {
+    ReadDoor {
         door: usize,
         start: u64,
         document: DocumentId,
@@ -243,13 +236,13 @@ impl World {
             Task::WakeDoor(door) => self.wake_door(door),
             Task::Synced(replica, start, until) => self.synced(replica, start, until),
             Task::SyncedDoor(door, start, until) => self.synced_door(door, start, until),
-            Task::Lacking { replica, start, link, connection, document, have } => {
+            Task::Read(replica, start, link) => {
                 if self.replicas.get(replica).is_some_and(|replica| replica.start == start) {
-                    self.lacking(replica, link, connection, &document, &have);
+                    self.read(replica, link);
                     self.pump(replica, link);
                 }
             }
-            Task::Read { door, start, document, room, asker, have } => {
+            Task::ReadDoor { door, start, document, room, asker, have } => {
                 let now = self.now;
                 if let Some(it) = self.doors.get_mut(door).filter(|door| door.start == start && door.is_up) {
                     it.read(now, &document, room, asker, &have);
@@ -300,7 +293,7 @@ impl World {
                 Out::Read { document, room, asker, have } => {
                     let Some(door) = self.doors.get(index) else { return };
                     let (start, ms) = (door.start, self.chance.below(door.read_ms + 1));
-                    self.after(ms, Task::Read { door: index, start, document, room, asker, have });
+                    self.after(ms, Task::ReadDoor { door: index, start, document, room, asker, have });
                 }
             }
         }
