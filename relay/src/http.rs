@@ -73,6 +73,8 @@ pub(crate) enum Endpoint {
     Signaling { token: Option<String> },
     /// `/native`, and whether nobody but this machine can have asked for it.
     Native { is_local: bool },
+    /// `/replica`: tokens come later, for each document.
+    Replica,
 }
 
 impl Endpoint {
@@ -83,6 +85,7 @@ impl Endpoint {
             "/automerge" => Some(Self::Automerge { host: host.to_owned(), token }),
             "/signaling" => Some(Self::Signaling { token }),
             "/native" => Some(Self::Native { is_local: false }),
+            "/replica" => Some(Self::Replica),
             "/yjs" => Some(Self::YWebsocket { room: String::new(), token }),
             _ => path.strip_prefix("/yjs/").map(|room| Self::YWebsocket { room: room.to_owned(), token }),
         }
@@ -92,7 +95,11 @@ impl Endpoint {
     fn room(&self) -> Option<&str> {
         match self {
             Self::YWebsocket { room, .. } => Some(room),
-            Self::Hocuspocus | Self::Automerge { .. } | Self::Signaling { .. } | Self::Native { .. } => None,
+            Self::Hocuspocus
+            | Self::Automerge { .. }
+            | Self::Signaling { .. }
+            | Self::Native { .. }
+            | Self::Replica => None,
         }
     }
 
@@ -103,6 +110,7 @@ impl Endpoint {
             Self::Automerge { .. } => "automerge",
             Self::Signaling { .. } => "webrtc",
             Self::Native { .. } => "native",
+            Self::Replica => "replica",
         }
     }
 }

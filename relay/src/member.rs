@@ -104,6 +104,14 @@ pub struct Pressure {
     relief: Notify,
 }
 
+/// What an update holds in memory on its way to the disk, in bytes: itself and what is known of it. To be counted by an
+/// archive for each that it is given, the empty ones as well.
+#[must_use]
+pub fn update_weight(update: &Update) -> usize {
+    const FIXED: usize = 512;
+    update.bytes().len() + FIXED
+}
+
 impl Pressure {
     /// So many bytes more are on their way.
     pub fn add(&self, bytes: usize) {

@@ -14,6 +14,7 @@
 //! acknowledgements besides.
 
 mod effect;
+mod failing; // what cannot be read here
 mod listing; // what changed there
 mod machine;
 mod receiving; // what the other end says
@@ -22,5 +23,6 @@ mod standing; // how a document stands
 mod tests;
 
 pub use effect::{Effect, Token};
+pub use failing::Failed;
 pub use machine::{Change, Session, SessionConfig};
 pub use standing::{Lag, Standing};

@@ -7,7 +7,7 @@ use tombolo_core::id::DocumentId;
 use tombolo_core::operation::Kind;
 use tombolo_core::room::{Answer, Arrival, MemberId, StoreRefused, Ticket};
 use tombolo_core::update::{Coverage, StateVector, Update};
-use tombolo_relay::member::{Pressure, RoomPort};
+use tombolo_relay::member::{Pressure, RoomPort, update_weight};
 use tombolo_store::{Document, Store};
 
 use super::acknowledge::{Settled, Settling};
@@ -122,7 +122,7 @@ impl OpenDocument {
 
     /// Appends an update; the room hears of it when it is durable.
     pub(super) fn store(self: &Arc<Self>, ticket: Ticket, update: Update, arrival: Arrival) {
-        self.common.pressure.add(weight(&update));
+        self.common.pressure.add(update_weight(&update));
         let mut state = self.lock_renewed();
         match &mut *state {
             State::Closed => self.start_loading(&mut state, vec![Waiting::Store(ticket, update, arrival)]),
@@ -329,7 +329,7 @@ impl OpenDocument {
 
     fn settle(&self, ticket: Ticket, update: &Update) -> Settle {
         let (room, common) = (Arc::clone(&self.room), Arc::clone(&self.common));
-        Settle { room, common, ticket, weight: weight(update) }
+        Settle { room, common, ticket, weight: update_weight(update) }
     }
 
     /// True if the document has changed by it.
@@ -401,12 +401,6 @@ impl Settle {
         // The task outlives every sender, so this fails only when the process ends.
         let _ = self.common.settling.send(Settled { room: self.room, ticket: self.ticket, result });
     }
-}
-
-/// What an update holds in memory on its way to the disk, in bytes: itself and what is known of it.
-fn weight(update: &Update) -> usize {
-    const FIXED: usize = 512;
-    update.bytes().len() + FIXED
 }
 
 #[cfg(test)]

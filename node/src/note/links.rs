@@ -26,8 +26,8 @@ impl NoteLink {
     /// # Errors
     /// [`NoteError::Replica`] if the address is none.
     pub fn new(url: &str, token: Option<Token>) -> Result<Self, NoteError> {
-        let address: RelayAddress =
-            url.parse().map_err(|source| ReplicaError::Address { url: url.to_owned(), source })?;
+        let address = RelayAddress::for_replicas(url)
+            .map_err(|source| ReplicaError::Address { url: url.to_owned(), source })?;
         Ok(Self { url: address.to_string(), token })
     }
 

@@ -247,3 +247,24 @@ fn three_replicas_converge_directly() {
         Err(ReplicaError::Exposed { .. })
     ));
 }
+
+#[test]
+fn a_large_document_travels_both_ways_and_holds_nothing_up() {
+    let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let server = serve(data.path(), &[]);
+    let place = |name: &str| folder.path().join(name);
+    // Nothing in it packs well.
+    let mut seed = 7_u64;
+    let mut letter = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from_u32(0x4e00 + u32::try_from(seed >> 33).unwrap() % 20_000).unwrap()
+    };
+    let large: String = std::iter::repeat_with(&mut letter).take(1_000_000).collect();
+    let one = linked(&place("one"), &[&server]);
+    write(&one, "large", &large);
+    write(&one, "small", "small");
+    in_sync(&one);
+    let two = linked(&place("two"), &[&server]);
+    in_sync(&two);
+    assert_eq!((text(&two, "large").len(), text(&two, "small").as_str()), (large.len(), "small"));
+}

@@ -206,6 +206,19 @@ impl FromStr for RelayAddress {
     }
 }
 
+impl RelayAddress {
+    /// As people write it, for who comes as a replica: the door is another one, if none is named.
+    ///
+    /// # Errors
+    /// [`InvalidAddress`] if it is none.
+    pub fn for_replicas(text: &str) -> Result<Self, InvalidAddress> {
+        let address: Self = text.parse()?;
+        let names_none =
+            text.split_once("://").is_some_and(|(_, rest)| !rest.trim_end_matches('/').contains('/'));
+        Ok(if names_none { Self { path: "/replica".to_owned(), ..address } } else { address })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,6 +264,11 @@ mod tests {
         let of = |text: &str| text.parse::<RelayAddress>();
         assert_eq!(of("ws://a").unwrap().to_string(), "ws://a:80/native");
         assert_eq!(of("wss://a.example/").unwrap().to_string(), "wss://a.example:443/native");
+        let replica = |text: &str| RelayAddress::for_replicas(text).map(|address| address.to_string());
+        assert_eq!(replica("ws://a").unwrap(), "ws://a:80/replica");
+        assert_eq!(replica("ws://a/").unwrap(), "ws://a:80/replica");
+        assert_eq!(replica("wss://a/x/replica").unwrap(), "wss://a:443/x/replica");
+        assert_eq!(replica("ws://a:80/replica").unwrap(), "ws://a:80/replica");
         assert_eq!(of("ws://[::1]:8484/x/native").unwrap().to_string(), "ws://[::1]:8484/x/native");
         for bad in ["", "http://a", "ws://", "ws://a b", "ws://a/\r\n", "ws://a/?x", "a:8484"] {
             assert_eq!(of(bad), Err(InvalidAddress::Relay), "{bad}");

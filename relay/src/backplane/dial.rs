@@ -99,8 +99,9 @@ async fn open(address: &RelayAddress, message_bytes_max: usize) -> Result<Socket
             let body = response.body().as_deref().unwrap_or_default();
             let said = String::from_utf8_lossy(body.get(..body.len().min(300)).unwrap_or_default());
             let words = format!("no relay opens at {address} ({status}): {}", said.trim());
-            // One that is full or starts has its place again soon.
-            Err(Failure { words, is_permanent: status.is_client_error() })
+            // One that is full, starts, or stands behind a proxy that does not find it yet has its place again soon.
+            let is_permanent = matches!(status.as_u16(), 401 | 403 | 426);
+            Err(Failure { words, is_permanent })
         }
         Err(Error::Url(_)) => Err(Failure::permanent(format!(
             "this program was built without TLS and cannot reach {address}; build it with the feature nats"

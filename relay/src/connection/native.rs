@@ -24,13 +24,21 @@ use crate::listener::Shared;
 /// As long as others wait for it before they miss it, and some.
 const PATIENCE_MS: u64 = 10_000;
 
-/// A peer, or somebody who wants to be one.
+/// Which of the two doors it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// `/native`, and whether nobody but this machine can be there.
+    Peers { is_local: bool },
+    /// `/replica`: clients like others, with their limits.
+    Replicas,
+}
+
+/// A peer or a replica, or somebody who wants to be one.
 pub(crate) struct Native {
     shared: Arc<Shared>,
     queue: Arc<Queue>,
     address: SocketAddr,
-    /// Nobody but this machine can be there.
-    is_local: bool,
+    door: Door,
     guest: Option<Guest>,
 }
 
@@ -77,15 +85,21 @@ impl Hearer for Ear {
 }
 
 impl Native {
-    pub(crate) fn new(shared: &Arc<Shared>, queue: &Arc<Queue>, address: SocketAddr, is_local: bool) -> Self {
-        Self { shared: Arc::clone(shared), queue: Arc::clone(queue), address, is_local, guest: None }
+    pub(crate) fn new(shared: &Arc<Shared>, queue: &Arc<Queue>, address: SocketAddr, door: Door) -> Self {
+        Self { shared: Arc::clone(shared), queue: Arc::clone(queue), address, door, guest: None }
     }
 
     fn welcome(&mut self, hello: Hello) -> Result<(), Closing> {
-        let guest = match hello.role {
-            Role::Peer => Guest::Peer(self.welcome_peer(&hello)?),
-            Role::Replica => Guest::Replica(self.welcome_replica(hello.token)?),
-            Role::Other(_) => {
+        let guest = match (hello.role, self.door) {
+            (Role::Peer, Door::Peers { .. }) => Guest::Peer(self.welcome_peer(&hello)?),
+            (Role::Replica, Door::Replicas) => Guest::Replica(self.welcome_replica(hello.token)?),
+            (Role::Peer, _) => {
+                return Err(self.refuse(Refusal::ROLE, "peers join at /native; here are replicas"));
+            }
+            (Role::Replica, _) => {
+                return Err(self.refuse(Refusal::ROLE, "replicas come in at /replica; here are peers"));
+            }
+            (Role::Other(_), _) => {
                 return Err(self.refuse(Refusal::ROLE, "this version takes peers and replicas only"));
             }
         };
@@ -138,7 +152,7 @@ impl Native {
                     self.refuse(Refusal::TOKEN, "wrong token; give the one of this relay with --peer-token")
                 );
             }
-            None if self.is_local => {}
+            None if self.door == (Door::Peers { is_local: true }) => {}
             None => {
                 let words = "without a token only peers on its own machine may join this relay, where nobody else \
                              reaches it; start it with --peer-token, and give the same here";
@@ -224,7 +238,7 @@ impl Dialect for Native {
 
     /// Peers ping every two seconds, and what is said to one that is gone is lost.
     fn patience_ms(&self, config: &RelayConfig) -> u64 {
-        if matches!(self.guest, Some(Guest::Replica(_))) {
+        if self.door == Door::Replicas {
             return config.silence_ms;
         }
         config.silence_ms.min(PATIENCE_MS)

@@ -18,7 +18,7 @@ use tombolo_core::dialect::{hocuspocus, native, y_protocols, y_websocket};
 
 use super::automerge::Automerge;
 use super::hocuspocus::Hocuspocus;
-use super::native::Native;
+use super::native::{Door, Native};
 use super::queue::Queue;
 use super::read::ReadSide;
 use super::write::{self, Pace};
@@ -192,7 +192,10 @@ fn dialect_of(
         Endpoint::Signaling { token } => {
             (handed(shared, queue, (address, token.as_deref()), (Handed::Signaling, "")), None)
         }
-        Endpoint::Native { is_local } => (Box::new(Native::new(shared, queue, address, *is_local)), None),
+        Endpoint::Native { is_local } => {
+            (Box::new(Native::new(shared, queue, address, Door::Peers { is_local: *is_local })), None)
+        }
+        Endpoint::Replica => (Box::new(Native::new(shared, queue, address, Door::Replicas)), None),
     }
 }
 

@@ -34,7 +34,7 @@ fn hello(token: &str) -> Vec<u8> {
 
 /// A replica that was welcomed, and who welcomed it.
 async fn welcomed(server: &Server, token: &str) -> (Client, Bytes) {
-    let mut replica = server.connect("/native").await;
+    let mut replica = server.connect("/replica").await;
     replica.send(hello(token)).await;
     let welcome = native::Message::Welcome { version: 1, relay: server.relay.plane().name() };
     assert_eq!(replica.next().await, welcome.encode());
@@ -153,7 +153,7 @@ async fn tokens_say_what_a_replica_may_do() {
     let (archive, mut calls) = stub();
     let admission = Arc::new(Tokens::new("w".parse().unwrap(), "r".parse().ok()));
     let server = Server::from_parts(|_| {}, Parts { admission, archive: Some(archive), routes: None }).await;
-    let mut stranger = server.connect("/native").await;
+    let mut stranger = server.connect("/replica").await;
     stranger.send(hello("wrong")).await;
     let (said, code) = stranger.rest().await;
     assert_eq!(code, native::CLOSE_REFUSED);

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedSender;
 use tombolo_core::engine::edit::Live as Yjs;
 use tombolo_core::id::DocumentId;
-use tombolo_core::session::Token;
+use tombolo_core::session::{Failed, Token};
 use tombolo_core::update::{self, Coverage, StateVector, Update};
 use tombolo_store::{Checkpoint, Store};
 
@@ -32,6 +32,25 @@ pub(super) enum Job {
     List(Option<Checkpoint>),
 }
 
+impl Job {
+    /// What it holds in memory, about.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Bring(_, _, update) => update.bytes().len(),
+            Self::Describe(_) | Self::Read(..) | Self::List(_) => 0,
+        }
+    }
+}
+
+/// What came of a job.
+pub(super) struct Finished {
+    pub(super) done: Done,
+    /// As [`Job::bytes`] said.
+    pub(super) bytes: usize,
+    /// Nothing more comes of it.
+    pub(super) ends_job: bool,
+}
+
 /// What came of it.
 pub(super) enum Done {
     Described(DocumentId, StateVector),
@@ -42,8 +61,10 @@ pub(super) enum Done {
         documents: Vec<(DocumentId, u64)>,
         last: bool,
     },
-    /// The document cannot be had here: it was deleted, or cannot be read.
-    Gone(DocumentId, String),
+    /// The document was deleted here.
+    Gone(DocumentId),
+    /// It cannot be read now.
+    Failed(DocumentId, Failed, String),
     /// What changed cannot be listed.
     Unlisted(String),
 }
@@ -86,7 +107,7 @@ impl Shelves {
 pub(super) fn start(
     shelves: Shelves,
     link: LinkId,
-    done: UnboundedSender<Done>,
+    done: UnboundedSender<Finished>,
 ) -> std::io::Result<Sender<Job>> {
     let (sender, jobs) = channel();
     let builder = std::thread::Builder::new().name(format!("link-{}", link.0));
@@ -94,29 +115,14 @@ pub(super) fn start(
     Ok(sender)
 }
 
-fn work(shelves: &Shelves, link: LinkId, jobs: &Receiver<Job>, done: &UnboundedSender<Done>) {
+fn work(shelves: &Shelves, link: LinkId, jobs: &Receiver<Job>, done: &UnboundedSender<Finished>) {
     while let Ok(job) = jobs.recv() {
+        let bytes = job.bytes();
         let told = match job {
-            Job::Describe(id) => match shelves.describe(&id) {
-                Ok(have) => done.send(Done::Described(id, have)),
-                Err(error) => done.send(Done::Gone(id, error.to_string())),
-            },
-            Job::Read(id, have) => match shelves.lacking(&id, &have) {
-                Ok((lacking, position)) => done.send(Done::Lacking(id, lacking, position)),
-                Err(error) => done.send(Done::Gone(id, error.to_string())),
-            },
-            Job::Bring(token, id, update) => {
-                let brought =
-                    shelves.document(&id).and_then(|document| document.take(&update, Origin::Link(link)));
-                match brought {
-                    Err(ReplicaError::Deleted { .. }) => {
-                        done.send(Done::Gone(id, "it was deleted here".to_owned()))
-                    }
-                    brought => done
-                        .send(Done::Brought(token, brought.map(|_| ()).map_err(|error| error.to_string()))),
-                }
-            }
             Job::List(since) => list(shelves, since, done),
+            Job::Describe(id) => tell(done, describe(shelves, id), bytes),
+            Job::Read(id, have) => tell(done, read(shelves, id, &have), bytes),
+            Job::Bring(token, id, update) => tell(done, bring(shelves, link, token, id, &update), bytes),
         };
         if told.is_err() {
             return; // The link is gone.
@@ -124,23 +130,53 @@ fn work(shelves: &Shelves, link: LinkId, jobs: &Receiver<Job>, done: &UnboundedS
     }
 }
 
-fn list(
-    shelves: &Shelves,
-    since: Option<Checkpoint>,
-    done: &UnboundedSender<Done>,
-) -> Result<(), tokio::sync::mpsc::error::SendError<Done>> {
+/// The end of a job.
+fn tell(done: &UnboundedSender<Finished>, end: Done, bytes: usize) -> Result<(), ()> {
+    done.send(Finished { done: end, bytes, ends_job: true }).map_err(drop)
+}
+
+fn describe(shelves: &Shelves, id: DocumentId) -> Done {
+    match shelves.describe(&id) {
+        Ok(have) => Done::Described(id, have),
+        Err(error) => failed(id, Failed::Describe, &error),
+    }
+}
+
+fn read(shelves: &Shelves, id: DocumentId, have: &StateVector) -> Done {
+    match shelves.lacking(&id, have) {
+        Ok((lacking, position)) => Done::Lacking(id, lacking, position),
+        Err(error) => failed(id, Failed::Read, &error),
+    }
+}
+
+fn bring(shelves: &Shelves, link: LinkId, token: Token, id: DocumentId, update: &Update) -> Done {
+    match shelves.document(&id).and_then(|document| document.take(update, Origin::Link(link))) {
+        Err(ReplicaError::Deleted { .. }) => Done::Gone(id),
+        brought => Done::Brought(token, brought.map(|_| ()).map_err(|error| error.to_string())),
+    }
+}
+
+fn failed(id: DocumentId, failed: Failed, error: &ReplicaError) -> Done {
+    match error {
+        ReplicaError::Deleted { .. } => Done::Gone(id),
+        error => Done::Failed(id, failed, error.to_string()),
+    }
+}
+
+fn list(shelves: &Shelves, since: Option<Checkpoint>, done: &UnboundedSender<Finished>) -> Result<(), ()> {
     let mut since = since;
+    let page = |part, ends_job| done.send(Finished { done: part, bytes: 0, ends_job }).map_err(drop);
     loop {
         match shelves.store.changes(since.as_ref(), PAGE) {
             Ok(changes) => {
                 let (documents, up_to, last) = (changes.documents, changes.up_to, !changes.more);
-                done.send(Done::Listed { documents, last })?;
+                page(Done::Listed { documents, last }, last)?;
                 if last {
                     return Ok(());
                 }
                 since = Some(up_to);
             }
-            Err(error) => return done.send(Done::Unlisted(error.to_string())),
+            Err(error) => return page(Done::Unlisted(error.to_string()), true),
         }
     }
 }

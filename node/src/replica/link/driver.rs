@@ -20,14 +20,19 @@ use tombolo_core::session::{Change, Effect, Session};
 use tombolo_core::time::Millis;
 use tombolo_relay::backplane::{Failure, RelayAddress, dial};
 
-use super::desk::{Done, Job};
+use super::desk::{Done, Finished, Job};
 use super::hub::{Heard, News};
 use super::knowledge::Knowledge;
 use super::status::Board;
 use super::{Command, LinkId, Subscription};
 
-/// Most jobs on the desk before nothing more is read from the other end; an update has at most 64 MiB.
+/// Most jobs on the desk before nothing more is read from the other end, and most bytes of updates among them, but for one.
 const JOBS_MAX: usize = 64;
+const JOB_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Most bytes that wait to be sent before nothing more is read: what is read may cause answers.
+const QUEUED_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// How long after what changed here could not be listed that is tried again, in ms.
+const LIST_AGAIN_MS: u64 = 5_000;
 
 /// A task's end of a connection.
 struct Connection {
@@ -45,7 +50,7 @@ impl Drop for Connection {
 /// What a link hears from the rest of the process.
 pub(super) struct Ears {
     pub(super) news: UnboundedReceiver<Heard>,
-    pub(super) done: UnboundedReceiver<Done>,
+    pub(super) done: UnboundedReceiver<Finished>,
     pub(super) commands: UnboundedReceiver<Command>,
 }
 
@@ -70,8 +75,13 @@ pub(super) struct Driver {
     unprobed: usize,
     /// Everything is to be listed, or is being listed.
     listing: bool,
-    /// Work on the desk.
+    /// Why that failed, and when it is tried again.
+    unlisted: Option<(String, Millis)>,
+    /// Work on the desk, and what updates of it weigh in bytes.
     jobs: usize,
+    job_bytes: usize,
+    /// The last change here that was heard of.
+    heard: u64,
     priorities: BTreeMap<DocumentId, Priority>,
 }
 
@@ -111,7 +121,10 @@ impl Driver {
             next_probe: 0,
             unprobed: 0,
             listing: false,
+            unlisted: None,
             jobs: 0,
+            job_bytes: 0,
+            heard: 0,
             priorities: BTreeMap::new(),
         }
     }
@@ -126,7 +139,8 @@ impl Driver {
         self.list();
         loop {
             self.turn(&dialed);
-            let deadline = [self.link.deadline(), self.session.deadline(), self.scheduler.deadline()];
+            let list = self.unlisted.as_ref().map(|(_, again)| *again);
+            let deadline = [self.link.deadline(), self.session.deadline(), self.scheduler.deadline(), list];
             let wait =
                 deadline.into_iter().flatten().min().map_or(60_000, |at| at.0.saturating_sub(self.now().0));
             let save = self.knowledge.wait_ms().unwrap_or(u64::MAX);
@@ -140,13 +154,15 @@ impl Driver {
                 }
                 Some(done) = ears.done.recv() => self.done(done),
                 Some(heard) = ears.news.recv() => {
-                    if let Heard::News(news) = heard {
-                        self.news(&news);
+                    match heard {
+                        Heard::News(news) => self.news(&news),
+                        Heard::Mark(position) => self.heard = self.heard.max(position),
+                        Heard::Flush(done) => drop(done.send(())),
                     }
                 }
                 Some(result) = dials.recv() => self.dialed(result),
                 // What comes waits in the socket while the desk is full.
-                heard = hear(&mut self.connection), if self.jobs < JOBS_MAX => self.heard(heard),
+                heard = hear(&mut self.connection), if !self.is_full() => self.heard(heard),
                 () = tokio::time::sleep(Duration::from_millis(wait.min(save).max(1))) => {}
             }
         }
@@ -169,6 +185,10 @@ impl Driver {
                     self.gone();
                 }
             }
+        }
+        if self.unlisted.as_ref().is_some_and(|(_, again)| *again <= now) {
+            self.unlisted = None;
+            self.list();
         }
         while let Some(effect) = self.session.poll(now) {
             self.carry_out(now, effect);
@@ -207,16 +227,25 @@ impl Driver {
                     self.session.decline(&document);
                 }
             }
+            // Until all is listed it is not about all.
+            Effect::Acknowledged { .. } if self.listing => {}
             Effect::Acknowledged { keeper, position } => self.knowledge.acknowledged(keeper, position),
             Effect::Reached { keeper, checkpoint } => self.knowledge.reached(keeper, &checkpoint),
         }
     }
 
     fn give(&mut self, job: Job) {
+        let bytes = job.bytes();
         // Without its desk a link does nothing any more; it says so by never being in sync.
         if self.desk.send(job).is_ok() {
             self.jobs += 1;
+            self.job_bytes += bytes;
         }
+    }
+
+    /// Whether nothing more is to be read from the other end for now: it waits in the socket, and so does who fills it.
+    fn is_full(&self) -> bool {
+        self.jobs >= JOBS_MAX || self.job_bytes >= JOB_BYTES_MAX || self.scheduler.bytes() >= QUEUED_BYTES_MAX
     }
 
     fn list(&mut self) {
@@ -233,11 +262,11 @@ impl Driver {
         }
     }
 
-    fn done(&mut self, done: Done) {
+    fn done(&mut self, done: Finished) {
         let now = self.now();
-        if !matches!(done, Done::Listed { last: false, .. }) {
-            self.jobs = self.jobs.saturating_sub(1);
-        }
+        let Finished { done, bytes, ends_job } = done;
+        self.jobs -= usize::from(ends_job).min(self.jobs);
+        self.job_bytes = self.job_bytes.saturating_sub(bytes);
         match done {
             Done::Described(document, have) => self.session.described(&document, &have),
             Done::Lacking(document, update, position) => self.session.lacking(&document, &update, position),
@@ -249,19 +278,24 @@ impl Driver {
                     }
                 }
                 self.listing &= !last;
+                if last {
+                    self.unlisted = None;
+                }
             }
-            Done::Gone(document, reason) => {
-                tracing::warn!(link = %self.address, %document, reason, "a document is not kept in sync");
-                self.session.remove(&document);
+            Done::Gone(document) => self.session.remove(&document),
+            Done::Failed(document, failed, reason) => {
+                tracing::warn!(link = %self.address, %document, reason, "a document cannot be synced now");
+                self.session.failed(now, &document, failed, reason);
             }
             Done::Unlisted(reason) => {
                 tracing::error!(link = %self.address, reason, "what changed here cannot be listed");
-                self.board.write(|status| status.error = Some(reason));
+                self.unlisted = Some((reason, now.plus(LIST_AGAIN_MS)));
             }
         }
     }
 
     fn news(&mut self, news: &News) {
+        self.heard = self.heard.max(news.position);
         if !self.subscription.has(&news.document) {
             return;
         }

@@ -32,6 +32,8 @@ pub(in crate::replica) enum Heard {
     News(News),
     /// Everything before was heard; say so.
     Flush(oneshot::Sender<()>),
+    /// Everything up to this position was heard.
+    Mark(u64),
 }
 
 #[derive(Default)]
@@ -74,16 +76,29 @@ impl Hub {
         news: UnboundedSender<Heard>,
         store: &Store,
     ) -> Result<(), StoreError> {
-        let mut state = self.lock();
-        if state.watch.is_none() {
+        // Without the lock: it may read much, and who edits waits for nobody.
+        if self.lock().watch.is_none() {
             let latest = Arc::clone(&self.latest);
             let heard = move |_: &DocumentId, number| {
                 latest.fetch_max(number, Ordering::AcqRel);
             };
-            state.watch = Some(store.watch_changes(Box::new(heard))?);
+            let watch = store.watch_changes(Box::new(heard))?;
+            // Two who come first at once both watch, which tells no number twice.
+            self.lock().watch.get_or_insert(watch);
         }
+        let mut state = self.lock();
         state.links.push((link, news));
         Ok(())
+    }
+
+    /// Lets every link know that it has heard of all that is durable now; gives the position that it is told.
+    pub(super) fn mark(&self) -> u64 {
+        let state = self.lock();
+        let told = self.told();
+        for (_, news) in &state.links {
+            let _ = news.send(Heard::Mark(told));
+        }
+        told
     }
 
     pub(in crate::replica) fn leave(&self, link: LinkId) {

@@ -113,8 +113,8 @@ impl Links {
     }
 
     pub(super) fn add(&self, url: &str, options: LinkOptions) -> Result<(), ReplicaError> {
-        let address: RelayAddress =
-            url.parse().map_err(|source| ReplicaError::Address { url: url.to_owned(), source })?;
+        let address = RelayAddress::for_replicas(url)
+            .map_err(|source| ReplicaError::Address { url: url.to_owned(), source })?;
         let url = address.to_string();
         let mut state = self.lock();
         if state.running.iter().any(|running| running.url == url) {
@@ -191,7 +191,8 @@ impl Links {
 
     /// Ends a link; false if there is none to there.
     pub(super) fn remove(&self, url: &str) -> bool {
-        let url = url.parse::<RelayAddress>().map_or_else(|_| url.to_owned(), |address| address.to_string());
+        let url =
+            RelayAddress::for_replicas(url).map_or_else(|_| url.to_owned(), |address| address.to_string());
         let mut state = self.lock();
         let Some(at) = state.running.iter().position(|running| running.url == url) else { return false };
         let running = state.running.remove(at);
@@ -217,15 +218,18 @@ impl Links {
 
     /// Waits until every link is as it should be, or the time is over.
     pub(super) fn wait(&self, limit: Duration, is_it: impl Fn(&LinkStatus) -> bool) -> Vec<LinkStatus> {
+        // What is durable now, and told to every link: an older status is of no use.
+        let told = self.shelves.hub.mark();
+        let is_it = |status: &LinkStatus| status.heard >= told && is_it(status);
         let boards: Vec<_> = self.lock().running.iter().map(|running| running.board.clone()).collect();
         let end = std::time::Instant::now() + limit;
         let left = || end.saturating_duration_since(std::time::Instant::now());
-        boards.iter().map(|board| board.wait(left(), &is_it)).collect()
+        boards.iter().map(|board| board.wait(left(), is_it)).collect()
     }
 
     pub(super) fn unsynced(&self, url: &str) -> Result<usize, ReplicaError> {
-        let address: RelayAddress =
-            url.parse().map_err(|source| ReplicaError::Address { url: url.to_owned(), source })?;
+        let address = RelayAddress::for_replicas(url)
+            .map_err(|source| ReplicaError::Address { url: url.to_owned(), source })?;
         let store = &self.shelves.store;
         let subscription = Subscription::all();
         let memory = Memory::load(&memory::path(store.path(), &address.to_string(), subscription.names()));

@@ -16,6 +16,8 @@ pub struct LinkStatus {
     pub keeps: Option<bool>,
     /// Both sides have all of each other, but for what is parked.
     pub in_sync: bool,
+    /// The last change here that the link has heard of; [`super::super::Replica::wait_for_sync`] waits for those before it.
+    pub(super) heard: u64,
     /// When they last had.
     pub last_synced: Option<SystemTime>,
     /// Documents that are not in sync.
@@ -43,6 +45,7 @@ impl Board {
             state: LinkState::Transitioning,
             keeps: None,
             in_sync: false,
+            heard: 0,
             last_synced: None,
             lagging: 0,
             queued_bytes: 0,

@@ -12,7 +12,7 @@ use tombolo_core::id::{DocumentId, Incarnation, ReplicaId};
 use tombolo_core::room::{Arrival, MemberId, Ticket};
 use tombolo_core::update::{StateVector, Update};
 use tombolo_relay::member::{
-    Archive, ArchiveSeat, FeedPort, Pairwise, PairwisePeer, PairwisePort, Pressure, RoomPort,
+    Archive, ArchiveSeat, FeedPort, Pairwise, PairwisePeer, PairwisePort, Pressure, RoomPort, update_weight,
 };
 
 use super::following::{self, Followers};
@@ -111,7 +111,7 @@ struct Seat {
 
 impl ArchiveSeat for Seat {
     fn store(&self, ticket: Ticket, update: Update, _: Arrival) {
-        self.pressure.add(update.bytes().len());
+        self.pressure.add(update_weight(&update));
         self.give(Job::Store(Arc::clone(&self.room), ticket, update));
     }
 

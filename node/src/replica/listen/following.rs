@@ -77,6 +77,7 @@ pub(super) async fn hear(
     while let Some(heard) = heard.recv().await {
         let news = match heard {
             Heard::News(news) => news,
+            Heard::Mark(_) => continue,
             Heard::Flush(done) => {
                 // Whoever waited for it may be gone.
                 let _ = done.send(());

@@ -48,6 +48,8 @@ impl Listening {
         address: SocketAddr,
         options: ListenOptions,
     ) -> Result<Self, ReplicaError> {
+        // Nobody is a peer of it, least of all without what opens it.
+        let peer_token = options.token.clone();
         let admission: Arc<dyn Admission> = match options.token {
             Some(token) => Arc::new(Tokens::new(token, options.read_only_token)),
             None if address.ip().is_loopback() => Arc::new(Everybody),
@@ -55,7 +57,7 @@ impl Listening {
         };
         let archive = Arc::new(ReplicaArchive::start(shelves, id, handle.clone())?);
         let parts = Parts { admission, archive: Some(Arc::clone(&archive) as Arc<_>), routes: None };
-        let config = RelayConfig { threads: 1, ..RelayConfig::new(address) };
+        let config = RelayConfig { threads: 1, peer_token, ..RelayConfig::new(address) };
         let relay = on(handle, Relay::start(config, parts));
         let relay = relay.ok_or(ReplicaError::Closed)?.map_err(ReplicaError::Listen)?;
         Ok(Self { address: relay.local_addr(), relay, archive })

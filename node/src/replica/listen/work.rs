@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use tombolo_core::room::{Answer, MemberId, StoreRefused, Ticket};
 use tombolo_core::update::{Coverage, StateVector, Update, diff};
-use tombolo_relay::member::Pressure;
+use tombolo_relay::member::{Pressure, update_weight};
 
 use super::archive::Room;
 use crate::refusal::{refusal, unreadable};
@@ -32,7 +32,7 @@ fn work(shelves: &Shelves, link: LinkId, jobs: &Receiver<Job>, pressure: &Pressu
         match job {
             Job::Store(room, ticket, update) => {
                 let stored = store(shelves, link, &room, &update).map_err(|error| refused(&room, &error));
-                pressure.remove(update.bytes().len());
+                pressure.remove(update_weight(&update));
                 room.port.stored(&[(ticket, stored)]);
             }
             Job::Read(room, asker, have) => {
