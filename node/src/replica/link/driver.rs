@@ -441,8 +441,9 @@ impl Driver {
             status.lagging = lagging;
             status.queued_bytes = self.scheduler.bytes();
             status.round_trip_ms = self.link.round_trip_ms();
-            status.error =
-                self.link.last_error().map(ToString::to_string).filter(|_| self.connection.is_none());
+            status.heard = self.heard;
+            let error = self.link.last_error().map(ToString::to_string).filter(|_| self.connection.is_none());
+            status.error = self.unlisted.as_ref().map(|(reason, _)| reason.clone()).or(error);
             status.gave_up = self.link.last_error().is_some_and(End::is_permanent);
             status.next_attempt_ms = self.link.next_attempt().map(|at| at.0.saturating_sub(now.0));
         });
