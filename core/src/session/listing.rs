@@ -31,6 +31,14 @@ impl Listing {
         self.added.insert(document.clone());
     }
 
+    /// What is missing for a later checkpoint alone begins another; so there are at most as many as documents.
+    fn push(&mut self, until: Bytes, missing: BTreeSet<DocumentId>) {
+        match self.ahead.back_mut() {
+            Some(last) if missing.is_subset(&last.missing) => last.until = until,
+            _ => self.ahead.push_back(Ahead { until, missing }),
+        }
+    }
+
     /// Nobody waits for this one.
     pub(super) fn forget(&mut self, document: &DocumentId) {
         for ahead in &mut self.ahead {
@@ -43,6 +51,12 @@ impl Listing {
     pub(super) fn end(&mut self) {
         self.ahead.clear();
         self.heard = false;
+    }
+
+    /// Checkpoints that are not reached.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.ahead.len()
     }
 
     /// Whether all that was listed is here.
@@ -71,7 +85,7 @@ impl Session {
             self.unsettle(&id);
             missing.insert(id);
         }
-        self.listing.ahead.push_back(Ahead { until, missing });
+        self.listing.push(until, missing);
         self.reach();
     }
 

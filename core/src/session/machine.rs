@@ -262,6 +262,10 @@ impl Session {
         let Some(handle) = entry.handle else { return };
         // What is on its way to the disk through an earlier opening is not in it, and the other end may lack that.
         entry.compared = entry.stale == 0;
+        // Deletions are in every difference, known or not: who may only read would be refused them.
+        let is_known = keeps && entry.compared && entry.last <= entry.acknowledged;
+        let nothing = Update::empty();
+        let update = if is_known { nothing.bytes() } else { update };
         if keeps {
             entry.in_flight.push_back(if entry.compared { position.min(entry.last) } else { 0 });
         }
@@ -299,7 +303,10 @@ impl Session {
         if let Some(entry) = self.documents.get_mut(document)
             && let Some(refusal) = &mut entry.refusal
         {
-            (refusal.again, refusal.attempts) = (Some(now), 0);
+            (refusal.again, refusal.attempts, refusal.may_read) = (Some(now), 0, false);
+            entry.seen = false;
+            // Open for reading, it is compared again with all that was not taken.
+            self.shut(document);
             self.unsettle(document);
         }
     }

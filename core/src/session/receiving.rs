@@ -114,6 +114,18 @@ impl Session {
         let Some(entry) = self.documents.get_mut(&document) else { return };
         entry.closed();
         entry.refuse(now, outcome, reason);
+        if outcome.is_permanent() {
+            // There is nothing of it to be had, so nothing waits for it.
+            entry.listed = false;
+            let is_strange = entry.last == 0 && !entry.watched;
+            if outcome == Outcome::DELETED && is_strange {
+                // It was never here either.
+                self.documents.remove(&document);
+                self.restless.remove(&document);
+            }
+            self.listing.forget(&document);
+            self.reach();
+        }
         self.unsettle(&document);
     }
 

@@ -1,6 +1,7 @@
 //! One session against a scripted other end.
 
 mod found;
+mod read;
 
 use bytes::Bytes;
 
@@ -204,9 +205,9 @@ fn documents_take_turns_where_not_all_may_be_open() {
 #[test]
 fn what_is_refused_for_good_is_parked_and_the_rest_goes_on() {
     let (one, two, update) = (yjs("one"), yjs("two"), update());
-    let mut session = Session::new(SessionConfig::default(), 0);
+    let mut session = Session::new(SessionConfig::default(), 1);
     session.add(&one, 0);
-    session.add(&two, 0);
+    session.add(&two, 1);
     met(&mut session, true, false);
     compare(&mut session, Handle(1), &one, 0);
     session.receive(NOW, &shut(Handle(2), Outcome::DELETED, "gone").into()).unwrap();
