@@ -206,14 +206,14 @@ fn documents_take_turns_where_not_all_may_be_open() {
 fn what_is_refused_for_good_is_parked_and_the_rest_goes_on() {
     let (one, two, update) = (yjs("one"), yjs("two"), update());
     let mut session = Session::new(SessionConfig::default(), 1);
-    session.add(&one, 0);
+    session.add(&one, 1);
     session.add(&two, 1);
     met(&mut session, true, false);
-    compare(&mut session, Handle(1), &one, 0);
+    compare(&mut session, Handle(1), &one, 1);
     session.receive(NOW, &shut(Handle(2), Outcome::DELETED, "gone").into()).unwrap();
     session.receive(NOW, &stored(Handle(1), Outcome::WELL).into()).unwrap();
-    session.changed(NOW, &change(&one, 1, &update));
-    session.changed(NOW, &change(&two, 2, &update));
+    session.changed(NOW, &change(&one, 2, &update));
+    session.changed(NOW, &change(&two, 3, &update));
     session.receive(NOW, &stored(Handle(1), Outcome::WELL).into()).unwrap();
     assert_eq!(session.standing(&one).unwrap().lag, None);
     let parked = Lag::Parked { outcome: Outcome::DELETED, reason: "gone".to_owned() };
