@@ -50,6 +50,13 @@ fn in_sync(replica: &Replica) -> Vec<LinkStatus> {
     links
 }
 
+/// So many characters that cannot be packed.
+fn noise(length: usize) -> String {
+    let mut noise = vec![0; length];
+    blake3::Hasher::new().finalize_xof().fill(&mut noise);
+    noise.iter().map(|byte| char::from(b' ' + byte % 95)).collect()
+}
+
 /// Waits until a document has this text.
 fn until(document: &YjsDocument, wanted: impl Fn(&str) -> bool) -> String {
     let start = std::time::Instant::now();
@@ -267,4 +274,23 @@ fn a_large_document_travels_both_ways_and_holds_nothing_up() {
     let two = linked(&place("two"), &[&server]);
     in_sync(&two);
     assert_eq!((text(&two, "large").len(), text(&two, "small").as_str()), (large.len(), "small"));
+}
+
+#[test]
+fn what_was_edited_a_moment_ago_is_not_in_sync() {
+    let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let server = serve(data.path(), &[]);
+    let one = linked(&folder.path().join("one"), &[&server]);
+    let id = DocumentId::yjs("d").unwrap();
+    for _ in 0..5 {
+        in_sync(&one);
+        // It hears and stores nothing meanwhile.
+        server.signal("STOP");
+        // What takes a link a while before it can be sent.
+        write(&one, "d", &noise(2 * 1024 * 1024));
+        let (links, lagging) = (one.wait_for_sync(Duration::from_millis(10)), one.lagging());
+        server.signal("CONT");
+        assert!(!links[0].in_sync, "{links:?}");
+        assert_eq!(lagging.iter().map(|(_, document, _)| document).collect::<Vec<_>>(), [&id]);
+    }
 }
