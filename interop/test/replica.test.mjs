@@ -6,12 +6,14 @@
 // the archive.
 
 import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { test } from 'node:test';
 
 import { hocuspocus, yWebsocket, yjsDialects } from '../lib/clients.mjs';
 import { Notes } from '../lib/notes.mjs';
 import { Random } from '../lib/random.mjs';
-import { serve } from '../lib/server.mjs';
+import { dataFolder, serve } from '../lib/server.mjs';
 import { pause, until } from '../lib/wait.mjs';
 
 const timeout = 120_000;
@@ -72,3 +74,114 @@ test('notes, a y-websocket tab and a Hocuspocus app converge', { timeout }, asyn
   assert.equal(await notes.text('shared'), textOf(clients[0]));
   assertMarks(textOf(clients[0]), marks);
 });
+
+test('a note that was handed over once is there for whoever comes later', { timeout }, async (t) => {
+  const server = await serve(t);
+  // The second is more than peers may say in one message.
+  const noise = Buffer.from(new Random(2).bytes(1_000_000)).toString('base64');
+  for (const [name, text] of [['small', 'n0'], ['large', noise]]) {
+    const notes = await Notes.make(t);
+    await notes.good('new', name, '--from', await file(t, text));
+    await notes.link(server);
+    const { code, stderr } = await notes.sync();
+    assert.equal(code, 0, stderr);
+    const later = yWebsocket(t, server, name);
+    await until(() => textOf(later) === text);
+  }
+});
+
+test('notes that stay in sync hear of everything, on two devices', { timeout }, async (t) => {
+  const server = await serve(t);
+  const [one, two] = [await Notes.make(t), await Notes.make(t)];
+  // A relay lists nothing, so the other device names what it wants.
+  for (const [index, notes] of [one, two].entries()) {
+    await notes.good('new', 'shared', '--text', `n${index}\n`);
+    await notes.link(server);
+    notes.stay();
+  }
+  const clients = tabs(t, server, 'shared');
+  await until(() => clients.every((client) => marksIn(textOf(client)).length === 2));
+  clients.forEach((client, index) => type(client, `c${index}`));
+  await untilSame(clients, 4);
+  const text = textOf(clients[0]);
+  for (const notes of [one, two]) {
+    await until(async () => {
+      const code = await notes.rest();
+      assert.ok(code === 0 || code === 7, `Ctrl-C ended it with ${code}`);
+      if ((await notes.text('shared')) === text) return true;
+      notes.stay();
+      await pause(200);
+      return false;
+    });
+  }
+});
+
+test('what a note was told is kept survives kill -9 of the node and of the note', { timeout }, async (t) => {
+  const random = new Random(3);
+  const server = await serve(t);
+  const notes = await Notes.make(t);
+  await notes.good('new', 'shared', '--text', 'n\n');
+  await notes.link(server.archive ?? server);
+  const own = new Set(['n']);
+  const saved = new Set();
+  for (let round = 0; round < ROUNDS; round += 1) {
+    const clients = tabs(t, server, 'shared');
+    await until(() => clients.every((client) => client.synced));
+    let typed = 0;
+    const typing = setInterval(() => type(random.pick(clients), `c${round}/${typed++}`), 5);
+    for (let left = 1 + random.below(3); left > 0; left -= 1) {
+      own.add(`n${round}/${left}`);
+      await notes.append('shared', `n${round}/${left}`);
+    }
+    // Every other time in the middle of it, and then sometimes both ends.
+    let killed = null;
+    const kill = () => (killed ??= server.kill9());
+    const inTheMiddle = round % 2 === 1;
+    const onStart = (child) => {
+      if (!inTheMiddle) return;
+      setTimeout(kill, random.below(300));
+      if (random.chance(0.3)) setTimeout(() => child.kill('SIGKILL'), random.below(300));
+    };
+    // Somebody who types on and on leaves no moment in which both have all.
+    if (!inTheMiddle) clearInterval(typing);
+    const { kept, links, stderr } = await notes.sync(inTheMiddle ? 1 : 60, { onStart });
+    if (!inTheMiddle) assert.ok(kept, `${JSON.stringify(links)} ${stderr}`);
+    if (!inTheMiddle) await pause(random.below(20));
+    await kill();
+    clearInterval(typing);
+    await Promise.all(clients.map((client) => client.destroy()));
+    if (kept) {
+      // Also what the others wrote and the note has.
+      marksIn(await notes.text('shared')).forEach((mark) => saved.add(mark));
+    }
+
+    await server.restart();
+    const reader = yWebsocket(t, server, 'shared');
+    await until(() => reader.synced);
+    assertKept(saved, marksIn(textOf(reader)));
+    await reader.destroy();
+  }
+  // Nobody's word: what a note has, it has.
+  const last = await notes.sync();
+  assert.ok(last.kept, last.stderr);
+  const text = await notes.text('shared');
+  assertKept(new Set([...own, ...saved]), marksIn(text));
+  const reader = hocuspocus(t, server, 'shared');
+  await until(() => reader.synced);
+  assert.equal(textOf(reader), text);
+});
+
+function assertKept(saved, marks) {
+  const kept = new Set(marks);
+  const lost = [...saved].filter((mark) => !kept.has(mark));
+  assert.deepEqual(lost, [], `${lost.length} of ${saved.size} kept marks are lost`);
+  assert.equal(kept.size, marks.length, 'no mark comes twice');
+}
+
+/** A file of this text. */
+async function file(t, text) {
+  const folder = await dataFolder(t);
+  const path = join(folder.replace(/^\w+:/, ''), 'note.md');
+  await writeFile(path, text);
+  return path;
+}

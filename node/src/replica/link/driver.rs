@@ -428,12 +428,18 @@ impl Driver {
 
     fn show(&mut self) {
         let now = self.now();
-        let in_sync =
-            self.session.is_in_sync() && !self.listing && self.jobs == 0 && self.scheduler.is_empty();
+        let keeps = self.session.peer().map(|peer| peer.keeps.is_some());
+        // Where nothing is called stored, what was sent has at least been read there.
+        let is_there = keeps == Some(true) || self.probes.is_empty();
+        let in_sync = self.session.is_in_sync()
+            && is_there
+            && !self.listing
+            && self.jobs == 0
+            && self.scheduler.is_empty();
         let lagging = if in_sync { 0 } else { self.session.lagging().count() };
         self.board.write(|status| {
             status.state = self.link.state();
-            status.keeps = self.session.peer().map(|peer| peer.keeps.is_some());
+            status.keeps = keeps;
             if in_sync {
                 status.last_synced = Some(SystemTime::now());
             }
