@@ -13,6 +13,8 @@ use crate::id::DocumentId;
 pub(super) struct Listing {
     /// The first answer was heard to its end.
     heard: bool,
+    /// All that was listed was here at some time of this connection.
+    was_reached: bool,
     ahead: VecDeque<Ahead>,
     /// What was added at work: what changed before it was is not listed again.
     added: BTreeSet<DocumentId>,
@@ -50,7 +52,12 @@ impl Listing {
     /// The connection is gone; it is asked again from the last one that was reached.
     pub(super) fn end(&mut self) {
         self.ahead.clear();
-        self.heard = false;
+        (self.heard, self.was_reached) = (false, false);
+    }
+
+    /// Whether what had changed when the connection began is here.
+    pub(super) fn was_reached(&self) -> bool {
+        self.was_reached
     }
 
     /// Checkpoints that are not reached.
@@ -108,6 +115,7 @@ impl Session {
         while self.listing.ahead.front().is_some_and(|ahead| ahead.missing.is_empty()) {
             reached = self.listing.ahead.pop_front();
         }
+        self.listing.was_reached |= self.listing.is_reached();
         let (Some(Ahead { until, .. }), Some(known)) = (reached, &mut self.known) else { return };
         known.checkpoint = until.clone();
         self.effects.push_back(Effect::Reached { keeper: known.keeper, checkpoint: until });

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap_complete::Shell;
 
 use super::note_args::Note;
 use super::store_args::{Doc, Quarantine, Repair, Top, Whole};
@@ -47,6 +48,10 @@ pub(super) enum Command {
     MergeWorker(MergeWorker),
     /// Only forward between Yjs clients: no documents, nothing on disk, replaceable at any instant
     Relay(Relay),
+    /// What makes a shell complete these commands, on stdout
+    Completions(Completions),
+    /// A man page for each command
+    Man(Man),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -140,6 +145,19 @@ pub(super) struct Relay {
 }
 
 #[derive(Debug, ClapArgs)]
+pub(super) struct Completions {
+    /// Of which shell
+    pub(super) shell: Shell,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Man {
+    /// The folder for the pages, such as ~/.local/share/man/man1; made if missing
+    #[arg(value_name = "DIR")]
+    pub(super) folder: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
 pub(super) struct MergeWorker {
     /// Most bytes of address space
     #[arg(long)]
@@ -166,7 +184,7 @@ impl Args {
             Command::Top(top) => return top.at.given(),
             Command::Repair(repair) => return repair.at.given(),
             Command::Quarantine(quarantine) => return quarantine.at().given(),
-            Command::MergeWorker(_) => return Given::default(),
+            Command::MergeWorker(_) | Command::Completions(_) | Command::Man(_) => return Given::default(),
         };
         Given {
             listen: common.listen.clone(),

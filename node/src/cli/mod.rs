@@ -5,6 +5,7 @@ mod counter; // who answers: this process, or the server that has the store
 mod descriptors;
 mod doc;
 mod maintain;
+mod manual; // completions and man pages
 mod note;
 mod note_args;
 mod note_editor; // a text in somebody's editor
@@ -67,6 +68,8 @@ fn command(args: &args::Args) -> Result<(), Error> {
         args::Command::Compact(whole) => with_counter(args, |counter| maintain::compact(counter, whole)),
         args::Command::Top(top) => with_runtime(args, async |settings| top::run(settings, top).await),
         args::Command::Quarantine(quarantine) => with_counter(args, |counter| quarantine.run(counter)),
+        args::Command::Completions(args) => manual::completions(args),
+        args::Command::Man(args) => manual::pages(args),
         args::Command::MergeWorker(worker) => Ok(tombolo_store::worker::run_child(worker.memory_bytes)?),
     }
 }

@@ -18,6 +18,8 @@ use crate::replica::{LinkState, LinkStatus, ListenOptions, Replica, ReplicaError
 
 /// How often what is shown of a sync is looked at.
 const LOOK: Duration = Duration::from_millis(200);
+/// How long the end waits for what is on its way.
+const LAST: Duration = Duration::from_secs(2);
 
 pub(super) fn link(settings: &Settings, command: &Link) -> Result<(), Error> {
     match command {
@@ -103,37 +105,40 @@ fn with_links<T>(
 
 pub(super) fn sync(settings: &Settings, args: &Sync) -> Result<(), Error> {
     with_links(settings, args.listen.is_some(), |replica| {
-        if args.stay {
+        let links = if args.stay {
             if let Some(address) = args.listen {
                 let options = ListenOptions { token: args.listen_token.clone(), ..ListenOptions::default() };
                 let address = replica.listen(address, options).map_err(NoteError::Replica)?;
                 eprintln!("others can link to ws://{address}");
             }
             stay(replica)?;
+            // What has just come is asked after once more.
+            replica.wait_for_sync(LAST)
         } else {
-            wait(replica, Duration::from_secs(args.limit));
-        }
-        report(replica, args.at.json)
+            wait(replica, Duration::from_secs(args.limit))
+        };
+        report(replica, &links, args.at.json)
     })
 }
 
 /// Waits until all is in sync or the time is over, and shows how far it is.
-fn wait(replica: &Replica, limit: Duration) {
+fn wait(replica: &Replica, limit: Duration) -> Vec<LinkStatus> {
     let end = Instant::now() + limit;
     let is_watched = io::stderr().is_terminal();
     let bar = indicatif::ProgressBar::new_spinner();
-    loop {
+    let links = loop {
         let left = end.saturating_duration_since(Instant::now());
         let links = replica.wait_for_sync(left.min(LOOK));
         if left.is_zero() || links.iter().all(|link| link.in_sync || link.gave_up) {
-            break;
+            break links;
         }
         if is_watched {
             bar.set_message(links.iter().map(progress).collect::<Vec<_>>().join(", "));
             bar.tick();
         }
-    }
+    };
     bar.finish_and_clear();
+    links
 }
 
 fn progress(link: &LinkStatus) -> String {
@@ -176,15 +181,14 @@ fn state_of(link: &LinkStatus) -> String {
     format!("{}: {what}", link.url)
 }
 
-/// Says how all links are, and of each note that is not in sync why.
-fn report(replica: &Replica, json: bool) -> Result<(), Error> {
-    let links = replica.links();
+/// Says how all links were, and of each note that is not in sync why.
+fn report(replica: &Replica, links: &[LinkStatus], json: bool) -> Result<(), Error> {
     let lagging = replica.lagging();
     let mut output = Output::new(json);
-    for link in &links {
+    for link in links {
         let unsynced: Vec<Value> = lagging
             .iter()
-            .filter(|(url, _, standing)| *url == link.url && !is_handed_over(link, standing))
+            .filter(|(url, _, standing)| *url == link.url && is_left_out(link, standing))
             .map(
                 |(_, document, standing)| json!({ "name": document.to_string(), "why": why(standing, link) }),
             )
@@ -210,8 +214,9 @@ fn report(replica: &Replica, json: bool) -> Result<(), Error> {
     if parked || links.iter().any(|link| !link.in_sync) { Err(NoteError::NotSynced.into()) } else { Ok(()) }
 }
 
-fn is_handed_over(link: &LinkStatus, standing: &Standing) -> bool {
-    link.in_sync && standing.lag == Some(Lag::Unkept)
+/// What lags on a link that was in sync has come since, unless it is parked.
+fn is_left_out(link: &LinkStatus, standing: &Standing) -> bool {
+    !link.in_sync || matches!(standing.lag, Some(Lag::Parked { .. }))
 }
 
 /// Why a document is not in sync, for people.
@@ -243,8 +248,7 @@ pub(super) fn explain(settings: &Settings, args: &Explain) -> Result<(), Error> 
         {
             return Err(NoteError::Missing { name: args.name.clone() }.into());
         }
-        wait(replica, Duration::from_secs(args.limit));
-        let links = replica.links();
+        let links = wait(replica, Duration::from_secs(args.limit));
         let mut output = Output::new(args.at.json);
         for (url, standing) in replica.explain(&id) {
             let Some(link) = links.iter().find(|link| link.url == url) else { continue };

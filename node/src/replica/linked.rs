@@ -76,7 +76,8 @@ impl Replica {
     }
 
     /// Waits until all links are in sync, or given up, or the time is over; gives how they are then. In sync means that
-    /// what each side had, the other has fsynced; with a relay that keeps nothing, that it was handed over. Blocking.
+    /// what each side had when this was called, the other has fsynced, also if others edit on; with a relay that keeps
+    /// nothing, that it was handed over to whoever was there. Blocking.
     #[must_use]
     pub fn wait_for_sync(&self, limit: Duration) -> Vec<LinkStatus> {
         self.links.wait(limit, |status| status.in_sync || status.gave_up)

@@ -277,6 +277,32 @@ fn a_large_document_travels_both_ways_and_holds_nothing_up() {
 }
 
 #[test]
+fn somebody_who_edits_on_and_on_keeps_nobody_waiting() {
+    let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let server = serve(data.path(), &[]);
+    let (one, two) =
+        (linked(&folder.path().join("one"), &[&server]), linked(&folder.path().join("two"), &[&server]));
+    let ended = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                write(&two, "d", "two ");
+            }
+        });
+        until(&one.yjs("d").unwrap(), |text| !text.is_empty());
+        for _ in 0..5 {
+            write(&one, "d", "one ");
+            let links = one.wait_for_sync(LIMIT);
+            ended.store(!links[0].in_sync, std::sync::atomic::Ordering::Relaxed);
+            assert!(links[0].in_sync, "{links:?} {:?}", one.lagging());
+        }
+        ended.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    in_sync(&two);
+    assert_eq!(text(&two, "d").matches("one").count(), 5);
+}
+
+#[test]
 fn what_was_edited_a_moment_ago_is_not_in_sync() {
     let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let server = serve(data.path(), &[]);

@@ -313,6 +313,7 @@ impl Driver {
         let now = self.now();
         match command {
             Command::End => return false,
+            Command::Hurry => self.session.hurry(now),
             Command::NetworkChanged => self.link.network_changed(now),
             Command::Opened(document) => {
                 if self.subscription.has(&document) && !self.session.has(&document) {
@@ -444,6 +445,7 @@ impl Driver {
                 status.last_synced = Some(SystemTime::now());
             }
             status.in_sync = in_sync;
+            status.settled = if self.listing { 0 } else { self.session.settled() };
             status.lagging = lagging;
             status.queued_bytes = self.scheduler.bytes();
             status.round_trip_ms = self.link.round_trip_ms();

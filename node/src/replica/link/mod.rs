@@ -61,6 +61,8 @@ pub struct LinkOptions {
 /// What a link is told to do.
 enum Command {
     End,
+    /// Somebody waits.
+    Hurry,
     NetworkChanged,
     Opened(DocumentId),
     Retry(Option<DocumentId>),
@@ -216,15 +218,22 @@ impl Links {
         self.lock().running.iter().map(|running| running.board.read()).collect()
     }
 
-    /// Waits until every link is as it should be, or the time is over.
+    /// Waits until every link is as it should be, or the time is over. Others may edit on and on: what was there at the
+    /// call is what counts.
     pub(super) fn wait(&self, limit: Duration, is_it: impl Fn(&LinkStatus) -> bool) -> Vec<LinkStatus> {
         // What is durable now, and told to every link: an older status is of no use.
         let told = self.shelves.hub.mark();
-        let is_it = |status: &LinkStatus| status.heard >= told && is_it(status);
+        self.tell(|| Command::Hurry);
+        let is_there = |status: &LinkStatus| status.heard >= told && (is_it(status) || status.has_settled(told));
         let boards: Vec<_> = self.lock().running.iter().map(|running| running.board.clone()).collect();
         let end = std::time::Instant::now() + limit;
         let left = || end.saturating_duration_since(std::time::Instant::now());
-        boards.iter().map(|board| board.wait(left(), is_it)).collect()
+        let wait = |board: &Board| {
+            let mut status = board.wait(left(), is_there);
+            status.in_sync = status.heard >= told && (status.in_sync || status.has_settled(told));
+            status
+        };
+        boards.iter().map(wait).collect()
     }
 
     pub(super) fn unsynced(&self, url: &str) -> Result<usize, ReplicaError> {

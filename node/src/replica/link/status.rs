@@ -32,6 +32,15 @@ pub struct LinkStatus {
     pub gave_up: bool,
     /// In how many ms it is tried again.
     pub next_attempt_ms: Option<u64>,
+    /// Everything up to this position is fsynced there, and what was there is here; 0 if that is not known.
+    pub(super) settled: u64,
+}
+
+impl LinkStatus {
+    /// Whether everything up to this position is there.
+    pub(super) fn has_settled(&self, position: u64) -> bool {
+        self.settled > 0 && self.settled >= position
+    }
 }
 
 /// A status that one thread writes and others wait for.
@@ -53,6 +62,7 @@ impl Board {
             error: None,
             gave_up: false,
             next_attempt_ms: None,
+            settled: 0,
         };
         Self(Arc::new((Mutex::new(status), Condvar::new())))
     }
