@@ -142,8 +142,6 @@ test('what a note was told is kept survives kill -9 of the node and of the note'
       setTimeout(kill, random.below(300));
       if (random.chance(0.3)) setTimeout(() => child.kill('SIGKILL'), random.below(300));
     };
-    // Somebody who types on and on leaves no moment in which both have all.
-    if (!inTheMiddle) clearInterval(typing);
     const { kept, links, stderr } = await notes.sync(inTheMiddle ? 1 : 60, { onStart });
     if (!inTheMiddle) assert.ok(kept, `${JSON.stringify(links)} ${stderr}`);
     if (!inTheMiddle) await pause(random.below(20));

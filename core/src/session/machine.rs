@@ -81,7 +81,7 @@ pub struct Session {
     pub(super) listing: Listing,
     pub(super) effects: VecDeque<Effect>,
     /// Positions that were given so far.
-    latest: u64,
+    pub(super) latest: u64,
     /// Something became restless since that was looked at.
     pub(super) look: bool,
     /// When it was looked at last.
@@ -323,12 +323,6 @@ impl Session {
         self.effects.pop_front()
     }
 
-    /// Position of the latest change here that this session knows of.
-    #[must_use]
-    pub fn latest(&self) -> u64 {
-        self.latest
-    }
-
     /// When [`Session::poll`] has something to do at the latest, if nothing happens, in the driver's time as it was told
     /// last.
     #[must_use]
@@ -389,40 +383,6 @@ impl Session {
             && self.bringing.is_empty()
             && (!peer.lists || self.listing.is_reached())
             && self.restless.iter().all(is_settled)
-    }
-
-    /// Everything that is here up to this position is fsynced at the other end, and what was there when the connection
-    /// began is here; what is parked is left out. Unlike [`Session::is_in_sync`] it comes to pass while others edit on and
-    /// on. 0 without a keeper.
-    #[must_use]
-    pub fn settled(&self) -> u64 {
-        let Some(Identity { keeps: Some(_), lists }) = self.peer else { return 0 };
-        if self.look || (lists && !self.listing.was_reached()) {
-            return 0;
-        }
-        let mut settled = self.latest;
-        for entry in self.restless.iter().filter_map(|id| self.documents.get(id)) {
-            match entry.standing(Some(true), &self.clock).lag {
-                None | Some(Lag::Parked { .. }) => {}
-                Some(Lag::Storing | Lag::Unacknowledged) if entry.caught_up => {
-                    if entry.last > entry.acknowledged {
-                        settled = settled.min(entry.acknowledged);
-                    }
-                }
-                Some(_) => return 0,
-            }
-        }
-        settled
-    }
-
-    /// Somebody waits: whether what came from there is on the disk there is asked now.
-    pub fn hurry(&mut self, now: Millis) {
-        let now = self.clock.tell(now);
-        for id in &self.restless {
-            if let Some(confirm) = self.documents.get_mut(id).and_then(|entry| entry.confirm.as_mut()) {
-                *confirm = now;
-            }
-        }
     }
 
     /// Everything of this replica up to this position is fsynced at the other end; of another incarnation nothing is.

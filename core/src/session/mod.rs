@@ -22,6 +22,7 @@ mod receiving; // what the other end says
 mod standing; // how a document stands
 #[cfg(test)]
 mod tests;
+mod waiting; // for all that there was at one moment
 
 pub use effect::{Effect, Token};
 pub use failing::Failed;

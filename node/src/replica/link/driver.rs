@@ -148,18 +148,16 @@ impl Driver {
                 biased;
                 command = ears.commands.recv() => {
                     let Some(command) = command else { break };
+                    // Who asks hears of what was durable before.
+                    while let Ok(heard) = ears.news.try_recv() {
+                        self.told(heard);
+                    }
                     if !self.obey(command) {
                         break;
                     }
                 }
                 Some(done) = ears.done.recv() => self.done(done),
-                Some(heard) = ears.news.recv() => {
-                    match heard {
-                        Heard::News(news) => self.news(&news),
-                        Heard::Mark(position) => self.heard = self.heard.max(position),
-                        Heard::Flush(done) => drop(done.send(())),
-                    }
-                }
+                Some(heard) = ears.news.recv() => self.told(heard),
                 Some(result) = dials.recv() => self.dialed(result),
                 // What comes waits in the socket while the desk is full.
                 heard = hear(&mut self.connection), if !self.is_full() => self.heard(heard),
@@ -291,6 +289,14 @@ impl Driver {
                 tracing::error!(link = %self.address, reason, "what changed here cannot be listed");
                 self.unlisted = Some((reason, now.plus(LIST_AGAIN_MS)));
             }
+        }
+    }
+
+    fn told(&mut self, heard: Heard) {
+        match heard {
+            Heard::News(news) => self.news(&news),
+            Heard::Mark(position) => self.heard = self.heard.max(position),
+            Heard::Flush(done) => drop(done.send(())),
         }
     }
 
@@ -444,6 +450,7 @@ impl Driver {
             if in_sync {
                 status.last_synced = Some(SystemTime::now());
             }
+            status.heard = self.heard;
             status.in_sync = in_sync;
             status.settled = if self.listing { 0 } else { self.session.settled() };
             status.lagging = lagging;
