@@ -128,7 +128,7 @@ test('what a note was told is kept survives kill -9 of the node and of the note'
     const clients = tabs(t, server, 'shared');
     await until(() => clients.every((client) => client.synced));
     let typed = 0;
-    const typing = setInterval(() => type(random.pick(clients), `c${round}/${typed++}`), 5);
+    const typing = setInterval(() => type(random.pick(clients), `c${round}/${typed++}`), 20);
     for (let left = 1 + random.below(3); left > 0; left -= 1) {
       own.add(`n${round}/${left}`);
       await notes.append('shared', `n${round}/${left}`);

@@ -23,6 +23,8 @@ mod link;
 #[cfg(test)]
 mod maintain; // verify, repair, compact, quarantine
 #[cfg(test)]
+mod manual; // completions and man pages
+#[cfg(test)]
 mod note; // notes of one's own, here and on a server
 #[cfg(test)]
 mod quarantine; // what is set aside and released under who has it open

@@ -29,6 +29,7 @@ fn a_store_as_it_was_written_verifies_and_is_compacted(world: &World) {
         (&false.into(), &serde_json::json!([])),
         "{verified}"
     );
+    assert_eq!((&verified["documents"], &verified["operations"]), (&2.into(), &2.into()), "each once");
     let said = String::from_utf8(world.run(&["verify"]).stdout).unwrap();
     assert!(said.contains("as it was written"), "{said}");
     assert!(world.json(&["compact"])["bytes_after"].as_u64().unwrap() > 0);

@@ -49,6 +49,16 @@ impl Journaled {
         }
     }
 
+    /// How many of them a document of this version lacks.
+    #[must_use]
+    pub fn beyond(&self, version: &Version) -> u64 {
+        let beyond = |(replica, range): (&ReplicaId, &Range)| {
+            let have = version.get(*replica).0.max(range.first.0.saturating_sub(1));
+            range.last.0.saturating_sub(have)
+        };
+        self.0.iter().map(beyond).fold(0, u64::saturating_add)
+    }
+
     /// Whether there is a document once these came to one of this version; none if that changes nothing, or operations
     /// between are missing.
     #[must_use]

@@ -62,7 +62,7 @@ pub type DocumentName = String;
 pub struct Verification {
     /// Whole documents, on the shelves or still in the journal.
     pub documents: u64,
-    /// Operations behind their snapshots, and in the journal.
+    /// Operations behind their snapshots, and those that only the journal has.
     pub operations: u64,
     /// Bytes of content, unpacked.
     pub bytes: u64,

@@ -76,9 +76,9 @@ fn verify_shelves(
     let of = (0..shelves.count()).map(|index| shelves.bytes(index)).sum();
     let mut done = 0;
     for index in 0..shelves.count() {
-        let mut counted = 0;
+        let mut counted = Besides::default();
         let inspection = shelves
-            .inspect(index, &scratch(folder), &mut |id, record| counted += meet(journaled, id, record))?;
+            .inspect(index, &scratch(folder), &mut |id, record| counted.meet(journaled, id, record))?;
         verification.add_shelf(index, inspection, counted);
         done += shelves.bytes(index);
         progress(Progress { done, of });
@@ -96,8 +96,8 @@ pub(crate) fn verify_open(inner: &Inner, progress: &mut dyn FnMut(Progress)) -> 
     verification.add_feed(inner.feed.verify());
     let count = inner.shelves.count();
     for index in 0..count {
-        let mut counted = 0;
-        let seen = &mut |id: &DocumentId, record: Option<&_>| counted += meet(&mut journaled, id, record);
+        let mut counted = Besides::default();
+        let seen = &mut |id: &DocumentId, record: Option<&_>| counted.meet(&mut journaled, id, record);
         match inner.shelves.inspect(index, seen) {
             Ok(inspection) => verification.add_shelf(index, inspection, counted),
             Err(error) => verification.damage(None, &place(index), crate::shelf::words(&error)),
@@ -115,13 +115,24 @@ fn place(index: u16) -> String {
 /// Documents of the journal that were not met on a shelf yet.
 type Unshelved = BTreeMap<DocumentId, Journaled>;
 
-/// How many documents more there are than a shelf has of this one, since the journal has it, too.
-fn meet(journaled: &mut Unshelved, id: &DocumentId, record: Option<&DocumentRecord>) -> i64 {
-    let (Some(operations), Some(record)) = (journaled.remove(id), record) else { return 0 };
-    match (record.has_content(), operations.makes(&record.version)) {
-        (false, Some(true)) => 1,
-        (true, Some(false)) => -1,
-        _ => 0,
+/// How much more there is than a shelf has, since the journal has some of its documents, too.
+#[derive(Default)]
+struct Besides {
+    documents: i64,
+    operations: u64,
+}
+
+impl Besides {
+    /// The shelf has this document.
+    fn meet(&mut self, journaled: &mut Unshelved, id: &DocumentId, record: Option<&DocumentRecord>) {
+        let Some(operations) = journaled.remove(id) else { return };
+        self.operations += operations.beyond(&record.map_or_else(Version::default, |it| it.version.clone()));
+        let Some(record) = record else { return };
+        self.documents += match (record.has_content(), operations.makes(&record.version)) {
+            (false, Some(true)) => 1,
+            (true, Some(false)) => -1,
+            _ => 0,
+        };
     }
 }
 
@@ -129,11 +140,12 @@ impl Verification {
     fn add_unshelved(&mut self, journaled: &Unshelved) {
         let exists = |operations: &&Journaled| operations.makes(&Version::default()) == Some(true);
         self.documents += journaled.values().filter(exists).count() as u64;
+        self.operations += journaled.values().map(|it| it.beyond(&Version::default())).sum::<u64>();
     }
 
-    fn add_shelf(&mut self, index: u16, inspection: Inspection, counted: i64) {
-        self.documents = (self.documents + inspection.documents).saturating_add_signed(counted);
-        self.operations += inspection.operations;
+    fn add_shelf(&mut self, index: u16, inspection: Inspection, besides: Besides) {
+        self.documents = (self.documents + inspection.documents).saturating_add_signed(besides.documents);
+        self.operations += inspection.operations + besides.operations;
         self.bytes += inspection.bytes;
         for fault in inspection.faults {
             self.damage(fault.document.as_ref(), &place(index), fault.found);
@@ -148,7 +160,6 @@ impl Verification {
 
     /// Gives back which documents it has.
     fn add_journal(&mut self, inspection: journal::Inspection) -> Unshelved {
-        self.operations += inspection.operations;
         for finding in &inspection.findings {
             let severity = if finding.is_damage() { Severity::Damage } else { Severity::Note };
             let place = format!("journal/{:016}.journal", finding.segment.0);
@@ -195,11 +206,14 @@ mod tests {
         let id = |name| DocumentId::yjs(name).unwrap();
         let store = open(3_600_000);
         write(&store, "a");
-        assert_eq!(store.verify(&mut |_| ()).documents, 1, "only in the journal");
+        let counted = |verified: Verification| (verified.documents, verified.operations);
+        let count = || counted(store.verify(&mut |_| ()));
+        assert_eq!(count(), (1, 1), "only in the journal");
         ["a", "b", "c", "d"].iter().for_each(|name| write(&store, name));
         store.flush().unwrap();
-        assert_eq!(store.verify(&mut |_| ()).documents, 4, "on the shelf, and in the journal, too");
+        assert_eq!(count(), (4, 5), "on the shelf, and in the journal, too");
         ["a", "e"].iter().for_each(|name| write(&store, name));
+        assert_eq!(count(), (5, 7), "some only in the journal");
         ["b", "e"].iter().for_each(|name| assert!(store.remove(&id(name)).unwrap()));
         assert_eq!(store.verify(&mut |_| ()).documents, 3, "two are deleted in the journal only");
         store.flush().unwrap();
