@@ -16,7 +16,7 @@ use super::output::{Output, field, is_watched, plain};
 use super::{merge_process, note_editor, note_files, note_sync};
 use crate::config::Settings;
 use crate::error::Error;
-use crate::note::{Listed, Match, Note, NoteError, Notebook, Tag, search, tagged, tags, title};
+use crate::note::{Listed, Match, Note, NoteError, Notebook, Tag, load_links, search, tagged, tags, title};
 use crate::replica::Replica;
 
 /// Most characters of a title and of tags in a table.
@@ -39,7 +39,7 @@ pub(super) fn run(settings: &Settings, command: &Command) -> Result<(), Error> {
         Command::Show(args) => with(&|notes| show(notes, args)),
         Command::Search(args) => with(&|notes| look(notes, args)),
         Command::Tag(args) => with(&|notes| tag(notes, args)),
-        Command::Rm(args) => with(&|notes| remove(notes, args)),
+        Command::Rm(args) => with(&|notes| remove(settings, notes, args)),
         Command::Import(args) => with(&|notes| note_files::import(notes, args)),
         Command::Export(args) => with(&|notes| note_files::export(notes, args)),
         Command::Link(link) => note_sync::link(settings, link),
@@ -266,12 +266,19 @@ fn tag(notes: &Notebook, args: &Tags) -> Result<(), Error> {
     })
 }
 
-fn remove(notes: &Notebook, args: &One) -> Result<(), Error> {
+fn remove(settings: &Settings, notes: &Notebook, args: &One) -> Result<(), Error> {
     if !notes.remove(&args.name)? {
         return Err(NoteError::Missing { name: args.name.clone() }.into());
     }
-    Output::new(args.at.json).answer(&json!({ "name": args.name }), |answer| {
-        format!("{} is deleted; its name stays refused until `tombolo doc purge`", field(answer, "name"))
+    let links: Vec<_> = load_links(&settings.data)?.into_iter().map(|link| link.url).collect();
+    Output::new(args.at.json).answer(&json!({ "name": args.name, "stays_at": links }), |answer| {
+        let name = field(answer, "name");
+        let deleted = format!("{name} is deleted; its name stays refused until `tombolo doc purge`");
+        if links.is_empty() {
+            return deleted;
+        }
+        // A deletion is of one store and does not travel.
+        format!("{deleted}\nwhere it was synced it stays, until it is deleted there: {}", links.join(", "))
     })
 }
 
@@ -295,6 +302,7 @@ fn status(settings: &Settings, notes: &Notebook, json: bool) -> Result<(), Error
         "deleted": notes.deleted()?,
         "operations": sum(|listed| listed.operations),
         "bytes": sum(|listed| listed.bytes),
+        "links": note_sync::linked(settings, notes)?,
     });
     Output::new(json).answer(&answer, |answer| {
         let by = if notes.is_there() { "a running server" } else { "nobody else" };
@@ -302,6 +310,10 @@ fn status(settings: &Settings, notes: &Notebook, json: bool) -> Result<(), Error
             vec![format!("{:12} {}", "folder:", field(answer, "folder")), format!("{:12} {by}", "open by:")];
         for key in ["notes", "unreadable", "deleted", "operations", "bytes"] {
             lines.push(format!("{:12} {}", format!("{key}:"), field(answer, key)));
+        }
+        for link in answer.get("links").and_then(Value::as_array).into_iter().flatten() {
+            let unsynced = note_sync::unsynced(link);
+            lines.push(format!("{:12} {unsynced} with {}", "not synced:", field(link, "url")));
         }
         lines.join("\n")
     })

@@ -22,7 +22,7 @@ pub(super) enum Note {
     Search(Search),
     /// Tag a note; without a tag, say which it has
     Tag(Tags),
-    /// Delete a note, so that nobody brings it back; its name stays refused
+    /// Delete a note here, so that nobody brings it back; its name stays refused. Where it was synced it stays
     Rm(One),
     /// The Markdown files of a folder as notes, under their paths
     Import(Files),

@@ -9,7 +9,7 @@ use tombolo_core::session::{Lag, Standing};
 
 use super::note::with_notes;
 use super::note_args::{Explain, Link, LinkAdd, LinkRm, Sync};
-use super::output::{Output, field};
+use super::output::{Output, field, says};
 use super::signal::Ends;
 use crate::config::Settings;
 use crate::error::Error;
@@ -59,29 +59,37 @@ fn remove(settings: &Settings, args: &LinkRm) -> Result<(), Error> {
 }
 
 fn list(settings: &Settings, json: bool) -> Result<(), Error> {
-    let links = load_links(&settings.data)?;
-    let unsynced = with_notes(settings, |notes| {
-        let count = |link: &NoteLink| match notes {
-            Notebook::Here(replica) => Ok(Some(replica.unsynced(&link.url).map_err(NoteError::Replica)?)),
-            // A server that has them does not sync them.
-            Notebook::There(_) => Ok(None),
-        };
-        links.iter().map(count).collect::<Result<Vec<_>, Error>>()
-    })?;
+    let rows = with_notes(settings, |notes| Ok(linked(settings, notes)?))?;
     let mut output = Output::table(json, format!("{:8}  {:5}  {}", "UNSYNCED", "TOKEN", "LINK"));
-    for (link, unsynced) in links.iter().zip(unsynced) {
-        let row = json!({ "url": link.url, "token": link.token.is_some(), "unsynced": unsynced });
+    for row in &rows {
         let line = |row: &Value| {
-            let unsynced = match field(row, "unsynced") {
-                none if none.is_empty() => "?".to_owned(),
-                count => count,
-            };
-            let token = if link.token.is_some() { "yes" } else { "no" };
-            format!("{unsynced:>8}  {token:5}  {}", field(row, "url"))
+            let token = if says(row, "token") { "yes" } else { "no" };
+            format!("{:>8}  {token:5}  {}", unsynced(row), field(row, "url"))
         };
-        output.row("links", &row, line).map_err(Error::Output)?;
+        output.row("links", row, line).map_err(Error::Output)?;
     }
     output.end_of_rows("links", &json!({})).map_err(Error::Output)
+}
+
+/// The links, and how many notes may not be there yet.
+pub(super) fn linked(settings: &Settings, notes: &Notebook) -> Result<Vec<Value>, NoteError> {
+    let row = |link: NoteLink| {
+        let unsynced = match notes {
+            Notebook::Here(replica) => Some(replica.unsynced(&link.url)?),
+            // A server that has them does not sync them.
+            Notebook::There(_) => None,
+        };
+        Ok(json!({ "url": link.url, "token": link.token.is_some(), "unsynced": unsynced }))
+    };
+    load_links(&settings.data)?.into_iter().map(row).collect()
+}
+
+/// The same of one link, for people.
+pub(super) fn unsynced(link: &Value) -> String {
+    match field(link, "unsynced") {
+        none if none.is_empty() => "?".to_owned(),
+        count => count,
+    }
 }
 
 /// Opens the notes with all their links, for a while; without any if they may come to nothing.

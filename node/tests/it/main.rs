@@ -27,6 +27,8 @@ mod manual; // completions and man pages
 #[cfg(test)]
 mod note; // notes of one's own, here and on a server
 #[cfg(test)]
+mod note_sync; // notes on devices that are linked to a server
+#[cfg(test)]
 mod quarantine; // what is set aside and released under who has it open
 #[cfg(test)]
 mod replica; // SIGKILL under a program that edits

@@ -23,6 +23,7 @@ pub use tombolo_core::link::LinkState;
 pub use tombolo_core::schedule::{Mode, Priority};
 pub use tombolo_core::session::{Lag, Standing};
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -243,10 +244,14 @@ impl Links {
         let subscription = Subscription::all();
         let memory = Memory::load(&memory::path(store.path(), &address.to_string(), subscription.names()));
         let mut since = memory.and_then(|memory| memory.acknowledged);
+        // A deletion is a change that does not travel.
+        let deleted: BTreeSet<_> =
+            store.tombstones().map_err(ReplicaError::read)?.into_iter().map(|(id, _)| id).collect();
+        let is_owed = |document: &DocumentId| subscription.has(document) && !deleted.contains(document);
         let mut count = 0;
         loop {
             let page = store.changes(since.as_ref(), 1_000).map_err(ReplicaError::read)?;
-            count += page.documents.iter().filter(|(document, _)| subscription.has(document)).count();
+            count += page.documents.iter().filter(|(document, _)| is_owed(document)).count();
             if !page.more {
                 return Ok(count);
             }
