@@ -6,12 +6,6 @@ use crate::dialect::replica::Identity;
 use crate::time::Millis;
 
 impl Session {
-    /// Position of the latest change here that this session knows of.
-    #[must_use]
-    pub fn latest(&self) -> u64 {
-        self.latest
-    }
-
     /// Everything that is here up to this position is fsynced at the other end, and what was there when the connection
     /// began is here; what is parked is left out. Unlike [`Session::is_in_sync`] it comes to pass while others edit on and
     /// on. 0 without a keeper.

@@ -225,7 +225,8 @@ impl Links {
         // What is durable now, and told to every link: an older status is of no use.
         let told = self.shelves.hub.mark();
         self.tell(|| Command::Hurry);
-        let is_there = |status: &LinkStatus| status.heard >= told && (is_it(status) || status.has_settled(told));
+        let is_there =
+            |status: &LinkStatus| status.heard >= told && (is_it(status) || status.has_settled(told));
         let boards: Vec<_> = self.lock().running.iter().map(|running| running.board.clone()).collect();
         let end = std::time::Instant::now() + limit;
         let left = || end.saturating_duration_since(std::time::Instant::now());
