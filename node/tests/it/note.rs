@@ -262,11 +262,12 @@ fn a_first_note_makes_the_folder_and_nothing_else_does() {
 }
 
 /// The fenced blocks of this language in the README's section on notes.
-fn readme(language: &str) -> String {
+fn readme(language: &str) -> Vec<String> {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap();
     let section = readme.split("## Offline notes").nth(1).unwrap().split("\n## ").next().unwrap();
-    let block = section.split(&format!("```{language}\n")).nth(1).unwrap();
-    block.split("```").next().unwrap().to_owned()
+    let fence = format!("```{language}\n");
+    let blocks = section.split(&fence).skip(1);
+    blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
 }
 
 #[test]
@@ -274,9 +275,19 @@ fn the_readme_works_word_for_word() {
     let folder = tempfile::tempdir().unwrap();
     let program = Path::new(env!("CARGO_BIN_EXE_tombolo")).parent().unwrap();
     let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
-    let mut shell = std::process::Command::new("sh");
-    shell.args(["-e", "-c", &readme("sh")]).current_dir(folder.path()).env("PATH", path);
-    shell.env_remove("TOMBOLO_DATA").env_remove("VISUAL").env("EDITOR", "sed -i s/milk/oat\\ milk/");
-    assert_eq!(good(&run(&mut shell)), readme("text"));
+    // But for the port.
+    let server = Running::serve(&folder.path().join("server-data"), &[]);
+    let real = |text: &str| text.replace("127.0.0.1:8484", &server.host());
+    let (scripts, words) = (readme("sh"), readme("text"));
+    assert_eq!((scripts.len(), words.len()), (2, 2));
+    for (script, words) in scripts.iter().zip(&words) {
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-e", "-c", &real(script)]).current_dir(folder.path()).env("PATH", &path);
+        shell.env_remove("TOMBOLO_DATA").env_remove("VISUAL").env("EDITOR", "sed -i s/milk/oat\\ milk/");
+        assert_eq!(good(&run(&mut shell)), real(words));
+    }
     assert!(folder.path().join("my-notes/ideas/boat.md").exists());
+    // Where the page looks for it.
+    assert!(server.get("/api/documents").contains(r#""name":"today""#));
+    assert_eq!(server.end("TERM"), Some(0));
 }
