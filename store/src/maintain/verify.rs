@@ -79,7 +79,7 @@ fn verify_shelves(
         let mut counted = Besides::default();
         let inspection = shelves
             .inspect(index, &scratch(folder), &mut |id, record| counted.meet(journaled, id, record))?;
-        verification.add_shelf(index, inspection, counted);
+        verification.add_shelf(index, inspection, &counted);
         done += shelves.bytes(index);
         progress(Progress { done, of });
     }
@@ -99,7 +99,7 @@ pub(crate) fn verify_open(inner: &Inner, progress: &mut dyn FnMut(Progress)) -> 
         let mut counted = Besides::default();
         let seen = &mut |id: &DocumentId, record: Option<&_>| counted.meet(&mut journaled, id, record);
         match inner.shelves.inspect(index, seen) {
-            Ok(inspection) => verification.add_shelf(index, inspection, counted),
+            Ok(inspection) => verification.add_shelf(index, inspection, &counted),
             Err(error) => verification.damage(None, &place(index), crate::shelf::words(&error)),
         }
         progress(Progress { done: u64::from(index) + 1, of: u64::from(count) });
@@ -143,7 +143,7 @@ impl Verification {
         self.operations += journaled.values().map(|it| it.beyond(&Version::default())).sum::<u64>();
     }
 
-    fn add_shelf(&mut self, index: u16, inspection: Inspection, besides: Besides) {
+    fn add_shelf(&mut self, index: u16, inspection: Inspection, besides: &Besides) {
         self.documents = (self.documents + inspection.documents).saturating_add_signed(besides.documents);
         self.operations += inspection.operations + besides.operations;
         self.bytes += inspection.bytes;
