@@ -68,7 +68,7 @@ pub struct Session {
     pub(super) known: Option<Known>,
     pub(super) documents: BTreeMap<DocumentId, Document>,
     pub(super) handles: BTreeMap<Handle, DocumentId>,
-    next_handle: u64,
+    pub(super) next_handle: u64,
     /// What is worth a look: it differs, or is open.
     pub(super) restless: BTreeSet<DocumentId>,
     /// Open documents that are done, by when they were.
@@ -76,16 +76,16 @@ pub struct Session {
     /// Of which document, and through which opening.
     pub(super) bringing: BTreeMap<Token, (DocumentId, u64)>,
     /// Documents were opened so often, on any connection.
-    openings: u64,
+    pub(super) openings: u64,
     next_token: u64,
     pub(super) listing: Listing,
     pub(super) effects: VecDeque<Effect>,
     /// Positions that were given so far.
     latest: u64,
     /// Something became restless since that was looked at.
-    look: bool,
+    pub(super) look: bool,
     /// When it was looked at last.
-    looked: Moment,
+    pub(super) looked: Moment,
     /// It is at work: what is added from now on was not in what is remembered.
     begun: bool,
 }
@@ -326,7 +326,7 @@ impl Session {
         self.due().map(|due| self.clock.at(due))
     }
 
-    fn due(&self) -> Option<Moment> {
+    pub(super) fn due(&self) -> Option<Moment> {
         self.peer.as_ref()?;
         let lingering = self.done.values().min().map(|since| since.plus(self.config.linger_ms));
         // Whatever was due when that was last looked at waits for a place.
@@ -428,94 +428,5 @@ impl Session {
             self.bringing.insert(token, (document.clone(), entry.opening));
         }
         self.effects.push_back(Effect::Bring { token, document, update });
-    }
-
-    /// Opens what differs, up to what may be open at once.
-    fn open_some(&mut self, now: Moment) {
-        let everything = match &self.peer {
-            None => return,
-            Some(peer) => !peer.lists,
-        };
-        if !std::mem::take(&mut self.look) && self.due().is_none_or(|due| now < due) {
-            return;
-        }
-        self.looked = now;
-        let documents = &self.documents;
-        self.restless.retain(|id| documents.get(id).is_some_and(|entry| !entry.is_at_rest(everything)));
-        let wanting =
-            |id: &&DocumentId| documents.get(*id).is_some_and(|entry| entry.wants_open(now, everything));
-        let mut wanting: Vec<_> = self.restless.iter().filter(wanting).cloned().collect();
-        // What somebody looks at first, then what is known to differ.
-        wanting.sort_by_key(|id| documents.get(id).map(|entry| (!entry.watched, !entry.differs())));
-        for id in wanting {
-            if self.handles.len() >= self.config.documents_max && !self.make_room() {
-                return;
-            }
-            self.open(&id);
-        }
-    }
-
-    /// Asks whether what came from there is on the disk there: an answer that brings nothing is stored when all
-    /// before it is.
-    fn confirm_some(&mut self, now: Moment) {
-        let is_due = |entry: &Document| entry.compared && entry.confirm.is_some_and(|at| at <= now);
-        let restless = self.restless.iter().filter(|id| self.documents.get(*id).is_some_and(is_due));
-        for id in restless.cloned().collect::<Vec<_>>() {
-            let keeps = self.keeps();
-            let Some(entry) = self.documents.get_mut(&id) else { continue };
-            entry.confirm = None;
-            if let Some(handle) = entry.handle.filter(|_| keeps) {
-                entry.in_flight.push_back(entry.last);
-                let nothing = y_protocols::sync_step2(Update::empty().bytes());
-                self.send_about(handle, replica::y(handle, &nothing));
-            }
-        }
-    }
-
-    fn open(&mut self, id: &DocumentId) {
-        let Some(entry) = self.documents.get_mut(id) else { return };
-        let handle = Handle(self.next_handle);
-        self.next_handle += 1;
-        entry.handle = Some(handle);
-        self.openings += 1;
-        entry.opening = self.openings;
-        self.handles.insert(handle, id.clone());
-        self.send_about(handle, replica::open(handle, id));
-        self.effects.push_back(Effect::Describe(id.clone()));
-    }
-
-    /// Shuts the document that has been done for longest.
-    fn make_room(&mut self) -> bool {
-        let eldest = self.done.iter().min_by_key(|(_, since)| **since).map(|(id, _)| id.clone());
-        let Some(eldest) = eldest else { return false };
-        self.shut(&eldest);
-        true
-    }
-
-    /// Shuts what has been done for a while, if the other end tells when it changes.
-    fn shut_some(&mut self, now: Moment) {
-        if !self.is_listing() {
-            return;
-        }
-        let linger = self.config.linger_ms;
-        let over = |(id, since): (&DocumentId, &Moment)| (since.plus(linger) <= now).then(|| id.clone());
-        let over: Vec<_> = self.done.iter().filter_map(over).collect();
-        over.iter().for_each(|id| self.shut(id));
-    }
-
-    /// Shuts a document, if it is open.
-    pub(super) fn shut(&mut self, id: &DocumentId) {
-        self.done.remove(id);
-        let Some(entry) = self.documents.get_mut(id) else { return };
-        if let Some(handle) = entry.handle {
-            self.send_about(handle, replica::shut(handle, Outcome::WELL, ""));
-            self.handles.remove(&handle);
-        }
-        if let Some(entry) = self.documents.get_mut(id) {
-            entry.closed();
-        }
-        self.restless.insert(id.clone());
-        // Others may wait for its place.
-        self.look();
     }
 }

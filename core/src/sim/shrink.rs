@@ -17,11 +17,14 @@ pub fn run(plan: &Plan, keeps_lines: bool) -> Report {
     })
 }
 
-/// The smallest plan that still fails which dropping steps, replicas' links and times of edits leads to. Any failure
-/// counts: what is left often fails for the simplest of several reasons.
+/// The smallest plan that still fails which dropping steps and replicas' other links leads to. Any failure counts:
+/// what is left often fails for the simplest of several reasons.
 #[must_use]
 pub fn shrink(plan: &Plan) -> Plan {
-    let fails = |plan: &Plan| run(plan, false).broken.is_some();
+    smallest(plan, |plan| run(plan, false).broken.is_some())
+}
+
+pub(super) fn smallest(plan: &Plan, fails: impl Fn(&Plan) -> bool) -> Plan {
     let mut small = plan.clone();
     let mut size = small.steps.len().div_ceil(2).max(1);
     loop {

@@ -260,9 +260,9 @@ impl World {
     pub(super) fn read(&mut self, r: usize, l: usize) {
         let Some(replica) = self.replicas.get_mut(r) else { return };
         let (log, Some(driver)) = (&replica.disk.log, replica.links.get_mut(l)) else { return };
-        while let Some(Read { document, have, .. }) =
-            driver.reads.pop_front_if(|read| read.at <= self.now && read.until <= log.durable())
-        {
+        let can_be = |read: &Read| read.at <= self.now && read.until <= log.durable();
+        while driver.reads.front().is_some_and(can_be) {
+            let Some(Read { document, have, .. }) = driver.reads.pop_front() else { return };
             let update = log.synced(&document).map(|kept| kept.lacking(&have));
             let update = update.unwrap_or_else(|| Update::empty().bytes().clone());
             driver.session.lacking(&document, &update, log.durable());
