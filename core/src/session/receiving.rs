@@ -22,6 +22,8 @@ impl Session {
             Message::Ping(token) => self.send(replica::pong(token)),
             // The link counts them.
             Message::Pong(_) => {}
+            // No Automerge document is open.
+            Message::Sync { .. } => {}
             Message::Y { handle, message } => self.said(now, handle, message),
             Message::Stored { handle, outcome } => self.stored(now, handle, outcome),
             Message::Shut { handle, outcome, reason } => self.refused(now, handle, outcome, reason),

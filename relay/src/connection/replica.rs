@@ -103,7 +103,8 @@ impl Replica {
         let message = replica::parse(payload)
             .map_err(|error| Closing::refused(native::CLOSE_BAD_FRAME, &error, error.reason()))?;
         match message {
-            Message::Identity(_) | Message::Pong(_) => {}
+            // No Automerge document is open.
+            Message::Identity(_) | Message::Pong(_) | Message::Sync { .. } => {}
             Message::Ping(token) => self.send(&replica::pong(token)),
             Message::Open { handle, document } => self.open(handle, &document)?,
             Message::Shut { handle, .. } => drop(self.open.remove(&handle)),
