@@ -132,7 +132,7 @@ pub enum Message {
     Watch {
         /// What the last [`Message::Changes`] of this store said; empty for nothing.
         since: Bytes,
-        /// Of documents whose names begin with one of these; of all if there is none.
+        /// Of documents that are under one of these ([`DocumentId::is_under`]); of all if there is none.
         prefixes: Vec<String>,
     },
     /// From who lists: these changed.
@@ -146,6 +146,12 @@ pub enum Message {
         /// Which.
         documents: Vec<DocumentId>,
     },
+}
+
+/// Whether [`Message::Watch`] with these prefixes is about a document.
+#[must_use]
+pub fn is_wanted(prefixes: &[String], document: &DocumentId) -> bool {
+    prefixes.is_empty() || prefixes.iter().any(|prefix| document.is_under(prefix))
 }
 
 /// Reads a frame, a packed one as what is in it.
