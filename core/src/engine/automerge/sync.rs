@@ -85,3 +85,24 @@ pub(super) fn generate(document: &Automerge, peer: &mut SyncState) -> Option<Byt
     peer.reset_sent = !peer.state.in_flight;
     Some(message.encode().into())
 }
+
+/// Whether the peer has said where it stands.
+pub(super) fn is_heard(peer: &SyncState) -> bool {
+    peer.state.their_heads.is_some()
+}
+
+/// Whether all that the peer said it has is in the document.
+pub(super) fn has_all_of(document: &Automerge, peer: &SyncState) -> bool {
+    let theirs = peer.state.their_heads.as_ref();
+    theirs.is_some_and(|heads| heads.iter().all(|head| document.get_change_meta_by_hash(head).is_some()))
+}
+
+/// Whether the peer said that it has these heads of the document, or what came after them.
+pub(super) fn is_there(document: &Automerge, peer: &SyncState, heads: &[ChangeHash]) -> bool {
+    let shared = &peer.state.shared_heads;
+    if heads.iter().all(|head| shared.contains(head)) {
+        return true;
+    }
+    let not_there = document.get_changes_meta(shared);
+    !not_there.iter().any(|change| heads.contains(&change.hash))
+}
