@@ -61,11 +61,17 @@ pub(super) fn receive(
     message: SyncMessage,
 ) -> Result<(), EngineError> {
     peer.reset_sent = false;
+    let said = peer.state.last_sent_heads.clone();
     match document.receive_sync_message(&mut peer.state, message.message) {
         Ok(()) => {}
         // Found before anything is applied.
         Err(error @ AutomergeError::DuplicateSeqNumber(..)) => return Err(EngineError::malformed(error)),
         Err(error) => return Err(EngineError::diverged(error)),
+    }
+    if !peer.state.last_sent_heads.is_empty() {
+        // automerge takes heads that it hears, and has itself, for heads that it said. If the changes came in a message
+        // before that is not answered yet, the peer would wait for ever for word that they arrived.
+        peer.state.last_sent_heads = said;
     }
     if has_ignored(document, &message.expected) {
         return Err(EngineError::diverged("a change of a message was ignored"));
