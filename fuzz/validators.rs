@@ -1,7 +1,7 @@
 //! What a client sends, judged before anything decodes it.
 
 use bytes::Bytes;
-use tombolo_core::dialect::{automerge_repo, hocuspocus, native, y_protocols, y_webrtc};
+use tombolo_core::dialect::{automerge_repo, hocuspocus, native, replica, y_protocols, y_webrtc};
 use tombolo_core::update::{Coverage, InvalidUpdate, StateVector, Update, diff, merge};
 use tombolo_core::validate::{AwarenessUpdate, SyncOutline, validate_chunks, validate_sync_message};
 
@@ -54,5 +54,9 @@ pub fn dialects(data: &[u8]) {
     }
     if let Ok(message) = native::parse(&frame) {
         assert_eq!(native::parse(&message.encode().into()).ok(), Some(message));
+    }
+    if let Ok(replica::Message::Sync { handle, message }) = replica::parse(&frame) {
+        let again = replica::parse(&replica::sync(handle, &message).into());
+        assert!(matches!(again, Ok(replica::Message::Sync { message: same, .. }) if same == message));
     }
 }

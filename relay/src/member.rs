@@ -93,6 +93,11 @@ pub trait PairwisePort: Send + Sync {
     fn sync(&self, document: &DocumentId, message: Bytes);
     /// Nobody here has the document.
     fn unavailable(&self, document: &DocumentId);
+    /// The session of a document that was there is over, and the others on the connection go on.
+    fn over(&self, document: &DocumentId, reason: StoreRefused) {
+        let _ = reason;
+        self.unavailable(document);
+    }
     /// What the client sent cannot be taken; close it.
     fn refuse(&self, reason: &str);
 }

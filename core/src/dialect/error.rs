@@ -28,6 +28,9 @@ pub enum FrameError {
     /// A message that only a server sends.
     #[error("message type {0} is for servers to send")]
     ServerOnly(u64),
+    /// A message about a Yjs document that is open as an Automerge document, or the other way round.
+    #[error("the message is of another format than its document")]
+    OtherFormat,
     /// The Yjs update or state vector inside is malformed.
     #[error("the update is malformed")]
     InvalidUpdate(#[from] InvalidUpdate),
@@ -80,6 +83,7 @@ impl FrameError {
             Self::Reserved(_) => "reserved",
             Self::Packed => "packed",
             Self::ServerOnly(_) => "server_only",
+            Self::OtherFormat => "format",
             Self::InvalidUpdate(_) => "invalid_update",
             Self::InvalidAwareness(_) => "invalid_awareness",
             Self::InvalidAutomerge(_) => "invalid_automerge",

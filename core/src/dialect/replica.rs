@@ -1,7 +1,8 @@
 //! What replicas say to each other, and to a relay or node, once the door at `/native` has let them in (role 2).
 //!
 //! Many documents share a connection, each under a number that whoever opened it chose. A Yjs document's frames carry
-//! the messages of y-protocols, so that replicas and stock clients meet in one room. Bytes are in `core/PROTOCOL.md` ("Replicas"), golden frames in `fixtures/native`.
+//! the messages of y-protocols, so that replicas and stock clients meet in one room; an Automerge document's those of
+//! automerge's sync protocol. Bytes are in `core/PROTOCOL.md` ("Replicas"), golden frames in `fixtures/native`.
 //!
 //! Guarantees: as of all dialects; beside that, a packed frame is inflated by [`inflate`]'s bounds and never twice.
 
@@ -16,6 +17,7 @@ use crate::id::{DocumentId, Incarnation, ReplicaId};
 use crate::limits::{
     CHECKPOINT_BYTES_MAX, INFLATE_RATIO_MAX, LISTED_MAX, PATTERNS_MAX, PEER_TEXT_BYTES_MAX, UPDATE_BYTES_MAX,
 };
+use crate::validate::validate_sync_message;
 use crate::wire::inflate::inflate;
 use crate::wire::lib0::{Lib0Error, Reader, write_var_bytes, write_var_u64};
 
@@ -34,6 +36,7 @@ const PONG: u64 = 38;
 const WATCH: u64 = 39;
 const CHANGES: u64 = 40;
 const PACKED: u64 = 41;
+const SYNC: u64 = 42;
 
 /// The number of a document on one connection, given by whoever opens it; the smallest are the shortest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,6 +110,13 @@ pub enum Message {
         /// What.
         message: y_protocols::Message,
     },
+    /// A message of automerge's sync protocol about an Automerge document.
+    Sync {
+        /// Its number.
+        handle: Handle,
+        /// What, validated.
+        message: Bytes,
+    },
     /// From a keeper: the next of the changes that were brought to it (`SyncStep2` and `Update`, in their order).
     Stored {
         /// The document's number.
@@ -122,7 +132,7 @@ pub enum Message {
     Watch {
         /// What the last [`Message::Changes`] of this store said; empty for nothing.
         since: Bytes,
-        /// Of documents whose names begin with one of these; of all if there is none.
+        /// Of documents that are under one of these ([`DocumentId::is_under`]); of all if there is none.
         prefixes: Vec<String>,
     },
     /// From who lists: these changed.
@@ -136,6 +146,12 @@ pub enum Message {
         /// Which.
         documents: Vec<DocumentId>,
     },
+}
+
+/// Whether [`Message::Watch`] with these prefixes is about a document.
+#[must_use]
+pub fn is_wanted(prefixes: &[String], document: &DocumentId) -> bool {
+    prefixes.is_empty() || prefixes.iter().any(|prefix| document.is_under(prefix))
 }
 
 /// Reads a frame, a packed one as what is in it.
@@ -169,6 +185,11 @@ fn parse_plain(frame: &Bytes) -> Result<Message, FrameError> {
         Y => {
             let (handle, body) = (handle(&mut reader)?, keep(frame, reader.rest()));
             return Ok(Message::Y { handle, message: y_protocols::parse(&body)? });
+        }
+        SYNC => {
+            let (handle, message) = (handle(&mut reader)?, keep(frame, reader.rest()));
+            validate_sync_message(&message)?;
+            return Ok(Message::Sync { handle, message });
         }
         STORED => Message::Stored { handle: handle(&mut reader)?, outcome: Outcome(reader.var_u64()?) },
         PING => Message::Ping(reader.var_u64()?),
@@ -283,6 +304,12 @@ pub fn y_head(handle: Handle) -> Vec<u8> {
 #[must_use]
 pub fn y(handle: Handle, message: &[u8]) -> Vec<u8> {
     [&y_head(handle), message].concat()
+}
+
+/// A message of automerge's sync protocol about a document.
+#[must_use]
+pub fn sync(handle: Handle, message: &[u8]) -> Vec<u8> {
+    [&head(SYNC, &[handle.0]), message].concat()
 }
 
 /// Tells what became of a change.

@@ -117,6 +117,18 @@ impl DocumentId {
         Self::automerge_from_text(url.strip_prefix("automerge:").unwrap_or(url))
     }
 
+    /// Whether its name begins so: a Yjs document's, or the URL of an Automerge document, for which the prefix begins
+    /// with `automerge:`.
+    #[must_use]
+    pub fn is_under(&self, prefix: &str) -> bool {
+        match self {
+            Self::Yjs(name) => name.starts_with(prefix),
+            Self::Automerge(_) => {
+                prefix.strip_prefix("automerge:").is_some_and(|id| self.to_string().starts_with(id))
+            }
+        }
+    }
+
     /// Which CRDT it is.
     #[must_use]
     pub fn format(&self) -> Format {

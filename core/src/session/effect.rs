@@ -11,6 +11,10 @@ use crate::validate::AwarenessUpdate;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub u64);
 
+/// Names one opening of an Automerge document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Talk(pub u64);
+
 /// What the driver must do.
 #[derive(Clone, Debug)]
 #[must_use]
@@ -45,6 +49,19 @@ pub enum Effect {
         /// What came.
         update: Update,
     },
+    /// Take in the sync message that came of an Automerge document, if one did, and make the next one: answer each once, in
+    /// their order, with [`Session::synced`](super::Session::synced). The sync state is that of the talk; one that was not
+    /// heard of before begins fresh.
+    Sync {
+        /// Whose sync state it is.
+        talk: Talk,
+        /// The document.
+        document: DocumentId,
+        /// What came.
+        message: Option<Bytes>,
+    },
+    /// Drop the sync state of a talk.
+    Over(Talk),
     /// Show presence that came.
     Presence {
         /// The document.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::effect::Effect;
 use super::machine::Session;
-use crate::id::DocumentId;
+use crate::id::{DocumentId, Format};
 
 /// Checkpoints of the other end that are not reached yet, in order.
 #[derive(Debug, Default)]
@@ -66,9 +66,9 @@ impl Listing {
         self.ahead.len()
     }
 
-    /// Whether all that was listed is here.
-    pub(super) fn is_reached(&self) -> bool {
-        self.heard && self.ahead.is_empty()
+    /// Whether all that was listed is here, but for these.
+    pub(super) fn is_reached_but(&self, is_left_out: impl Fn(&DocumentId) -> bool) -> bool {
+        self.heard && self.ahead.iter().flat_map(|ahead| &ahead.missing).all(is_left_out)
     }
 }
 
@@ -84,12 +84,18 @@ impl Session {
                 continue;
             };
             let is_open = entry.handle.is_some();
-            if is_open && entry.caught_up && entry.bringing == 0 {
+            let is_late = is_open && id.format() == Format::Automerge;
+            if is_open && !is_late && entry.caught_up && entry.bringing == 0 {
                 // What it has was said before it was listed.
                 continue;
             }
             entry.listed = true;
+            entry.late |= is_late;
             self.unsettle(&id);
+            if is_late {
+                // It comes with the talk, soon; whether it has, nobody can tell before the next talk.
+                self.settle(self.clock.passed(), &id);
+            }
             missing.insert(id);
         }
         self.listing.push(until, missing);
@@ -98,7 +104,8 @@ impl Session {
 
     /// A document may have been caught up with.
     pub(super) fn caught_up(&mut self, id: &DocumentId) {
-        let entry = self.documents.get_mut(id).filter(|entry| entry.caught_up && entry.bringing == 0);
+        let entry =
+            self.documents.get_mut(id).filter(|entry| entry.caught_up && entry.bringing == 0 && !entry.late);
         if let Some(entry) = entry {
             entry.listed = false;
             self.listing.forget(id);

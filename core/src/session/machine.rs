@@ -9,7 +9,7 @@ use super::listing::Listing;
 use super::standing::{Document, Lag, Standing};
 use crate::dialect::replica::{self, Handle, Identity, Outcome};
 use crate::dialect::y_protocols;
-use crate::id::{DocumentId, Incarnation, ReplicaId};
+use crate::id::{DocumentId, Format, Incarnation, ReplicaId};
 use crate::schedule::Priority;
 use crate::time::{Millis, Moment, Steady};
 use crate::update::{StateVector, Update};
@@ -177,6 +177,7 @@ impl Session {
     /// The connection is gone.
     pub fn end(&mut self) {
         self.peer = None;
+        let talks: Vec<_> = self.open_talks().collect();
         self.handles.clear();
         self.done.clear();
         for effect in &self.effects {
@@ -188,7 +189,11 @@ impl Session {
             }
         }
         // What was learned stays true.
-        self.effects.retain(|effect| matches!(effect, Effect::Acknowledged { .. } | Effect::Reached { .. }));
+        let stays = |effect: &Effect| {
+            matches!(effect, Effect::Acknowledged { .. } | Effect::Reached { .. } | Effect::Over(_))
+        };
+        self.effects.retain(stays);
+        self.effects.extend(talks);
         self.next_handle = 1;
         self.listing.end();
         for (id, document) in &mut self.documents {
@@ -216,6 +221,10 @@ impl Session {
         let keeps = self.keeps();
         let Some(entry) = self.documents.get_mut(document) else { return };
         entry.last = entry.last.max(position);
+        if document.format() == Format::Automerge {
+            self.unsettle(document);
+            return self.ask(document);
+        }
         let (handle, priority) = (entry.handle, priority.unwrap_or(entry.priority));
         if is_from_there {
             // Whoever made it may be gone before it is on the disk there.
@@ -234,9 +243,10 @@ impl Session {
         self.settle(now, document);
     }
 
-    /// Shows presence, if its document is open.
+    /// Shows presence, if its Yjs document is open.
     pub fn show(&mut self, document: &DocumentId, presence: &[u8]) {
-        if let Some(handle) = self.documents.get(document).and_then(|entry| entry.handle) {
+        let is_yjs = document.format() == Format::Yjs;
+        if let Some(handle) = self.documents.get(document).and_then(|entry| entry.handle).filter(|_| is_yjs) {
             self.send_about(handle, replica::y(handle, &y_protocols::awareness(presence)));
         }
     }
@@ -379,9 +389,12 @@ impl Session {
             let lag = self.standing(id).and_then(|standing| standing.lag);
             matches!(lag, None | Some(Lag::Parked { .. } | Lag::Unkept))
         };
+        // It is open and has all that was said of it so far; or nothing more is said of it.
+        let is_left_out =
+            |id: &DocumentId| self.documents.get(id).is_some_and(|entry| entry.late || entry.is_parked());
         !self.look
             && self.bringing.is_empty()
-            && (!peer.lists || self.listing.is_reached())
+            && (!peer.lists || self.listing.is_reached_but(is_left_out))
             && self.restless.iter().all(is_settled)
     }
 

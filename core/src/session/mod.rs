@@ -10,8 +10,8 @@
 //! differ, not with those that are kept. Drive it with [`Session::begin`], [`Session::receive`] and
 //! [`Session::changed`], and carry out what [`Session::poll`] hands over, in order.
 //!
-//! Frames are those of [`crate::dialect::replica`]; how a document is reconciled is y-protocols' (`sync.js`), with
-//! acknowledgements besides.
+//! Frames are those of [`crate::dialect::replica`]; how a Yjs document is reconciled is y-protocols' (`sync.js`), with
+//! acknowledgements besides; an Automerge document, by automerge's sync protocol.
 
 mod effect;
 mod failing; // what cannot be read here
@@ -20,11 +20,13 @@ mod machine;
 mod places; // what is open, and what waits for that
 mod receiving; // what the other end says
 mod standing; // how a document stands
+mod talking; // Automerge documents
 #[cfg(test)]
 mod tests;
 mod waiting; // for all that there was at one moment
 
-pub use effect::{Effect, Token};
+pub use effect::{Effect, Talk, Token};
 pub use failing::Failed;
 pub use machine::{Change, Session, SessionConfig};
 pub use standing::{Lag, Standing};
+pub use talking::Synced;

@@ -5,7 +5,7 @@ use super::machine::Session;
 use super::standing::Document;
 use crate::dialect::replica::{self, Handle, Outcome};
 use crate::dialect::y_protocols;
-use crate::id::DocumentId;
+use crate::id::{DocumentId, Format};
 use crate::time::Moment;
 use crate::update::Update;
 
@@ -61,7 +61,10 @@ impl Session {
         entry.opening = self.openings;
         self.handles.insert(handle, id.clone());
         self.send_about(handle, replica::open(handle, id));
-        self.effects.push_back(Effect::Describe(id.clone()));
+        match id.format() {
+            Format::Yjs => self.effects.push_back(Effect::Describe(id.clone())),
+            Format::Automerge => self.ask(id),
+        }
     }
 
     /// Shuts the document that has been done for longest.
@@ -88,8 +91,10 @@ impl Session {
         self.done.remove(id);
         let Some(entry) = self.documents.get_mut(id) else { return };
         if let Some(handle) = entry.handle {
+            let opening = entry.opening;
             self.send_about(handle, replica::shut(handle, Outcome::WELL, ""));
             self.handles.remove(&handle);
+            self.talk_over(id, opening);
         }
         if let Some(entry) = self.documents.get_mut(id) {
             entry.closed();

@@ -7,7 +7,7 @@ use super::machine::{Known, Session};
 use crate::dialect::FrameError;
 use crate::dialect::replica::{self, Handle, Identity, Message, Outcome};
 use crate::dialect::y_protocols::Message as Said;
-use crate::id::DocumentId;
+use crate::id::{DocumentId, Format};
 use crate::time::{Millis, Moment};
 
 impl Session {
@@ -22,7 +22,8 @@ impl Session {
             Message::Ping(token) => self.send(replica::pong(token)),
             // The link counts them.
             Message::Pong(_) => {}
-            Message::Y { handle, message } => self.said(now, handle, message),
+            Message::Y { handle, message } => self.said(now, handle, message)?,
+            Message::Sync { handle, message } => self.sync_said(handle, message)?,
             Message::Stored { handle, outcome } => self.stored(now, handle, outcome),
             Message::Shut { handle, outcome, reason } => self.refused(now, handle, outcome, reason),
             // Whether it is anew makes no difference: what is listed is compared.
@@ -58,9 +59,12 @@ impl Session {
         self.look();
     }
 
-    fn said(&mut self, now: Moment, handle: Handle, message: Said) {
+    fn said(&mut self, now: Moment, handle: Handle, message: Said) -> Result<(), FrameError> {
         // It crossed with a Shut otherwise.
-        let Some(document) = self.handles.get(&handle).cloned() else { return };
+        let Some(document) = self.handles.get(&handle).cloned() else { return Ok(()) };
+        if document.format() != Format::Yjs {
+            return Err(FrameError::OtherFormat);
+        }
         match message {
             Said::SyncStep1(have) => {
                 if let Some(entry) = self.documents.get_mut(&document) {
@@ -83,6 +87,7 @@ impl Session {
             // Who shows presence here says so again in time.
             Said::QueryAwareness => {}
         }
+        Ok(())
     }
 
     fn stored(&mut self, now: Moment, handle: Handle, outcome: Outcome) {
@@ -112,6 +117,7 @@ impl Session {
         let Some(document) = self.handles.remove(&handle) else { return };
         self.done.remove(&document);
         let Some(entry) = self.documents.get_mut(&document) else { return };
+        let opening = entry.opening;
         entry.closed();
         entry.refuse(now, outcome, reason);
         if outcome.is_permanent() {
@@ -126,6 +132,7 @@ impl Session {
             self.listing.forget(&document);
             self.reach();
         }
+        self.talk_over(&document, opening);
         self.unsettle(&document);
     }
 
@@ -137,7 +144,12 @@ impl Session {
             entry.caught_up = true;
         }
         let is_over = entry.compared && entry.in_flight.is_empty() && entry.confirm.is_none();
-        let is_old = keeps && is_over && entry.last > entry.acknowledged && entry.refusal.is_none();
+        // An Automerge document goes on until both sides have the same.
+        let is_old = id.format() == Format::Yjs
+            && keeps
+            && is_over
+            && entry.last > entry.acknowledged
+            && entry.refusal.is_none();
         let is_sent = !keeps || (entry.compared && entry.last <= entry.acknowledged);
         if is_sent && entry.caught_up {
             entry.take_back_refusal(keeps);

@@ -81,6 +81,12 @@ pub(super) struct Document {
     /// What is being read for the other end, and for an earlier opening.
     pub(super) reads: usize,
     pub(super) stale_reads: usize,
+    /// Turns of an open Automerge document that are being taken, in order: whether each brings something.
+    pub(super) turns: VecDeque<bool>,
+    /// It changed since one of them may have looked.
+    pub(super) again: bool,
+    /// It was listed while it was open, an Automerge document, of which that may be said before what changed is.
+    pub(super) late: bool,
     /// The last of them ends what the other end had when it was opened.
     pub(super) answered: bool,
     pub(super) refusal: Option<Refusal>,
@@ -142,6 +148,8 @@ impl Document {
         self.stale += std::mem::take(&mut self.bringing);
         self.stale_reads += std::mem::take(&mut self.reads);
         self.confirm = None;
+        self.turns.clear();
+        (self.again, self.late) = (false, false);
         (self.compared, self.caught_up, self.answered) = (false, false, false);
     }
 
@@ -171,6 +179,11 @@ impl Document {
         }
     }
 
+    /// Whether it is refused until somebody decides something.
+    pub(super) fn is_parked(&self) -> bool {
+        self.refusal.as_ref().is_some_and(|refusal| refusal.again.is_none())
+    }
+
     /// Whether changes are refused for good, and it is only read.
     pub(super) fn is_read_only(&self) -> bool {
         self.refusal.as_ref().is_some_and(|refusal| refusal.may_read)
@@ -182,7 +195,11 @@ impl Document {
     }
 
     pub(super) fn standing(&self, keeps: Option<bool>, clock: &Steady) -> Standing {
-        Standing { lag: self.lag(keeps, clock), last: self.last, acknowledged: self.acknowledged }
+        Standing {
+            lag: self.lag(keeps, clock),
+            last: self.last,
+            acknowledged: self.acknowledged.min(self.last),
+        }
     }
 
     /// `keeps` is none without a connection.
@@ -201,7 +218,7 @@ impl Document {
         if !self.answered || !self.compared {
             return Some(Lag::Comparing);
         }
-        if self.bringing > 0 {
+        if self.bringing > 0 || self.turns.contains(&true) {
             return Some(Lag::Storing);
         }
         if !keeps {

@@ -172,7 +172,10 @@ impl Door {
             }
             Message::Y { handle, message } => self.hear(now, wire, handle, message),
             Message::Watch { since, prefixes } if self.lists => self.watch(wire, &since, prefixes),
-            Message::Watch { .. } | Message::Stored { .. } | Message::Changes { .. } => {
+            Message::Watch { .. }
+            | Message::Stored { .. }
+            | Message::Changes { .. }
+            | Message::Sync { .. } => {
                 self.blame("a replica said what is not for it to say".to_owned());
             }
         }

@@ -225,6 +225,9 @@ impl World {
             }
             Effect::Bring { token, document, update } => self.bring(r, l, token, &document, &update),
             Effect::Presence { .. } => {}
+            Effect::Sync { .. } | Effect::Over(_) => {
+                self.blame("a Yjs document is open as an Automerge document".to_owned());
+            }
             Effect::All => {
                 let Some(replica) = self.replicas.get_mut(r) else { return };
                 let all: Vec<_> =

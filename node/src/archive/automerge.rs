@@ -192,7 +192,7 @@ impl Sessions {
                     Command::Leave(peer) => self.leave(peer),
                     Command::Deleted(document) => {
                         touched.remove(&document);
-                        self.end(&document, |_, port| port.unavailable(&document));
+                        self.end(&document, |_, port| port.over(&document, StoreRefused::Deleted));
                     }
                     Command::Released(document) => drop(self.end_if_outdated(&document)),
                 }
@@ -359,14 +359,14 @@ impl Sessions {
             // A close would bring the client back every few seconds, with all its documents.
             Failure::Hopeless => {
                 if let Some(port) = port(&self.ports, peer) {
-                    port.unavailable(id);
+                    port.over(id, StoreRefused::Damaged);
                 }
             }
             Failure::Store(error) => {
                 if let Some(port) = port(&self.ports, peer) {
                     match unreadable(error) {
                         StoreRefused::Trouble => port.refuse("the document cannot be read or stored now"),
-                        _ => port.unavailable(id),
+                        reason => port.over(id, reason),
                     }
                 }
             }
@@ -391,12 +391,12 @@ impl Sessions {
     fn refused(&mut self, sender: PairwisePeer, id: &DocumentId, error: &AppendError) {
         match refusal(error) {
             StoreRefused::Trouble => self.restart(id, &error.to_string()),
-            StoreRefused::NoRoom | StoreRefused::Damaged | StoreRefused::Deleted => {
-                self.end(id, |_, port| port.unavailable(id));
+            reason @ (StoreRefused::NoRoom | StoreRefused::Damaged | StoreRefused::Deleted) => {
+                self.end(id, |_, port| port.over(id, reason));
             }
             StoreRefused::Quarantined => {
                 let tell = |peer, port: &dyn PairwisePort| match peer == sender {
-                    true => port.unavailable(id),
+                    true => port.over(id, StoreRefused::Quarantined),
                     false => port.refuse(STARTED_OVER),
                 };
                 self.end(id, tell);

@@ -1,5 +1,9 @@
 //! One open Automerge document: edited, read, watched, synced.
 
+mod talk; // on a link
+
+pub(super) use talk::Talk;
+
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -362,10 +366,18 @@ impl AutomergeDocument {
     /// # Errors
     /// [`ReplicaError::SyncOver`] if the peer has to begin anew, else as for [`AutomergeDocument::read`].
     pub fn sync_generate(&self, peer: &mut SyncState) -> Result<Option<Bytes>, ReplicaError> {
+        self.sync_say(peer, engine::Live::sync_generate)
+    }
+
+    fn sync_say<T>(
+        &self,
+        peer: &mut SyncState,
+        say: impl FnOnce(&engine::Live, &mut engine::SyncState) -> T,
+    ) -> Result<T, ReplicaError> {
         let mut next = self.current(peer)?;
-        let message = self.open.look_durably(|live| live.sync_generate(&mut next.peer))?;
+        let said = self.open.look_durably(|live| say(live, &mut next.peer))?;
         *peer = next;
-        Ok(message)
+        Ok(said)
     }
 
     /// Takes in a message of automerge's sync protocol; when this returns, what it brought is fsynced, what lacks its
@@ -395,9 +407,18 @@ impl AutomergeDocument {
     /// [`ReplicaError::SyncOver`] if the peer has to begin anew, [`ReplicaError::Changes`] if it is no sync message,
     /// else as for [`AutomergeDocument::edit`].
     pub fn sync_receive(&self, peer: &mut SyncState, message: &Bytes) -> Result<SyncReceived, ReplicaError> {
+        self.sync_take(peer, message, Origin::Remote)
+    }
+
+    fn sync_take(
+        &self,
+        peer: &mut SyncState,
+        message: &Bytes,
+        origin: Origin,
+    ) -> Result<SyncReceived, ReplicaError> {
         let message = on_a_large_stack(|| BroughtMessage::read(message), |error| self.refused(error))?;
         let mut next = self.current(peer)?;
-        let ((), changed) = self.open.change(Origin::Remote, |live| {
+        let ((), changed) = self.open.change(origin, |live| {
             let receive = || live.sync_receive(&mut next.peer, message);
             let (live, news) = on_a_large_stack(receive, |error| self.refused(error))?;
             Ok((live, (), news))

@@ -67,9 +67,14 @@ impl Replica {
     /// the other has in memory.
     #[must_use]
     pub fn over(store: Store) -> Self {
-        let (yjs, hub) = (Arc::default(), Arc::default());
-        let shelves = Shelves { store: store.clone(), yjs: Arc::clone(&yjs), hub };
-        Self { store, yjs, automerge: Arc::default(), links: Arc::new(Links::new(shelves)) }
+        let (yjs, automerge) = (Arc::default(), Arc::default());
+        let shelves = Shelves {
+            store: store.clone(),
+            yjs: Arc::clone(&yjs),
+            automerge: Arc::clone(&automerge),
+            hub: Arc::default(),
+        };
+        Self { store, yjs, automerge, links: Arc::new(Links::new(shelves)) }
     }
 
     /// What its operations are named after; another one when the folder was copied or restored.
@@ -120,7 +125,9 @@ impl Replica {
     pub fn automerge(&self, name: &str) -> Result<AutomergeDocument, ReplicaError> {
         let id = DocumentId::automerge_from_url(name)
             .map_err(|source| ReplicaError::Name { name: name.to_owned(), source })?;
-        self.automerge.open(&self.store, self.links.hub(), &id).map(AutomergeDocument::of)
+        let document = self.automerge.open(&self.store, self.links.hub(), &id).map(AutomergeDocument::of)?;
+        self.links.opened(&id);
+        Ok(document)
     }
 
     /// A new Automerge document, under a random name. It is listed from its first edit on.

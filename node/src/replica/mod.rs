@@ -67,6 +67,7 @@ pub use handle::{Documents, Replica};
 pub use link::{Lag, LinkId, LinkOptions, LinkState, LinkStatus, Mode, Priority, Standing, Subscription};
 pub use listen::ListenOptions;
 pub use splices::splices;
+pub use tombolo_core::dialect::replica::Outcome;
 pub use tombolo_core::engine::edit::{Any, Array, Edit, EditError, Map, Splice, Text, View};
 pub use tombolo_core::id::{DocumentId, Format, ReplicaId};
 pub use tombolo_relay::backplane::Token;

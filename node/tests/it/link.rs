@@ -12,9 +12,9 @@ use tombolo::replica::{
 use super::backplane::world::Server;
 use super::command_line::tombolo;
 
-const LIMIT: Duration = Duration::from_secs(60);
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
-fn serve(data: &Path, more: &'static [&'static str]) -> Server {
+pub(super) fn serve(data: &Path, more: &'static [&'static str]) -> Server {
     let data = data.to_owned();
     Server::start(move |address| {
         let mut command = tombolo(&["serve", "--listen", &address.to_string(), "--data"]);
@@ -23,12 +23,12 @@ fn serve(data: &Path, more: &'static [&'static str]) -> Server {
     })
 }
 
-fn url(server: &Server) -> String {
+pub(super) fn url(server: &Server) -> String {
     format!("ws://{}", server.address)
 }
 
 /// A replica with a link to each of these.
-fn linked(folder: &Path, servers: &[&Server]) -> Replica {
+pub(super) fn linked(folder: &Path, servers: &[&Server]) -> Replica {
     let replica = Replica::open(folder).unwrap();
     for server in servers {
         replica.link(&url(server), LinkOptions::default()).unwrap();
@@ -44,7 +44,7 @@ fn text(replica: &Replica, name: &str) -> String {
     replica.yjs(name).unwrap().text("text").unwrap()
 }
 
-fn in_sync(replica: &Replica) -> Vec<LinkStatus> {
+pub(super) fn in_sync(replica: &Replica) -> Vec<LinkStatus> {
     let links = replica.wait_for_sync(LIMIT);
     assert!(links.iter().all(|link| link.in_sync), "{links:#?}\n{:#?}", replica.lagging());
     links

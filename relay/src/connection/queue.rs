@@ -235,9 +235,10 @@ impl Queue {
         self.lock().forwarded_bytes > self.bytes_max / 2
     }
 
-    /// Whether its last words wait already.
+    /// Whether its last words wait already, or were said.
     pub(crate) fn is_closing(&self) -> bool {
-        self.lock().last.is_some()
+        let waiting = self.lock();
+        waiting.ended || waiting.last.is_some()
     }
 
     /// Makes up for something when everything that waits was written; never, if the connection ends before.

@@ -1,7 +1,10 @@
-//! A replica behind the door: any number of documents on one connection, each a seat in its room.
+//! A replica behind the door: any number of documents on one connection, each a seat in its room or, for an Automerge
+//! document, a session at the archive.
 //!
 //! Guarantees: what it opens is judged one by one; what it brings without the right to is refused and reaches nobody; a
 //! frame that breaks a rule costs it its connection and nobody else anything.
+
+mod pair;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -13,6 +16,7 @@ use tombolo_core::dialect::{native, y_protocols};
 use tombolo_core::id::DocumentId;
 use tombolo_core::limits::LISTED_MAX;
 
+use self::pair::Pair;
 use super::queue::{Queue, Way};
 use super::reader::{self, Fate};
 use super::{Closing, PresenceAllowance, frame};
@@ -40,19 +44,11 @@ struct Follower {
     prefixes: Vec<String>,
 }
 
-impl Follower {
-    fn wants(&self, document: &DocumentId) -> bool {
-        // Others are not to be had through this door.
-        let DocumentId::Yjs(name) = document else { return false };
-        let name: &str = name.as_ref();
-        self.prefixes.is_empty() || self.prefixes.iter().any(|prefix| name.starts_with(prefix.as_str()))
-    }
-}
-
 impl FeedPort for Follower {
     fn changed(&self, changed: Changed) -> bool {
         let Changed { anew, more, until, documents } = changed;
-        let wanted: Vec<_> = documents.into_iter().filter(|document| self.wants(document)).collect();
+        let wanted: Vec<_> =
+            documents.into_iter().filter(|id| replica::is_wanted(&self.prefixes, id)).collect();
         for document in &wanted {
             // What is listed was said before.
             self.shared.rooms.hand_out(document);
@@ -74,9 +70,19 @@ impl FeedPort for Follower {
 }
 
 /// A document that it has open.
-struct Place {
-    seated: Seated,
-    access: Access,
+enum Place {
+    Seat(Seated, Access),
+    Pair(Pair),
+}
+
+impl Place {
+    /// Whether it still has it: the archive may have refused it, and its connection goes on.
+    fn is_open(&self) -> bool {
+        match self {
+            Self::Seat(seated, _) => seated.is_seated(),
+            Self::Pair(pair) => pair.is_open(),
+        }
+    }
 }
 
 impl Replica {
@@ -108,6 +114,7 @@ impl Replica {
             Message::Open { handle, document } => self.open(handle, &document)?,
             Message::Shut { handle, .. } => drop(self.open.remove(&handle)),
             Message::Y { handle, message } => self.hear(handle, message, payload.len())?,
+            Message::Sync { handle, message } => self.sync(handle, message)?,
             Message::Watch { since, prefixes } => self.follow(since, prefixes)?,
             Message::Stored { .. } | Message::Changes { .. } => {
                 let words = "this is not for a replica to say here";
@@ -128,13 +135,13 @@ impl Replica {
     }
 
     fn open(&mut self, handle: Handle, document: &DocumentId) -> Result<(), Closing> {
-        if self.open.contains_key(&handle) {
+        if self.open.get(&handle).is_some_and(Place::is_open) {
             let words = "this number is in use; shut its document first";
             return Err(Closing::refused(native::CLOSE_BAD_FRAME, words, "handle_in_use"));
         }
         if self.open.len() >= self.shared.config.documents_per_connection_max {
-            // What its room shut takes no place, though nothing was said about it since.
-            self.open.retain(|_, place| place.seated.is_seated());
+            // What was shut from here takes no place, though nothing was said about it since.
+            self.open.retain(|_, place| place.is_open());
         }
         match self.sit_down(handle, document) {
             Ok(place) => drop(self.open.insert(handle, place)),
@@ -151,10 +158,6 @@ impl Replica {
         handle: Handle,
         document: &DocumentId,
     ) -> Result<Place, (Outcome, String, &'static str)> {
-        if matches!(document, DocumentId::Automerge(_)) {
-            let words = "Automerge documents are not to be had through this door yet; use /automerge";
-            return Err((Outcome::FORBIDDEN, words.to_owned(), "format"));
-        }
         if self.open.len() >= self.shared.config.documents_per_connection_max {
             let words = "too many documents on one connection";
             return Err((Outcome::CROWDED, words.to_owned(), "documents_per_connection"));
@@ -162,22 +165,58 @@ impl Replica {
         let claim = Claim { address: self.address, document: Some(document), token: Some(&self.token) };
         let admitted = self.shared.admission.admit(&claim);
         let access = admitted.map_err(|denied| (Outcome::FORBIDDEN, denied.reason, "admission"))?;
+        if matches!(document, DocumentId::Automerge(_)) {
+            return self.pair_up(handle, document, access);
+        }
         let seat = Seat { queue: Arc::clone(&self.queue), framing: Framing::Numbered(handle) };
         let joined = self.shared.rooms.join(document, &seat, true, access);
         let seated = joined.map_err(|full| (Outcome::CROWDED, full.to_string(), full.reason()))?;
-        Ok(Place { seated, access })
+        Ok(Place::Seat(seated, access))
     }
 
-    /// What is said about a document that is not open crossed with a Shut.
-    fn hear(&mut self, handle: Handle, message: y_protocols::Message, bytes: usize) -> Result<(), Closing> {
-        let Some(place) = self.open.get(&handle) else { return Ok(()) };
-        if !place.seated.is_seated() {
-            self.open.remove(&handle);
-            return Ok(());
+    fn pair_up(
+        &self,
+        handle: Handle,
+        document: &DocumentId,
+        access: Access,
+    ) -> Result<Place, (Outcome, String, &'static str)> {
+        if access == Access::ReadOnly {
+            let words = "whoever syncs an Automerge document may write in it; give a token that may write";
+            return Err((Outcome::FORBIDDEN, words.to_owned(), "read_only"));
         }
-        let message = match place.access {
+        let pair = Pair::open(&self.shared, &self.queue, handle, document);
+        pair.map(Place::Pair).map_err(|(outcome, words)| (outcome, words.to_owned(), "format"))
+    }
+
+    /// What is open under this number. What is said about a document that is not open crossed with a Shut.
+    fn place(&mut self, handle: Handle) -> Option<&mut Place> {
+        if !self.open.get(&handle)?.is_open() {
+            self.open.remove(&handle);
+        }
+        self.open.get_mut(&handle)
+    }
+
+    fn sync(&mut self, handle: Handle, message: Bytes) -> Result<(), Closing> {
+        let shared = Arc::clone(&self.shared);
+        let pair = match self.place(handle) {
+            None => return Ok(()),
+            Some(Place::Seat(..)) => return Err(other_format()),
+            Some(Place::Pair(pair)) => pair,
+        };
+        pair.hear(&shared, message);
+        Ok(())
+    }
+
+    fn hear(&mut self, handle: Handle, message: y_protocols::Message, bytes: usize) -> Result<(), Closing> {
+        let has_archive = self.shared.archive.is_some();
+        let (seated, access) = match self.place(handle) {
+            None => return Ok(()),
+            Some(Place::Pair(_)) => return Err(other_format()),
+            Some(Place::Seat(seated, access)) => (seated, *access),
+        };
+        let message = match access {
             Access::ReadWrite => message,
-            Access::ReadOnly => match reader::fate(message, self.shared.archive.is_some()) {
+            Access::ReadOnly => match reader::fate(message, has_archive) {
                 Fate::Room(message) => message,
                 Fate::Nothing => return Ok(()),
                 Fate::Refused => {
@@ -187,8 +226,7 @@ impl Replica {
                 }
             },
         };
-        let said = place
-            .seated
+        let said = seated
             .handle(message, bytes)
             .map_err(|violation| Closing::refused(native::CLOSE_BAD_FRAME, &violation, violation.reason()))?;
         if said.is_presence {
@@ -196,4 +234,9 @@ impl Replica {
         }
         Ok(())
     }
+}
+
+fn other_format() -> Closing {
+    let words = "this is no message about a document of this format";
+    Closing::refused(native::CLOSE_BAD_FRAME, words, "format")
 }

@@ -54,7 +54,8 @@ pub(super) fn tell(seat: &Seat, reason: StoreRefused) -> Ends {
     }
 }
 
-fn outcome(reason: StoreRefused) -> Outcome {
+/// What a replica is told.
+pub(crate) fn outcome(reason: StoreRefused) -> Outcome {
     match reason {
         StoreRefused::Trouble => Outcome::TROUBLE,
         StoreRefused::NoRoom => Outcome::NO_ROOM,

@@ -52,7 +52,7 @@ pub(crate) struct Said {
 
 /// What a room hands on.
 #[derive(Debug, Default)]
-pub(super) struct Toll {
+pub(crate) struct Toll {
     tab: Tab,
     /// Made when it is first needed: most rooms never do.
     meter: Option<Box<Meter>>,
@@ -60,7 +60,7 @@ pub(super) struct Toll {
 
 impl Toll {
     /// One more message of a member. Returns how long its sender has to wait, so that all that the room owes is paid by then.
-    pub(super) fn count(&mut self, bytes: usize, limits: &RoomLimits) -> Option<std::time::Duration> {
+    pub(crate) fn count(&mut self, bytes: usize, limits: &RoomLimits) -> Option<std::time::Duration> {
         if !self.tab.add(bytes as u64) {
             return None;
         }

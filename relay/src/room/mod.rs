@@ -18,9 +18,10 @@ mod stateless; // messages of applications
 mod topics;
 pub(crate) mod turn;
 
+pub(crate) use farewell::outcome;
 pub(crate) use framing::{Framing, Seat};
 pub use guest::Guests;
-pub(crate) use limits::RoomLimits;
+pub(crate) use limits::{RoomLimits, Toll};
 pub use onlooker::{Onlooker, RoomStatus, Traffic};
 pub(crate) use pairing::{Ear, Listener, Names, PROTOCOL_VERSION, PairRooms};
 pub(crate) use peers::{PeerEvent, PeerRead};

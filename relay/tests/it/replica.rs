@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tombolo_core::dialect::native::{self, Hello, Refusal, Role};
 use tombolo_core::dialect::replica::{
-    Handle, Identity, Message, Outcome, changes, identity_frame, open, parse, ping, pong, shut, stored,
+    Handle, Identity, Message, Outcome, changes, identity_frame, open, parse, ping, pong, shut, stored, sync,
     watch, y,
 };
 use tombolo_core::dialect::y_protocols::{sync_step2, update};
@@ -14,9 +14,9 @@ use tombolo_core::id::{DocumentId, Incarnation, PeerId, ReplicaId};
 use tombolo_core::room::StoreRefused;
 use tombolo_relay::Parts;
 use tombolo_relay::admission::Tokens;
-use tombolo_relay::member::Changed;
+use tombolo_relay::member::{Changed, PairwisePeer, PairwisePort};
 
-use super::archive::stub;
+use super::archive::{Calls, Pair, stub};
 use super::frames::{edit, presence, step1};
 use super::world::{Client, Server, soon};
 
@@ -182,7 +182,9 @@ async fn too_many_documents_are_refused_one_by_one() {
     replica.send(shut(ONE, Outcome::WELL, "")).await;
     replica.send(open(TWO, &document("two"))).await;
     nothing_more(&mut replica, 1).await;
-    replica.send(open(ONE, &DocumentId::Automerge([7; 16]))).await;
+    replica.send(shut(TWO, Outcome::WELL, "")).await;
+    // Nobody keeps them here.
+    replica.send(open(ONE, &AUTOMERGE)).await;
     let refused = replica.next().await;
     assert!(refused.starts_with(&[34, 1, 8]), "{refused:?}");
 }
@@ -251,4 +253,102 @@ async fn a_frame_that_breaks_a_rule_ends_its_connection_only() {
     }
     stock.send(presence(1, 1, Some("{}"))).await;
     assert_eq!(stock.next().await, presence(1, 1, Some("{}")));
+}
+
+const AUTOMERGE: DocumentId = DocumentId::Automerge([7; 16]);
+/// A sync message of an empty document.
+const EMPTY: &[u8] = &[0x42, 0, 0, 0, 0];
+
+/// Who joined the archive for an open document, and what it says first.
+async fn paired(calls: &mut Calls) -> (PairwisePeer, Arc<dyn PairwisePort>) {
+    let Pair::Join(peer, port) = calls.pair().await else { panic!("nobody joined") };
+    let Pair::Receive { peer: from, document, message, wants } = calls.pair().await else { panic!() };
+    assert_eq!((from, document, &message[..], wants), (peer, AUTOMERGE, EMPTY, false));
+    (peer, port)
+}
+
+async fn left(calls: &mut Calls, peer: PairwisePeer) {
+    assert!(matches!(calls.pair().await, Pair::Leave(gone) if gone == peer));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_automerge_document_is_a_fresh_session_at_the_archive_each_time_it_is_opened() {
+    let (archive, mut calls) = stub();
+    let server = Server::with(|config| config.documents_per_connection_max = 1, Some(archive)).await;
+    let (mut replica, _) = welcomed(&server, "").await;
+    replica.send(open(ONE, &AUTOMERGE)).await;
+    replica.send(sync(ONE, EMPTY)).await;
+    let (first, port) = paired(&mut calls).await;
+    port.sync(&AUTOMERGE, EMPTY.into());
+    assert_eq!(replica.next().await, sync(ONE, EMPTY));
+    // It takes a place as any other.
+    replica.send(open(TWO, &document("d"))).await;
+    assert_eq!(replica.next().await, shut(TWO, Outcome::CROWDED, "too many documents on one connection"));
+    replica.send(shut(ONE, Outcome::WELL, "")).await;
+    left(&mut calls, first).await;
+    replica.send(open(ONE, &AUTOMERGE)).await;
+    replica.send(sync(ONE, EMPTY)).await;
+    let (second, again) = paired(&mut calls).await;
+    assert_ne!(second, first);
+    // The archive was about to say it to who was there before, under this number.
+    port.sync(&AUTOMERGE, EMPTY.into());
+    port.refuse("it is over");
+    nothing_more(&mut replica, 1).await;
+    // It ends there, which is heard once on both sides, and the number and the place are free.
+    again.over(&AUTOMERGE, StoreRefused::Deleted);
+    again.refuse("it is over");
+    let words = StoreRefused::Deleted.to_string();
+    assert_eq!(replica.next().await, shut(ONE, Outcome::DELETED, &words));
+    left(&mut calls, second).await;
+    replica.send(open(ONE, &AUTOMERGE)).await;
+    replica.send(sync(ONE, EMPTY)).await;
+    let (third, port) = paired(&mut calls).await;
+    port.refuse("the disk is slow");
+    assert_eq!(replica.next().await, shut(ONE, Outcome::TROUBLE, "the disk is slow"));
+    left(&mut calls, third).await;
+    replica.send(open(TWO, &AUTOMERGE)).await;
+    replica.send(sync(TWO, EMPTY)).await;
+    let (fourth, port) = paired(&mut calls).await;
+    port.unavailable(&AUTOMERGE);
+    assert!(replica.next().await.starts_with(&[34, 2, 8]), "not kept there");
+    left(&mut calls, fourth).await;
+    replica.send(open(TWO, &AUTOMERGE)).await;
+    replica.send(sync(TWO, EMPTY)).await;
+    let (fifth, _port) = paired(&mut calls).await;
+    drop(replica);
+    left(&mut calls, fifth).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn automerge_documents_are_listed_and_not_for_readers() {
+    let (archive, mut calls) = stub();
+    let admission = Arc::new(Tokens::new("w".parse().unwrap(), "r".parse().ok()));
+    let server = Server::from_parts(|_| {}, Parts { admission, archive: Some(archive), routes: None }).await;
+    for (prefixes, listed) in [
+        (vec![], vec![document("automerge"), AUTOMERGE]),
+        (vec!["automerge:".to_owned()], vec![AUTOMERGE]),
+        (vec!["a".to_owned()], vec![document("automerge")]),
+    ] {
+        let (mut reader, _) = welcomed(&server, "r").await;
+        reader.send(watch(b"", &prefixes)).await;
+        let documents = vec![document("automerge"), AUTOMERGE];
+        let changed = Changed { anew: false, more: false, until: Bytes::from_static(b"now"), documents };
+        assert!(calls.follow().await.port.changed(changed));
+        assert_eq!(reader.next().await, changes(false, false, b"now", &listed), "{prefixes:?}");
+        reader.send(open(ONE, &AUTOMERGE)).await;
+        assert!(reader.next().await.starts_with(&[34, 1, 8]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_of_the_other_format_breaks_a_rule() {
+    let (archive, _calls) = stub();
+    let server = Server::with(|_| {}, Some(archive)).await;
+    for frame in [y(ONE, &step1()), sync(TWO, EMPTY)] {
+        let (mut replica, _) = welcomed(&server, "").await;
+        replica.send(open(ONE, &AUTOMERGE)).await;
+        replica.send(open(TWO, &document("d"))).await;
+        replica.send(frame).await;
+        assert_eq!(replica.closed().await, native::CLOSE_BAD_FRAME);
+    }
 }

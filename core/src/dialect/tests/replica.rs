@@ -31,6 +31,8 @@ fn written() -> Vec<(&'static str, Vec<u8>)> {
         ("relay-shut", shut(long, Outcome::DELETED, "deleted")),
         ("replica-y-step1", y(short, &[0, 0, 1, 0])),
         ("replica-y-update", y(long, &[0, 2, 2, 0, 0])),
+        ("replica-sync", sync(short, &[0x42, 0, 0, 0, 0])),
+        ("relay-sync-heads", sync(long, &[&[0x42, 1][..], &[7; 32], &[0, 1, 0, 0, 0]].concat())),
         ("relay-stored", stored(short, Outcome::WELL)),
         ("relay-stored-not", stored(long, Outcome::QUARANTINED)),
         ("replica-ping", ping(300)),
@@ -59,6 +61,7 @@ fn encode(message: &Message) -> Vec<u8> {
             };
             y(*handle, &body)
         }
+        Message::Sync { handle, message } => sync(*handle, message),
         Message::Stored { handle, outcome } => stored(*handle, *outcome),
         Message::Ping(token) => ping(*token),
         Message::Pong(token) => pong(*token),
@@ -86,9 +89,17 @@ fn cuts_and_more_are_refused() {
         for cut in truncations(&frame) {
             assert!(parse(&cut).is_err(), "{name} cut to {}", cut.len());
         }
-        // A later version may say more of who it is.
-        let takes_more = name.contains("identity");
+        // A later version may say more of who it is, and a later automerge of what it can.
+        let takes_more = name.contains("identity") || name.contains("sync");
         assert_eq!(parse(&followed_by(&frame, 0)).is_ok(), takes_more, "{name}");
+    }
+}
+
+#[test]
+fn sync_messages_are_validated() {
+    // More heads than there are bytes; a change that is none.
+    for message in [&[0x42, 200, 1, 0, 0, 0][..], &[0x42, 0, 0, 0, 1, 2, 7, 7], &[0x41, 0, 0, 0, 0]] {
+        assert!(matches!(parse(&sync(Handle(1), message).into()), Err(FrameError::InvalidAutomerge(_))));
     }
 }
 

@@ -118,6 +118,19 @@ impl Live {
         sync::generate(&self.document, peer)
     }
 
+    /// Where a peer stands, by what it has said so far.
+    #[must_use]
+    pub fn compare(&self, peer: &SyncState) -> Compared {
+        Compared { is_heard: sync::is_heard(peer), has_all_of_theirs: sync::has_all_of(&self.document, peer) }
+    }
+
+    /// Whether the peer said that it has all that this document had when these were its heads.
+    #[must_use]
+    pub fn is_there(&self, peer: &SyncState, heads: &[[u8; 32]]) -> bool {
+        let heads: Vec<_> = heads.iter().copied().map(ChangeHash).collect();
+        sync::is_there(&self.document, peer, &heads)
+    }
+
     /// Shows the document as it is now.
     pub fn read<T>(&self, work: impl FnOnce(&Automerge) -> T) -> T {
         work(&self.document)
@@ -134,6 +147,15 @@ impl Live {
     pub fn heads(&self) -> Vec<[u8; 32]> {
         self.document.get_heads().into_iter().map(|head| head.0).collect()
     }
+}
+
+/// Where a document and a peer stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compared {
+    /// The peer has said where it stands.
+    pub is_heard: bool,
+    /// All that it said it has is here.
+    pub has_all_of_theirs: bool,
 }
 
 /// Chunks that others made, read to their end.

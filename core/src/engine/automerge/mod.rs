@@ -18,7 +18,7 @@ mod session; // one document, many peers
 mod sync; // one document, one peer
 pub(super) mod view; // JSON, text and heads of a document
 
-pub use live::{Brought, BroughtMessage, Live};
+pub use live::{Brought, BroughtMessage, Compared, Live};
 pub use session::{Received, Session};
 pub use sync::SyncState;
 

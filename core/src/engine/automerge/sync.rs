@@ -61,11 +61,17 @@ pub(super) fn receive(
     message: SyncMessage,
 ) -> Result<(), EngineError> {
     peer.reset_sent = false;
+    let said = peer.state.last_sent_heads.clone();
     match document.receive_sync_message(&mut peer.state, message.message) {
         Ok(()) => {}
         // Found before anything is applied.
         Err(error @ AutomergeError::DuplicateSeqNumber(..)) => return Err(EngineError::malformed(error)),
         Err(error) => return Err(EngineError::diverged(error)),
+    }
+    if !peer.state.last_sent_heads.is_empty() {
+        // automerge takes heads that it hears, and has itself, for heads that it said. If the changes came in a message
+        // before that is not answered yet, the peer would wait for ever for word that they arrived.
+        peer.state.last_sent_heads = said;
     }
     if has_ignored(document, &message.expected) {
         return Err(EngineError::diverged("a change of a message was ignored"));
@@ -84,4 +90,25 @@ pub(super) fn generate(document: &Automerge, peer: &mut SyncState) -> Option<Byt
     let message = document.generate_sync_message(&mut peer.state)?;
     peer.reset_sent = !peer.state.in_flight;
     Some(message.encode().into())
+}
+
+/// Whether the peer has said where it stands.
+pub(super) fn is_heard(peer: &SyncState) -> bool {
+    peer.state.their_heads.is_some()
+}
+
+/// Whether all that the peer said it has is in the document.
+pub(super) fn has_all_of(document: &Automerge, peer: &SyncState) -> bool {
+    let theirs = peer.state.their_heads.as_ref();
+    theirs.is_some_and(|heads| heads.iter().all(|head| document.get_change_meta_by_hash(head).is_some()))
+}
+
+/// Whether the peer said that it has these heads of the document, or what came after them.
+pub(super) fn is_there(document: &Automerge, peer: &SyncState, heads: &[ChangeHash]) -> bool {
+    let shared = &peer.state.shared_heads;
+    if heads.iter().all(|head| shared.contains(head)) {
+        return true;
+    }
+    let not_there = document.get_changes_meta(shared);
+    !not_there.iter().any(|change| heads.contains(&change.hash))
 }

@@ -15,8 +15,8 @@ use crate::schedule::Priority;
 use crate::time::Millis;
 use crate::update::{StateVector, Update};
 
-const KEEPER: (ReplicaId, Incarnation) = (ReplicaId([7; 16]), Incarnation([8; 16]));
-const NOW: Millis = Millis(1_000);
+pub(super) const KEEPER: (ReplicaId, Incarnation) = (ReplicaId([7; 16]), Incarnation([8; 16]));
+pub(super) const NOW: Millis = Millis(1_000);
 
 fn yjs(name: &str) -> DocumentId {
     DocumentId::yjs(name).unwrap()
@@ -28,7 +28,7 @@ fn update() -> Bytes {
 }
 
 /// A session that met somebody.
-fn met(session: &mut Session, keeps: bool, lists: bool) {
+pub(super) fn met(session: &mut Session, keeps: bool, lists: bool) {
     let own = Identity { keeps: None, lists: false };
     session.begin(&own);
     let identity = Identity { keeps: keeps.then_some(KEEPER), lists };
@@ -38,7 +38,7 @@ fn met(session: &mut Session, keeps: bool, lists: bool) {
 }
 
 /// All that it wants now.
-fn effects(session: &mut Session, now: Millis) -> Vec<Effect> {
+pub(super) fn effects(session: &mut Session, now: Millis) -> Vec<Effect> {
     std::iter::from_fn(|| session.poll(now)).collect()
 }
 
@@ -48,7 +48,7 @@ fn frames(session: &mut Session) -> Vec<Vec<u8>> {
     effects(session, NOW).into_iter().filter_map(sent).collect()
 }
 
-fn opened(effects: &[Effect]) -> Vec<(Handle, DocumentId)> {
+pub(super) fn opened(effects: &[Effect]) -> Vec<(Handle, DocumentId)> {
     let opening = |effect: &Effect| {
         let Effect::Send { frame, .. } = effect else { return None };
         let Ok(Message::Open { handle, document }) = parse(&frame.clone().into()) else { return None };
@@ -57,7 +57,7 @@ fn opened(effects: &[Effect]) -> Vec<(Handle, DocumentId)> {
     effects.iter().filter_map(opening).collect()
 }
 
-fn change<'a>(document: &'a DocumentId, position: u64, update: &'a Bytes) -> Change<'a> {
+pub(super) fn change<'a>(document: &'a DocumentId, position: u64, update: &'a Bytes) -> Change<'a> {
     Change { document, position, update, priority: None, is_from_there: false }
 }
 

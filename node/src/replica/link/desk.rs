@@ -2,19 +2,23 @@
 //!
 //! Guarantees: jobs are done in their order; what is read for the other end is durable here before it is handed out.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedSender;
+use tombolo_core::engine::automerge::Live as Automerge;
 use tombolo_core::engine::edit::Live as Yjs;
 use tombolo_core::id::DocumentId;
-use tombolo_core::session::{Failed, Token};
+use tombolo_core::session::{Failed, Synced, Talk, Token};
 use tombolo_core::update::{self, Coverage, StateVector, Update};
 use tombolo_store::{Checkpoint, Store};
 
 use super::LinkId;
 use super::hub::Hub;
+use crate::replica::automerge::{self, AutomergeDocument};
 use crate::replica::changes::Origin;
 use crate::replica::document::YjsDocument;
 use crate::replica::error::ReplicaError;
@@ -28,6 +32,10 @@ pub(super) enum Job {
     Read(DocumentId, StateVector),
     /// Store what came.
     Bring(Token, DocumentId, Update),
+    /// A turn of an Automerge document's talk.
+    Sync(Talk, DocumentId, Option<Bytes>),
+    /// A talk is over. There is no answer.
+    Over(Talk),
     /// List what changed since this; everything if there is none.
     List(Option<Checkpoint>),
 }
@@ -37,7 +45,8 @@ impl Job {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Bring(_, _, update) => update.bytes().len(),
-            Self::Describe(_) | Self::Read(..) | Self::List(_) => 0,
+            Self::Sync(_, _, message) => message.as_ref().map_or(0, Bytes::len),
+            Self::Describe(_) | Self::Read(..) | Self::Over(_) | Self::List(_) => 0,
         }
     }
 }
@@ -56,6 +65,7 @@ pub(super) enum Done {
     Described(DocumentId, StateVector),
     Lacking(DocumentId, Bytes, u64),
     Brought(Token, Result<(), String>),
+    Synced(Talk, DocumentId, Result<Synced, String>),
     /// A page of documents with the positions of their last changes.
     Listed {
         documents: Vec<(DocumentId, u64)>,
@@ -77,6 +87,7 @@ const PAGE: usize = 1_000;
 pub(in crate::replica) struct Shelves {
     pub(in crate::replica) store: Store,
     pub(in crate::replica) yjs: Arc<Opened<Yjs>>,
+    pub(in crate::replica) automerge: Arc<Opened<Automerge>>,
     pub(in crate::replica) hub: Arc<Hub>,
 }
 
@@ -103,6 +114,32 @@ impl Shelves {
     }
 }
 
+/// Sync states of open Automerge documents.
+type Talks = HashMap<Talk, automerge::Talk>;
+
+fn sync(
+    shelves: &Shelves,
+    link: LinkId,
+    talks: &mut Talks,
+    talk: Talk,
+    id: DocumentId,
+    message: Option<&Bytes>,
+) -> Done {
+    let going_on = match talks.entry(talk) {
+        Entry::Occupied(going_on) => Ok(going_on.into_mut()),
+        Entry::Vacant(new) => shelves
+            .automerge
+            .open(&shelves.store, &shelves.hub, &id)
+            .map(|open| new.insert(automerge::Talk::new(AutomergeDocument::of(open)))),
+    };
+    let turn =
+        going_on.and_then(|going_on| going_on.turn(message, Origin::Link(link), || shelves.hub.latest()));
+    match turn {
+        Err(ReplicaError::Deleted { .. }) => Done::Gone(id),
+        synced => Done::Synced(talk, id, synced.map_err(|error| error.to_string())),
+    }
+}
+
 /// Starts the thread. It ends when the sender is dropped.
 pub(super) fn start(
     shelves: Shelves,
@@ -116,6 +153,7 @@ pub(super) fn start(
 }
 
 fn work(shelves: &Shelves, link: LinkId, jobs: &Receiver<Job>, done: &UnboundedSender<Finished>) {
+    let mut talks = Talks::new();
     while let Ok(job) = jobs.recv() {
         let bytes = job.bytes();
         let told = match job {
@@ -123,6 +161,13 @@ fn work(shelves: &Shelves, link: LinkId, jobs: &Receiver<Job>, done: &UnboundedS
             Job::Describe(id) => tell(done, describe(shelves, id), bytes),
             Job::Read(id, have) => tell(done, read(shelves, id, &have), bytes),
             Job::Bring(token, id, update) => tell(done, bring(shelves, link, token, id, &update), bytes),
+            Job::Sync(talk, id, message) => {
+                tell(done, sync(shelves, link, &mut talks, talk, id, message.as_ref()), bytes)
+            }
+            Job::Over(talk) => {
+                talks.remove(&talk);
+                Ok(())
+            }
         };
         if told.is_err() {
             return; // The link is gone.

@@ -212,6 +212,9 @@ impl Driver {
             Effect::Describe(document) => self.give(Job::Describe(document)),
             Effect::Read { document, have } => self.give(Job::Read(document, have)),
             Effect::Bring { token, document, update } => self.give(Job::Bring(token, document, update)),
+            Effect::Sync { talk, document, message } => self.give(Job::Sync(talk, document, message)),
+            // There is no answer to wait for, and without a desk no talk.
+            Effect::Over(talk) => drop(self.desk.send(Job::Over(talk))),
             // Nobody here looks at presence yet.
             Effect::Presence { .. } => {}
             Effect::All => {
@@ -269,6 +272,7 @@ impl Driver {
             Done::Described(document, have) => self.session.described(&document, &have),
             Done::Lacking(document, update, position) => self.session.lacking(&document, &update, position),
             Done::Brought(token, result) => self.session.brought(now, token, result),
+            Done::Synced(talk, document, result) => self.session.synced(now, talk, &document, result),
             Done::Listed { documents, last } => {
                 for (document, position) in documents {
                     if self.subscription.has(&document) {

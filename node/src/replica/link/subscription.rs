@@ -1,9 +1,11 @@
 //! Which documents a link keeps in sync, and how urgent they are.
 
+use tombolo_core::dialect::replica::is_wanted;
 use tombolo_core::id::DocumentId;
 use tombolo_core::schedule::Priority;
 
-/// Documents by the beginnings of their names. The default is all Yjs documents.
+/// Documents by the beginnings of their names, which for Automerge documents are their URLs: `automerge:` is all of
+/// them. The default is all documents.
 #[derive(Clone, Debug, Default)]
 pub struct Subscription {
     prefixes: Vec<String>,
@@ -35,15 +37,11 @@ impl Subscription {
     }
 
     pub(super) fn has(&self, document: &DocumentId) -> bool {
-        let DocumentId::Yjs(name) = document else { return false };
-        let name: &str = name.as_ref();
-        self.prefixes.is_empty() || self.prefixes.iter().any(|prefix| name.starts_with(prefix.as_str()))
+        is_wanted(&self.prefixes, document)
     }
 
     pub(super) fn priority_of(&self, document: &DocumentId) -> Option<Priority> {
-        let DocumentId::Yjs(name) = document else { return None };
-        let name: &str = name.as_ref();
-        let fits = self.priorities.iter().filter(|(prefix, _)| name.starts_with(prefix.as_str()));
+        let fits = self.priorities.iter().filter(|(prefix, _)| document.is_under(prefix));
         fits.max_by_key(|(prefix, _)| prefix.len()).map(|(_, priority)| *priority)
     }
 }
@@ -67,6 +65,18 @@ mod tests {
             assert_eq!((some.has(&id(name)), some.priority_of(&id(name))), (has, priority), "{name}");
             assert!(Subscription::all().has(&id(name)));
         }
-        assert!(!Subscription::all().has(&DocumentId::Automerge([1; 16])));
+        let (one, two) = (DocumentId::Automerge([1; 16]), DocumentId::Automerge([2; 16]));
+        let has = |prefix: &str| {
+            let some = Subscription::prefixes([prefix]);
+            (some.has(&one), some.has(&two))
+        };
+        assert!(Subscription::all().has(&one) && !some.has(&one));
+        assert_eq!(has("automerge:"), (true, true));
+        assert_eq!(has(&format!("automerge:{one}")), (true, false));
+        // The beginnings of other names.
+        assert_eq!(
+            (has(""), has("auto"), has(&one.to_string())),
+            ((false, false), (false, false), (false, false))
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! Changes made, refused, given up, brought and synced.
 
+use std::collections::VecDeque;
+
 use automerge::transaction::Transactable;
 use automerge::{ObjType, ROOT, ScalarValue};
 use autosurgeon::{Hydrate, Reconcile, Text, hydrate, reconcile};
@@ -202,6 +204,77 @@ fn two_who_sync_store_each_change_once() {
         };
         let all = open(there, 9).read(|document| document.stats().num_changes);
         assert_eq!((count(here) as u64, count(there) as u64), (all, all));
+    }
+}
+
+/// Two who sync, each with what is on its way to it; a side may take several messages before it says something.
+struct Line {
+    pair: Pair,
+    on_its_way: [VecDeque<Bytes>; 2],
+}
+
+impl Line {
+    fn say(&mut self, from: usize) {
+        let live = self.pair.lives[from].as_ref().unwrap();
+        if let Some(message) = live.sync_generate(&mut self.pair.states[from]) {
+            self.pair.messages += 1;
+            self.on_its_way[1 - from].push_back(message);
+        }
+    }
+
+    fn hear(&mut self, side: usize) {
+        let Some(message) = self.on_its_way[side].pop_front() else { return };
+        let live = self.pair.lives[side].take().unwrap();
+        let message = BroughtMessage::read(&message).unwrap();
+        self.pair.lives[side] = Some(live.sync_receive(&mut self.pair.states[side], message).unwrap().0);
+    }
+
+    fn edit(&mut self, side: usize, value: i64) {
+        let live = self.pair.lives[side].take().unwrap();
+        self.pair.lives[side] = Some(put(live, "a", value).0);
+    }
+
+    fn settle(&mut self) {
+        loop {
+            for side in [0, 1] {
+                while !self.on_its_way[side].is_empty() {
+                    self.hear(side);
+                }
+                self.say(side);
+            }
+            assert!(self.pair.messages < 200, "the sync never comes to rest");
+            if self.on_its_way.iter().all(VecDeque::is_empty) {
+                return;
+            }
+        }
+    }
+}
+
+proptest! {
+    /// Who waits for word of what has arrived gets it, however messages cross and gather.
+    #[test]
+    fn when_nothing_is_left_to_say_each_knows_that_the_other_has_all(
+        steps in proptest::collection::vec((0..2_usize, 0..4_u8), 0..60)
+    ) {
+        let pair = Pair::of([Vec::new(), Vec::new()]);
+        let mut line = Line { pair, on_its_way: Default::default() };
+        for (number, (side, step)) in (0..).zip(steps) {
+            match step {
+                0 => {
+                    line.edit(side, number);
+                    line.say(side);
+                }
+                1 => line.say(side),
+                _ => line.hear(side),
+            }
+        }
+        line.settle();
+        let lives = line.pair.lives.each_ref().map(|live| live.as_ref().unwrap());
+        prop_assert_eq!(lives[0].heads(), lives[1].heads());
+        for (live, peer) in lives.iter().zip(&line.pair.states) {
+            prop_assert_eq!(live.compare(peer), Compared { is_heard: true, has_all_of_theirs: true });
+            prop_assert!(live.is_there(peer, &live.heads()));
+        }
     }
 }
 
