@@ -22,7 +22,8 @@ pub(crate) fn measure(place: &Place) -> io::Result<String> {
         rows.push(one(place, kind, letters)?);
     }
     let heading = format!(
-        "A letter, {letters} times, {PAUSE_MS} ms apart; {:.2} ms is the median of a write and an `fdatasync` here. Bytes are \
+        "A letter, {letters} times, {PAUSE_MS} ms apart; {:.2} ms is the median of a write and an \
+         `fdatasync` here, as far apart. Bytes are \
          those of each letter on the wire, less its update where it goes; the last columns are processor time for each, in ms.",
         table::ms(fdatasync(place)?)
     );
@@ -116,7 +117,7 @@ fn latencies(typed: &[(u64, u64)], heard: &[(u64, u64)]) -> Vec<Duration> {
     times
 }
 
-/// What the disk takes for a few bytes.
+/// What the disk takes for a few bytes, now and then.
 fn fdatasync(place: &Place) -> io::Result<Duration> {
     let folder = tombolo_benches::folder(env!("CARGO_TARGET_TMPDIR"))?;
     let mut file = File::create(folder.path().join("file"))?;
@@ -129,6 +130,7 @@ fn fdatasync(place: &Place) -> io::Result<Duration> {
         file.write_all(&[1; 64])?;
         file.sync_data()?;
         times.push(start.elapsed());
+        std::thread::sleep(Duration::from_millis(PAUSE_MS));
     }
     Ok(table::median(&times))
 }
