@@ -4,11 +4,13 @@
 
 mod duel;
 pub mod load;
+mod process;
 mod ratio;
 mod scratch;
 mod typing;
 
 pub use duel::Duel;
+pub use process::Process;
 pub use ratio::{Spread, print_ratio};
 pub use scratch::folder;
 pub use typing::Typist;

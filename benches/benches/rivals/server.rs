@@ -3,13 +3,12 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use tombolo_benches::Process;
 use tombolo_benches::load::Speech;
 
-/// Linux counts CPU time for `/proc` in hundredths of a second on every architecture.
-const TICK: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server to be measured.
@@ -72,7 +71,7 @@ pub(crate) fn contestants(folder: &Path) -> Vec<Contestant> {
 
 /// A running contestant; dropping it kills it.
 pub(crate) struct Running {
-    process: Child,
+    process: Process,
     address: SocketAddr,
     _data: tempfile::TempDir,
 }
@@ -85,13 +84,14 @@ impl Running {
         let fill = |arg: &String| {
             arg.replace("PORT", &port.to_string()).replace("DATA", &data.path().display().to_string())
         };
-        let process = Command::new(&contestant.program)
-            .args(contestant.args.iter().map(fill))
-            .env("RUST_LOG", "error")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
+        let process = Process::start(
+            Command::new(&contestant.program)
+                .args(contestant.args.iter().map(fill))
+                .env("RUST_LOG", "error")
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null()),
+        )?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let running = Self { process, address, _data: data };
         let end = Instant::now() + PATIENCE;
@@ -112,48 +112,13 @@ impl Running {
     }
 
     /// User and system time until now, of all threads and children.
-    pub(crate) fn cpu_time(&self) -> io::Result<Duration> {
-        let mut ticks = 0;
-        for pid in self.family()? {
-            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            // Behind the name, which may hold anything, come the state and ten numbers before these two.
-            let numbers = stat.rsplit(')').next().unwrap_or_default();
-            ticks += numbers
-                .split_whitespace()
-                .skip(11)
-                .take(2)
-                .filter_map(|ticks| ticks.parse::<u32>().ok())
-                .sum::<u32>();
-        }
-        Ok(TICK * ticks)
+    pub(crate) fn cpu_time(&self) -> Duration {
+        self.process.cpu_time()
     }
 
     /// Bytes of memory that are its own.
-    pub(crate) fn memory(&self) -> io::Result<u64> {
-        let own = |pid: u32| {
-            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-            let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?.trim().to_owned();
-            line.trim_end_matches(" kB").parse::<u64>().ok()
-        };
-        Ok(self.family()?.into_iter().filter_map(own).sum::<u64>() * 1024)
-    }
-
-    /// The process and its children.
-    fn family(&self) -> io::Result<Vec<u32>> {
-        let parent = self.process.id();
-        let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
-        let children = children.unwrap_or_default();
-        Ok(std::iter::once(parent)
-            .chain(children.split_whitespace().filter_map(|pid| pid.parse().ok()))
-            .collect())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+    pub(crate) fn memory(&self) -> u64 {
+        self.process.memory()
     }
 }
 
