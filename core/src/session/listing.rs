@@ -122,7 +122,10 @@ impl Session {
         while self.listing.ahead.front().is_some_and(|ahead| ahead.missing.is_empty()) {
             reached = self.listing.ahead.pop_front();
         }
-        self.listing.was_reached |= self.listing.is_reached();
+        let is_left_out =
+            |id: &DocumentId| self.documents.get(id).is_some_and(|entry| entry.late || entry.is_parked());
+        let is_reached = self.listing.is_reached_but(is_left_out);
+        self.listing.was_reached |= is_reached;
         let (Some(Ahead { until, .. }), Some(known)) = (reached, &mut self.known) else { return };
         known.checkpoint = until.clone();
         self.effects.push_back(Effect::Reached { keeper: known.keeper, checkpoint: until });

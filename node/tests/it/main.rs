@@ -20,6 +20,7 @@ mod join; // a cold document, served
 mod kill; // SIGKILL under a client that types
 #[cfg(test)]
 mod link;
+#[cfg(test)]
 mod link_automerge;
 #[cfg(test)]
 mod maintain; // verify, repair, compact, quarantine
