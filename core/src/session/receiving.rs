@@ -120,8 +120,8 @@ impl Session {
         let opening = entry.opening;
         entry.closed();
         entry.refuse(now, outcome, reason);
-        if outcome.is_permanent() {
-            // There is nothing of it to be had, so nothing waits for it.
+        // Whatever one may do later, there is nothing of it to be had before it is listed anew.
+        if matches!(outcome, Outcome::DELETED | Outcome::QUARANTINED) {
             entry.listed = false;
             let is_strange = entry.last == 0 && !entry.watched;
             if outcome == Outcome::DELETED && is_strange {
