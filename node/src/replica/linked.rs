@@ -11,7 +11,7 @@ use super::link::{LinkOptions, LinkStatus, Mode, Priority, Standing};
 use super::listen::ListenOptions;
 
 impl Replica {
-    /// Keeps the Yjs documents of this replica in sync with what is at this address, `ws://` or `wss://`: a relay, or a
+    /// Keeps the documents of this replica in sync with what is at this address, `ws://` or `wss://`: a relay, or a
     /// node. It is dialled for as long as the link is there and the replica is open; nothing waits for it.
     ///
     /// ```
