@@ -45,7 +45,7 @@ pub struct SessionConfig {
 
 impl Default for SessionConfig {
     fn default() -> Self {
-        Self { documents_max: 1_000, linger_ms: 30_000, prefixes: Vec::new() }
+        Self { documents_max: 250, linger_ms: 30_000, prefixes: Vec::new() }
     }
 }
 
@@ -82,6 +82,10 @@ pub struct Session {
     pub(super) effects: VecDeque<Effect>,
     /// Positions that were given so far.
     pub(super) latest: u64,
+    /// What waits for a place, and nothing else.
+    pub(super) queue: BTreeSet<DocumentId>,
+    /// Of each of these as much is acknowledged at least.
+    pub(super) queue_floor: u64,
     /// Something became restless since that was looked at.
     pub(super) look: bool,
     /// When it was looked at last.
@@ -112,6 +116,8 @@ impl Session {
             latest,
             look: false,
             looked: Moment::default(),
+            queue: BTreeSet::new(),
+            queue_floor: 0,
             begun: false,
         }
     }
@@ -155,6 +161,7 @@ impl Session {
         self.shut(document);
         self.documents.remove(document);
         self.restless.remove(document);
+        self.queue.remove(document);
         self.decline(document);
     }
 
@@ -180,6 +187,7 @@ impl Session {
         let talks: Vec<_> = self.open_talks().collect();
         self.handles.clear();
         self.done.clear();
+        self.queue.clear();
         for effect in &self.effects {
             // Nobody has begun to read it.
             if let Effect::Read { document, .. } = effect
@@ -374,10 +382,22 @@ impl Session {
     /// Those that are not in sync, and how they stand.
     pub fn lagging(&self) -> impl Iterator<Item = (&DocumentId, Standing)> + '_ {
         let keeps = self.peer.as_ref().map(|peer| peer.keeps.is_some());
-        self.documents
+        self.restless
             .iter()
+            .chain(&self.queue)
+            .filter_map(|id| self.documents.get_key_value(id))
             .map(move |(id, document)| (id, document.standing(keeps, &self.clock)))
             .filter(|(_, standing)| standing.lag.is_some())
+    }
+
+    /// How many there are of [`Session::lagging`], without a look at what waits for a place.
+    #[must_use]
+    pub fn lagging_count(&self) -> usize {
+        let keeps = self.peer.as_ref().map(|peer| peer.keeps.is_some());
+        let lags = |id: &&DocumentId| {
+            self.documents.get(*id).is_some_and(|entry| entry.standing(keeps, &self.clock).lag.is_some())
+        };
+        self.restless.iter().filter(lags).count() + self.queue.len()
     }
 
     /// Whether both sides have all of each other that they can have for now: what is parked is left out, and where
@@ -393,6 +413,7 @@ impl Session {
         let is_left_out =
             |id: &DocumentId| self.documents.get(id).is_some_and(|entry| entry.late || entry.is_parked());
         !self.look
+            && self.queue.is_empty()
             && self.bringing.is_empty()
             && (!peer.lists || self.listing.is_reached_but(is_left_out))
             && self.restless.iter().all(is_settled)
@@ -406,7 +427,8 @@ impl Session {
             .filter(|document| document.last > document.acknowledged)
             .map(|document| document.acknowledged)
             .min();
-        first.unwrap_or(self.latest)
+        let queued = (!self.queue.is_empty()).then_some(self.queue_floor);
+        first.into_iter().chain(queued).min().unwrap_or(self.latest)
     }
 
     pub(super) fn keeps(&self) -> bool {
@@ -436,6 +458,7 @@ impl Session {
     /// This document is worth a look.
     pub(super) fn unsettle(&mut self, document: &DocumentId) {
         self.done.remove(document);
+        self.queue.remove(document);
         self.restless.insert(document.clone());
         self.look = true;
     }

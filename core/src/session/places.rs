@@ -28,11 +28,33 @@ impl Session {
         // What somebody looks at first, then what is known to differ.
         wanting.sort_by_key(|id| documents.get(id).map(|entry| (!entry.watched, !entry.differs())));
         for id in wanting {
-            if self.handles.len() >= self.config.documents_max && !self.make_room() {
-                return;
+            if self.has_room() {
+                self.open(&id);
+            } else if self.documents.get(&id).is_some_and(|entry| entry.refusal.is_none()) {
+                self.queue(id);
             }
-            self.open(&id);
         }
+        while !self.queue.is_empty() && self.has_room() {
+            let Some(id) = self.queue.pop_first() else { break };
+            self.restless.insert(id.clone());
+            if self.documents.get(&id).is_some_and(|entry| entry.wants_open(now, everything)) {
+                self.open(&id);
+            }
+        }
+    }
+
+    /// It waits for a place, and is not looked at before: there may be very many of them.
+    fn queue(&mut self, id: DocumentId) {
+        let acknowledged = self.documents.get(&id).map_or(0, |entry| entry.acknowledged);
+        let floor = if self.queue.is_empty() { acknowledged } else { self.queue_floor.min(acknowledged) };
+        self.queue_floor = floor;
+        self.restless.remove(&id);
+        self.queue.insert(id);
+    }
+
+    /// Whether another document may be open; makes a place if one is done.
+    fn has_room(&mut self) -> bool {
+        self.handles.len() < self.config.documents_max || self.make_room()
     }
 
     /// Asks whether what came from there is on the disk there: an answer that brings nothing is stored when all

@@ -447,7 +447,7 @@ impl Driver {
             && !self.listing
             && self.jobs == 0
             && self.scheduler.is_empty();
-        let lagging = if in_sync { 0 } else { self.session.lagging().count() };
+        let lagging = if in_sync { 0 } else { self.session.lagging_count() };
         self.board.write(|status| {
             status.state = self.link.state();
             status.keeps = keeps;
