@@ -37,6 +37,9 @@ pub struct Change<'a> {
 pub struct SessionConfig {
     /// Most documents that are open at once; the others take turns.
     pub documents_max: usize,
+    /// The same where the other end does not tell what changes: what is shut there hears of nothing, so as many as a
+    /// relay allows.
+    pub unlisted_max: usize,
     /// How long a document that is in sync stays open when nobody looks at it, in ms.
     pub linger_ms: u64,
     /// Which documents are asked after: those whose names begin with one of these; all if there is none.
@@ -45,7 +48,7 @@ pub struct SessionConfig {
 
 impl Default for SessionConfig {
     fn default() -> Self {
-        Self { documents_max: 250, linger_ms: 30_000, prefixes: Vec::new() }
+        Self { documents_max: 250, unlisted_max: 2_000, linger_ms: 30_000, prefixes: Vec::new() }
     }
 }
 

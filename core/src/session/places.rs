@@ -54,7 +54,8 @@ impl Session {
 
     /// Whether another document may be open; makes a place if one is done.
     fn has_room(&mut self) -> bool {
-        self.handles.len() < self.config.documents_max || self.make_room()
+        let max = if self.is_listing() { self.config.documents_max } else { self.config.unlisted_max };
+        self.handles.len() < max || self.make_room()
     }
 
     /// Asks whether what came from there is on the disk there: an answer that brings nothing is stored when all

@@ -126,6 +126,7 @@ impl World {
         let documents_max = if lists { shape.documents_max } else { SessionConfig::default().documents_max };
         let config = SessionConfig {
             documents_max,
+            unlisted_max: documents_max,
             linger_ms: one_of(chance, [50, 2_000, 30_000]),
             prefixes: Vec::new(),
         };

@@ -117,7 +117,8 @@ fn a_reader_reads_on_after_a_break_and_writes_once_it_may() {
 /// A session that may have one document open, of two.
 fn narrow(lists: bool) -> (Session, DocumentId, DocumentId) {
     let (one, two) = (yjs("one"), yjs("two"));
-    let mut session = Session::new(SessionConfig { documents_max: 1, ..SessionConfig::default() }, 2);
+    let mut session =
+        Session::new(SessionConfig { documents_max: 1, unlisted_max: 1, ..SessionConfig::default() }, 2);
     session.add(&one, 1);
     session.add(&two, 2);
     session.begin(&Identity { keeps: None, lists: false });
@@ -260,7 +261,8 @@ fn a_place_is_free_again_when_nobody_looks_or_nobody_keeps() {
     assert_eq!(opened(&effects(&mut session, NOW)), [(Handle(2), two)]);
     // Where nobody keeps what is sent, it is done when it is sent.
     let (document, update) = (yjs("d"), update());
-    let mut session = Session::new(SessionConfig { documents_max: 1, ..SessionConfig::default() }, 2);
+    let mut session =
+        Session::new(SessionConfig { documents_max: 1, unlisted_max: 1, ..SessionConfig::default() }, 2);
     session.add(&document, 1);
     met(&mut session, false, false);
     compare(&mut session, Handle(1), &document, 1);

@@ -183,7 +183,7 @@ fn of_who_lists_only_what_differs_is_opened() {
 
 #[test]
 fn documents_take_turns_where_not_all_may_be_open() {
-    let config = SessionConfig { documents_max: 2, ..SessionConfig::default() };
+    let config = SessionConfig { documents_max: 2, unlisted_max: 2, ..SessionConfig::default() };
     let mut session = Session::new(config, 0);
     let names: Vec<_> = (0..5).map(|n| yjs(&format!("d{n}"))).collect();
     names.iter().for_each(|name| session.add(name, 0));
