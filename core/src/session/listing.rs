@@ -65,11 +65,6 @@ impl Listing {
     pub(super) fn waiting(&self) -> usize {
         self.ahead.len()
     }
-
-    /// Whether all that was listed is here, but for these.
-    pub(super) fn is_reached_but(&self, is_left_out: impl Fn(&DocumentId) -> bool) -> bool {
-        self.heard && self.ahead.iter().flat_map(|ahead| &ahead.missing).all(is_left_out)
-    }
 }
 
 impl Session {
@@ -113,6 +108,14 @@ impl Session {
         }
     }
 
+    /// Whether all that was listed is here, as far as anybody can tell: what is open and listed late has all that was said of
+    /// it so far, and of what is parked nothing more is said.
+    pub(super) fn has_what_was_listed(&self) -> bool {
+        let is_left_out =
+            |id: &DocumentId| self.documents.get(id).is_some_and(|entry| entry.late || entry.is_parked());
+        self.listing.heard && self.listing.ahead.iter().flat_map(|ahead| &ahead.missing).all(is_left_out)
+    }
+
     /// Tells of the last checkpoint that is reached.
     pub(super) fn reach(&mut self) {
         if !self.listing.added.is_empty() {
@@ -122,10 +125,7 @@ impl Session {
         while self.listing.ahead.front().is_some_and(|ahead| ahead.missing.is_empty()) {
             reached = self.listing.ahead.pop_front();
         }
-        let is_left_out =
-            |id: &DocumentId| self.documents.get(id).is_some_and(|entry| entry.late || entry.is_parked());
-        let is_reached = self.listing.is_reached_but(is_left_out);
-        self.listing.was_reached |= is_reached;
+        self.listing.was_reached |= self.has_what_was_listed();
         let (Some(Ahead { until, .. }), Some(known)) = (reached, &mut self.known) else { return };
         known.checkpoint = until.clone();
         self.effects.push_back(Effect::Reached { keeper: known.keeper, checkpoint: until });

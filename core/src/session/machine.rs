@@ -42,7 +42,7 @@ pub struct SessionConfig {
     pub unlisted_max: usize,
     /// How long a document that is in sync stays open when nobody looks at it, in ms.
     pub linger_ms: u64,
-    /// Which documents are asked after: those whose names begin with one of these; all if there is none.
+    /// Which documents are asked after: those under one of these ([`DocumentId::is_under`]); all if there is none.
     pub prefixes: Vec<String>,
 }
 
@@ -412,13 +412,10 @@ impl Session {
             let lag = self.standing(id).and_then(|standing| standing.lag);
             matches!(lag, None | Some(Lag::Parked { .. } | Lag::Unkept))
         };
-        // It is open and has all that was said of it so far; or nothing more is said of it.
-        let is_left_out =
-            |id: &DocumentId| self.documents.get(id).is_some_and(|entry| entry.late || entry.is_parked());
         !self.look
             && self.queue.is_empty()
             && self.bringing.is_empty()
-            && (!peer.lists || self.listing.is_reached_but(is_left_out))
+            && (!peer.lists || self.has_what_was_listed())
             && self.restless.iter().all(is_settled)
     }
 

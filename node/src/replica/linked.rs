@@ -11,8 +11,9 @@ use super::link::{LinkOptions, LinkStatus, Mode, Priority, Standing};
 use super::listen::ListenOptions;
 
 impl Replica {
-    /// Keeps the documents of this replica in sync with what is at this address, `ws://` or `wss://`: a relay, or a
-    /// node. It is dialled for as long as the link is there and the replica is open; nothing waits for it.
+    /// Keeps the documents of this replica in sync with what is at this address, `ws://` or `wss://`: a node or, for Yjs
+    /// documents, also a relay or a replica that listens. It is dialled for as long as the link is there and the replica
+    /// is open; nothing waits for it.
     ///
     /// ```
     /// use tombolo::replica::{LinkOptions, LinkState, Replica};

@@ -39,9 +39,9 @@
 //! An [`AutomergeDocument`] is edited with the crate [`automerge`](crate::automerge), or as a Rust value with
 //! [`autosurgeon`](crate::autosurgeon), in the same kind of transaction. Clients of automerge-repo know it by its URL.
 //!
-//! [`Replica::link`] keeps documents in sync with nodes, relays and other replicas, [`Replica::listen`] lets these come.
-//! Not there yet: Automerge documents through a relay that keeps nothing, presence, and giving back the space of what is
-//! safe elsewhere.
+//! [`Replica::link`] keeps documents in sync with nodes, and Yjs documents with relays and other replicas as well;
+//! [`Replica::listen`] lets these come. Not there yet: Automerge documents without a node, presence, and giving back the
+//! space of what is safe elsewhere.
 //!
 //! Documents are read by yrs and automerge in this process, without the wall that a server has around them
 //! ([`ThreadWorker`](tombolo_store::worker::ThreadWorker) says why that matters): open documents of people whom you

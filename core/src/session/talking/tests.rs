@@ -7,7 +7,7 @@ use crate::dialect::y_protocols;
 use crate::session::{Lag, SessionConfig};
 
 const DOCUMENT: DocumentId = DocumentId::Automerge([7; 16]);
-/// Sync messages of an empty document, and of one whose heads are here.
+/// A sync message of an empty document.
 const EMPTY: &[u8] = &[0x42, 0, 0, 0, 0];
 
 fn linked(last: u64, lists: bool) -> Session {

@@ -31,7 +31,8 @@ struct Stored {
     reached: String,
 }
 
-const VERSION: u32 = 1;
+/// The first knew of Yjs documents only.
+const VERSION: u32 = 2;
 
 /// Where the memory of the link to this place lies, for these subscriptions.
 pub(super) fn path(folder: &Path, url: &str, prefixes: &[String]) -> PathBuf {
