@@ -10,7 +10,7 @@ import { AutomergeRepo } from './automerge-repo.mjs';
 import { Hocuspocus, YWebsocket } from './yjs.mjs';
 
 const KINDS = { 'y-websocket': YWebsocket, hocuspocus: Hocuspocus, 'automerge-repo': AutomergeRepo };
-const PATIENCE_MS = 300_000;
+const PATIENCE_MS = 600_000;
 
 const [kind, url] = process.argv.slice(2);
 const client = new KINDS[kind](url);

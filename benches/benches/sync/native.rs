@@ -23,7 +23,7 @@ use tombolo::replica::{LinkOptions, Observation, Origin, Replica, Subscription, 
 
 /// Tells the child what it is.
 const ROLE: &str = "TOMBOLO_BENCH_REPLICA";
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// How it is started; behind it come the server's URL and a folder.
 pub(crate) fn command() -> io::Result<Command> {
