@@ -89,8 +89,14 @@ fn three_replicas_edit_one_automerge_document_through_a_node() {
     );
     assert_eq!(in_sync(&one)[0].keeps, Some(true));
     in_sync(&two);
-    let standing = one.explain(first.id()).remove(0).1.unwrap();
-    assert_eq!((standing.lag, standing.acknowledged), (None, standing.last));
+    let standing = || one.explain(first.id()).remove(0).1.unwrap();
+    eventually(
+        || {
+            let standing = standing();
+            (standing.lag, standing.acknowledged) == (None, standing.last)
+        },
+        || format!("{:?}", standing()),
+    );
     // Offline, while the node is gone.
     drop(first);
     one.close().unwrap();
