@@ -170,12 +170,13 @@ impl FeedFile {
         Ok(())
     }
 
-    /// Puts an opening; gives back what its numbers are above. None if there are no more numbers.
+    /// Puts an opening; gives back what its numbers are above, which lies behind `floor` and all that is here. None if
+    /// there are no more numbers.
     ///
     /// # Errors
     /// What the disk or the system's generator says.
-    pub(super) fn put_opening(&mut self) -> io::Result<Option<u64>> {
-        let last = self.openings.last().copied().unwrap_or_default();
+    pub(super) fn put_opening(&mut self, floor: u64) -> io::Result<Option<u64>> {
+        let last = self.openings.last().copied().unwrap_or_default().max(floor);
         let random = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))? % GAP;
         let Some(start) = last.checked_add(SPAN + random).filter(|start| start.checked_add(SPAN).is_some())
         else {

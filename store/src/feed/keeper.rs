@@ -62,6 +62,8 @@ struct State {
     covered: Position,
     /// What the numbers of this opening are above, once the file says so.
     start: Option<u64>,
+    /// No number of a feed that was given up in this opening is above: who watches hears of numbers that grow.
+    floor: u64,
 }
 
 #[derive(Debug)]
@@ -77,7 +79,7 @@ impl Feed {
     /// The feed in this folder, of which nothing is read yet. Everything before `covered` in the journal is on the
     /// shelf and was not replayed.
     pub(crate) fn new(disk: Arc<dyn Disk>, incarnation: Incarnation, covered: Position) -> Self {
-        let state = State { file: Known::Unread, covered, start: None };
+        let state = State { file: Known::Unread, covered, start: None, floor: 0 };
         Self { disk, incarnation, state: Mutex::new(state) }
     }
 
@@ -218,7 +220,7 @@ impl Feed {
         if !changes.is_empty() {
             Self::number(state)?;
         }
-        let State { file: Known::Open(file), covered, start } = state else { return Ok(()) };
+        let State { file: Known::Open(file), covered, start, .. } = state else { return Ok(()) };
         let feed = file.header().feed;
         for Change { given, id, intended } in changes {
             let number =
@@ -235,8 +237,8 @@ impl Feed {
 
     /// Puts what the numbers of this opening are above; it is durable with what comes next.
     fn number(state: &mut State) -> io::Result<()> {
-        if let State { file: Known::Open(file), start: start @ None, .. } = state {
-            *start = Some(file.put_opening()?.ok_or_else(no_numbers)?);
+        if let State { file: Known::Open(file), start: start @ None, floor, .. } = state {
+            *start = Some(file.put_opening(*floor)?.ok_or_else(no_numbers)?);
         }
         Ok(())
     }
@@ -270,7 +272,8 @@ impl Feed {
         getrandom::fill(&mut feed.0)
             .map_err(|error| StoreError::Feed(io::Error::other(error.to_string())))?;
         let mut file = FeedFile::begin(&*self.disk, feed, self.incarnation).map_err(StoreError::Feed)?;
-        let (mut documents, start) = (0, file.put_opening().map_err(StoreError::Feed)?.unwrap_or_default());
+        let (mut documents, start) =
+            (0, file.put_opening(state.floor).map_err(StoreError::Feed)?.unwrap_or_default());
         let mut put = Ok(());
         shelved(&mut |id| {
             if put.is_ok() {
@@ -279,7 +282,7 @@ impl Feed {
                     file.put(&Row::Changed { number: start + documents, key: &id.to_key(), settles: false });
             }
         })?;
-        let finished = put.and_then(|()| file.put_opening()).and_then(|start| {
+        let finished = put.and_then(|()| file.put_opening(state.floor)).and_then(|start| {
             file.put(&Row::Covered(state.covered))?;
             file.publish(&*self.disk, documents)?;
             Ok(start)
@@ -325,6 +328,9 @@ impl Feed {
     /// Removes the file, durably; the next who asks has another feed made.
     fn give_up(&self, state: &mut State, why: &str) -> io::Result<()> {
         // If it cannot be removed it is read again: what is known of it in memory may not be what is on the disk.
+        if let Some(start) = state.start {
+            state.floor = state.floor.max(start.saturating_add(SPAN));
+        }
         (state.file, state.start) = (Known::Unread, None);
         let mut found = false;
         for name in [NAME, DRAFT] {

@@ -32,3 +32,29 @@ fn what_is_superseded_goes_and_nothing_is_missed() {
     assert_eq!(world.changes(Some(&first), 10_000).unwrap().documents, since_first.documents);
     assert_eq!(world.changes(None, 10_000).unwrap().documents.len(), 1500);
 }
+
+#[test]
+fn numbers_grow_also_when_the_feed_is_made_anew() {
+    let disk = FaultyDisk::default();
+    let mut lasting = Lasting::default();
+    // Each opening is farther up.
+    for round in 0..4 {
+        let mut last = 0;
+        let mut world = World::open(&disk, lasting);
+        world.append(round);
+        world.take(false).unwrap();
+        for _ in 0..2 {
+            let known = world.changes(None, 10_000).unwrap().up_to;
+            assert!(known.number > last, "round {round}: {} behind {last}", known.number);
+            last = known.number;
+            disk.damage("feed", |bytes| *bytes.last_mut().unwrap() ^= 1);
+            world.append(round);
+            // Whoever writes or asks sees that, and what is told from then on is above.
+            let told = world.changes(Some(&known), 10_000).unwrap();
+            assert!(told.up_to.number > last, "round {round}: {} behind {last}", told.up_to.number);
+            last = told.up_to.number;
+        }
+        world.close().unwrap();
+        lasting = world.lasting;
+    }
+}
