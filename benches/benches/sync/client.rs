@@ -95,7 +95,7 @@ impl Server {
         let end = Instant::now() + PATIENCE;
         let mut before = self.process.cpu_time();
         while Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(500));
+            std::thread::sleep(Duration::from_millis(200));
             let now = self.process.cpu_time();
             if now - before <= Duration::from_millis(10) {
                 return;

@@ -16,7 +16,7 @@ const AFTERWARDS: Duration = Duration::from_secs(1);
 
 /// The table of this part.
 pub(crate) fn measure(place: &Place) -> io::Result<String> {
-    let letters: u64 = if place.quick { 30 } else { 500 };
+    let letters: u64 = if place.quick { 10 } else { 500 };
     let mut rows = Vec::new();
     for kind in Kind::ALL {
         rows.push(one(place, kind, letters)?);
@@ -48,21 +48,22 @@ fn one(place: &Place, kind: Kind, letters: u64) -> io::Result<Row> {
     let server = Server::start(&place.tombolo)?;
     let mut writer = Client::start(kind, &place.scripts, &server)?;
     let mut reader = Client::start(kind, &place.scripts, &server)?;
+    let (pause, afterwards) = if place.quick { (20, AFTERWARDS / 10) } else { (300, AFTERWARDS) };
     let wished = if kind == Kind::AutomergeRepo { "new" } else { "letters" };
     let doc = writer.tell(&json!({ "do": "open", "doc": wished }))?;
     let doc = doc.get("doc").cloned().unwrap_or_default();
-    writer.tell(&json!({ "do": "type", "doc": doc, "count": 5, "pause_ms": 300 }))?;
+    writer.tell(&json!({ "do": "type", "doc": doc, "count": 5, "pause_ms": pause }))?;
     reader.tell(&json!({ "do": "open", "doc": doc }))?;
     reader.tell(&json!({ "do": "watch", "doc": doc }))?;
-    writer.tell(&json!({ "do": "type", "doc": doc, "count": 5, "pause_ms": 300 }))?;
-    std::thread::sleep(AFTERWARDS * 3);
+    writer.tell(&json!({ "do": "type", "doc": doc, "count": 5, "pause_ms": pause }))?;
+    std::thread::sleep(afterwards * 3);
 
     let all = |writer: &Client, reader: &Client| {
         (writer.bytes(), reader.bytes(), writer.cpu_time(), server.cpu_time(), reader.cpu_time())
     };
     let before = all(&writer, &reader);
     let typed = writer.tell(&json!({ "do": "type", "doc": doc, "count": letters, "pause_ms": PAUSE_MS }))?;
-    std::thread::sleep(AFTERWARDS);
+    std::thread::sleep(afterwards);
     let after = all(&writer, &reader);
     let heard = reader.tell(&json!({ "do": "heard" }))?;
 
