@@ -80,7 +80,7 @@ async fn what_waits_and_who_fell_behind_is_seen() {
         }
         assert_eq!(only(&server).traffic.refusals, 0);
         while only(&server).traffic.refusals == 0 {
-            assert!(only(&server).queue_bytes <= MAX + 2 * text.len());
+            assert!(only(&server).queue_bytes <= MAX + 8 * text.len());
             send().await;
         }
     };
