@@ -17,6 +17,7 @@ use crate::id::{DocumentId, Incarnation, ReplicaId};
 use crate::limits::{
     CHECKPOINT_BYTES_MAX, INFLATE_RATIO_MAX, LISTED_MAX, PATTERNS_MAX, PEER_TEXT_BYTES_MAX, UPDATE_BYTES_MAX,
 };
+use crate::room::StoreRefused;
 use crate::validate::validate_sync_message;
 use crate::wire::inflate::inflate;
 use crate::wire::lib0::{Lib0Error, Reader, write_var_bytes, write_var_u64};
@@ -79,6 +80,18 @@ impl Outcome {
     #[must_use]
     pub fn is_permanent(self) -> bool {
         (5..=8).contains(&self.0)
+    }
+}
+
+impl From<StoreRefused> for Outcome {
+    fn from(reason: StoreRefused) -> Self {
+        match reason {
+            StoreRefused::Trouble => Self::TROUBLE,
+            StoreRefused::NoRoom => Self::NO_ROOM,
+            StoreRefused::Damaged => Self::DAMAGED,
+            StoreRefused::Deleted => Self::DELETED,
+            StoreRefused::Quarantined => Self::QUARANTINED,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::network::Wire;
 use crate::dialect::replica::{self, Handle, Identity, Message, Outcome};
 use crate::dialect::y_protocols::{self, Message as Said};
 use crate::id::DocumentId;
-use crate::room::{Acknowledgement, Effect, MemberId, Room, StoreRefused};
+use crate::room::{Acknowledgement, Effect, MemberId, Room};
 use crate::time::Millis;
 use crate::update::StateVector;
 
@@ -390,7 +390,7 @@ impl Door {
                 }
                 Effect::Close { member, reason } => {
                     if let Some((wire, handle)) = hall.seats.remove(&member) {
-                        let shut = replica::shut(handle, outcome(reason), &reason.to_string());
+                        let shut = replica::shut(handle, reason.into(), &reason.to_string());
                         self.out.push_back(Out::Send(wire, shut));
                         hall.room.leave(Millis(now), member);
                     }
@@ -408,15 +408,5 @@ impl Door {
     /// How many documents the connections have open, at most.
     pub(super) fn most_open(&self) -> usize {
         self.guests.values().map(|guest| guest.open.len()).max().unwrap_or(0)
-    }
-}
-
-fn outcome(reason: StoreRefused) -> Outcome {
-    match reason {
-        StoreRefused::Trouble => Outcome::TROUBLE,
-        StoreRefused::NoRoom => Outcome::NO_ROOM,
-        StoreRefused::Damaged => Outcome::DAMAGED,
-        StoreRefused::Deleted => Outcome::DELETED,
-        StoreRefused::Quarantined => Outcome::QUARANTINED,
     }
 }

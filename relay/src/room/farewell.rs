@@ -12,7 +12,7 @@
 //! to a closed document only with a new connection, and trouble is expected to pass. A replica is told of each document
 //! by a Shut with the outcome, and comes back to it by itself.
 
-use tombolo_core::dialect::replica::{self, Outcome};
+use tombolo_core::dialect::replica;
 use tombolo_core::dialect::{hocuspocus, y_websocket};
 use tombolo_core::room::StoreRefused;
 
@@ -44,24 +44,13 @@ pub(super) fn tell(seat: &Seat, reason: StoreRefused) -> Ends {
             Ends::Seat
         }
         (Framing::Numbered(handle), _) => {
-            seat.queue.answer(frame::binary(&[&replica::shut(*handle, outcome(reason), &words)]));
+            seat.queue.answer(frame::binary(&[&replica::shut(*handle, reason.into(), &words)]));
             Ends::Seat
         }
         (Framing::Bare | Framing::Addressed(_), _) => {
             seat.queue.close(close_code(reason), &words);
             Ends::Connection
         }
-    }
-}
-
-/// What a replica is told.
-pub(crate) fn outcome(reason: StoreRefused) -> Outcome {
-    match reason {
-        StoreRefused::Trouble => Outcome::TROUBLE,
-        StoreRefused::NoRoom => Outcome::NO_ROOM,
-        StoreRefused::Damaged => Outcome::DAMAGED,
-        StoreRefused::Deleted => Outcome::DELETED,
-        StoreRefused::Quarantined => Outcome::QUARANTINED,
     }
 }
 

@@ -18,7 +18,6 @@ mod stateless; // messages of applications
 mod topics;
 pub(crate) mod turn;
 
-pub(crate) use farewell::outcome;
 pub(crate) use framing::{Framing, Seat};
 pub use guest::Guests;
 pub(crate) use limits::{RoomLimits, Toll};

@@ -97,10 +97,13 @@ impl Shelves {
     }
 
     fn describe(&self, id: &DocumentId) -> Result<StateVector, ReplicaError> {
+        let document = self.document(id)?;
         let mut coverage = Coverage::default();
-        for update in &self.document(id)?.updates()? {
+        for update in &document.updates()? {
             coverage.add(update);
         }
+        // What is said to be here is asked for nowhere else: it must not go with the power.
+        document.settle()?;
         Ok(coverage.state_vector())
     }
 

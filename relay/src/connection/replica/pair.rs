@@ -14,7 +14,7 @@ use crate::connection::frame;
 use crate::connection::queue::Queue;
 use crate::listener::Shared;
 use crate::member::{Archive, PairwisePeer, PairwisePort};
-use crate::room::{RoomLimits, Toll, outcome};
+use crate::room::{RoomLimits, Toll};
 
 const NOT_HERE: &str =
     "Automerge documents are synced with a node that keeps them, and none are kept here; link to that node";
@@ -123,7 +123,7 @@ impl PairwisePort for Port {
     }
 
     fn over(&self, _: &DocumentId, reason: StoreRefused) {
-        self.end(self.lock(), Some((outcome(reason), &reason.to_string())));
+        self.end(self.lock(), Some((reason.into(), &reason.to_string())));
     }
 
     fn refuse(&self, reason: &str) {
