@@ -23,9 +23,15 @@ mod link;
 #[cfg(test)]
 mod link_automerge;
 #[cfg(test)]
+mod link_frozen; // over a disk that stands still
+#[cfg(test)]
 mod maintain; // verify, repair, compact, quarantine
 #[cfg(test)]
 mod manual; // completions and man pages
+#[cfg(test)]
+#[path = "../../../store/tests/it/mount.rs"]
+#[expect(dead_code, reason = "the store's tests look at the image, too")]
+mod mount; // small file systems, shared with the store's tests
 #[cfg(test)]
 mod note; // notes of one's own, here and on a server
 #[cfg(test)]

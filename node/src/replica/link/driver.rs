@@ -164,11 +164,9 @@ impl Driver {
                 () = tokio::time::sleep(Duration::from_millis(wait.min(save).max(1))) => {}
             }
         }
-        self.knowledge.save();
-        if let Some(connection) = self.connection.take() {
-            // What was sent is on its way; nothing is lost that is not sent again.
-            drop(connection);
-        }
+        // What was sent is on its way; nothing is lost that is not sent again.
+        drop(self.connection.take());
+        self.knowledge.close().await;
     }
 
     /// Everything that is to be done now.

@@ -1,9 +1,11 @@
-//! When what a link learned is written down.
+//! When what a link learned is written down: a little later, and by another thread, because a disk that stands still
+//! must stop no link.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::task::JoinHandle;
 use tombolo_core::id::{Incarnation, ReplicaId};
 use tombolo_store::{Checkpoint, FeedId};
 
@@ -20,12 +22,14 @@ pub(super) struct Knowledge {
     feed: FeedId,
     /// Since when there is something new.
     news: Option<Instant>,
+    /// Who writes now.
+    writing: Option<JoinHandle<()>>,
 }
 
 impl Knowledge {
     /// `memory` is of the feed that is here now.
     pub(super) fn new(path: PathBuf, memory: Option<Memory>, feed: FeedId) -> Self {
-        Self { path, memory, feed, news: None }
+        Self { path, memory, feed, news: None, writing: None }
     }
 
     /// Since when this replica's changes may be lacking there.
@@ -62,20 +66,41 @@ impl Knowledge {
     }
 
     pub(super) fn save_if_due(&mut self) {
-        if self.wait_ms() == Some(0) {
-            self.save();
+        if self.wait_ms() != Some(0) {
+            return;
+        }
+        if self.writing.as_ref().is_some_and(|writing| !writing.is_finished()) {
+            // What is newer is written behind it.
+            self.news = Some(Instant::now());
+            return;
+        }
+        self.save();
+    }
+
+    /// Writes down what is new, and waits for it.
+    pub(super) async fn close(mut self) {
+        let before = self.writing.take();
+        if let Some(before) = before {
+            // A panic in there is said by its thread.
+            let _ = before.await;
+        }
+        self.save();
+        if let Some(last) = self.writing.take() {
+            let _ = last.await;
         }
     }
 
-    /// Writes down what is new.
-    pub(super) fn save(&mut self) {
+    fn save(&mut self) {
         if self.news.take().is_none() {
             return;
         }
-        let Some(memory) = &self.memory else { return };
-        if let Err(error) = memory.save(&self.path) {
-            // It costs a comparison at the next start.
-            tracing::warn!(path = %self.path.display(), %error, "what a link knows was not written down");
-        }
+        let Some(memory) = self.memory.clone() else { return };
+        let path = self.path.clone();
+        self.writing = Some(tokio::task::spawn_blocking(move || {
+            if let Err(error) = memory.save(&path) {
+                // It costs a comparison at the next start.
+                tracing::warn!(path = %path.display(), %error, "what a link knows was not written down");
+            }
+        }));
     }
 }
