@@ -91,6 +91,11 @@ impl Endpoint {
         }
     }
 
+    /// Whether another relay may serve it.
+    fn may_be_handed_on(&self) -> bool {
+        matches!(self, Self::Automerge { .. } | Self::Signaling { .. } | Self::Replica)
+    }
+
     /// The one room of a connection there, if it has one only.
     fn room(&self) -> Option<&str> {
         match self {
@@ -338,7 +343,7 @@ fn upgrade(visit: Visit, mut endpoint: Endpoint, mut request: Request<Incoming>)
         let shards = Arc::clone(&shared);
         let room = endpoint.room().map(str::to_owned);
         let run = move |socket| async move {
-            if matches!(endpoint, Endpoint::Automerge { .. } | Endpoint::Signaling { .. }) {
+            if endpoint.may_be_handed_on() {
                 // Boxed: it is rarely waited for, and takes no room in the task then.
                 Box::pin(shared.joint.settled()).await;
             }

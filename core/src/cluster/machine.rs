@@ -104,6 +104,12 @@ impl Cluster {
         self.home
     }
 
+    /// Whose archive serves what is handed through, if there is one and it is not this relay's.
+    #[must_use]
+    pub fn archive_elsewhere(&self) -> Option<PeerId> {
+        self.home.filter(|home| self.peers.get(home).is_some_and(|about| about.archive == Some(true)))
+    }
+
     /// Whether it is known who lives; without a backplane there is nobody to know.
     #[must_use]
     pub fn is_settled(&self) -> bool {

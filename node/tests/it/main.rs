@@ -23,6 +23,8 @@ mod link;
 #[cfg(test)]
 mod link_automerge;
 #[cfg(test)]
+mod link_away; // to a relay whose archive is elsewhere
+#[cfg(test)]
 mod link_frozen; // over a disk that stands still
 #[cfg(test)]
 mod maintain; // verify, repair, compact, quarantine

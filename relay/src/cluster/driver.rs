@@ -127,6 +127,11 @@ impl Joint {
         self.lock().machine.home().filter(|home| *home != self.me)
     }
 
+    /// Whose archive serves replicas, if that is another.
+    pub(crate) fn archive_elsewhere(&self) -> Option<PeerId> {
+        self.lock().machine.archive_elsewhere()
+    }
+
     /// Waits until it is known who serves connections that are handed through: a client of automerge-repo that is told
     /// too early that nobody has its document believes it. Without a backplane there is nothing to wait for.
     pub(crate) async fn settled(&self) {

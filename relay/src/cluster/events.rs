@@ -50,7 +50,7 @@ impl Joint {
             Output::Said { document, peer, message } => (document, PeerEvent::Said(peer, message)),
             Output::Wanted(document) => return rooms.open(&document),
             Output::Home(home) => {
-                return self.with_shared(|shared| shared.tunnels.home_changed(home, self.me()));
+                return self.with_shared(|shared| shared.tunnels.home_changed(home, self));
             }
             Output::Tunnel { peer, frame } => {
                 return self.with_shared(|shared| shared.tunnels.take(shared, peer, frame));

@@ -12,7 +12,7 @@ use tombolo_core::id::PeerId;
 
 use super::tunnels::Handed;
 use crate::connection::queue::{Queue, Taken};
-use crate::connection::{self, Automerge, Dialect, YWebrtc, frame};
+use crate::connection::{self, Automerge, Dialect, Native, YWebrtc, frame};
 use crate::listener::Shared;
 
 /// Most bytes that wait at one end of a tunnel: the largest message, and some.
@@ -85,6 +85,7 @@ pub(super) fn serve(
         let dialect: Box<dyn Dialect> = match handed {
             Handed::Automerge => Box::new(Automerge::new(&shared_too, &queue, address, &host)),
             Handed::Signaling => Box::new(YWebrtc::new(&shared_too, &queue)),
+            Handed::Replica(access) => Box::new(Native::replica(&shared_too, &queue, address, access)),
         };
         let reading = read(&shared_too, (handed, dialect), &queue, incoming);
         tokio::select! {
@@ -108,9 +109,10 @@ async fn read(
         let payload = held.payload.clone();
         drop(held);
         let Some(speaks) = &mut dialect else { continue };
-        let judged = match handed {
-            Handed::Automerge => connection::judge(&mut dialect, payload).await,
-            Handed::Signaling => speaks.text(&String::from_utf8_lossy(&payload)),
+        let judged = if handed.is_text() {
+            speaks.text(&String::from_utf8_lossy(&payload))
+        } else {
+            connection::judge(&mut dialect, payload).await
         };
         if let Err(closing) = judged {
             if let Some(reason) = closing.refusal {

@@ -1,8 +1,9 @@
 //! Connections that another relay serves, and those of others that are served here.
 //!
 //! automerge-repo syncs in pairs, and signaling of y-webrtc knows no room, so their clients must meet at one place: at
-//! the archive, or at one of the relays. Elsewhere a connection is only handed through, message by message. When that place changes, the
-//! connections end and stock clients come back by themselves.
+//! the archive, or at one of the relays. Elsewhere a connection is only handed through, message by message; so is that of a
+//! replica, which wants to know who keeps what it brings, if an archive is anywhere. When that place changes, the
+//! connections end and clients come back by themselves.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -13,10 +14,12 @@ use bytes::Bytes;
 use tombolo_core::cluster::{TunnelFrame, TunnelId};
 use tombolo_core::id::PeerId;
 
+use super::Joint;
 use super::tunnel::{self, Entrance};
+use crate::admission::Access;
 use crate::config::RelayConfig;
 use crate::connection::queue::Queue;
-use crate::connection::{Closing, Dialect, frame, refuse_text};
+use crate::connection::{self, Closing, Dialect, frame, refuse_text};
 use crate::listener::Shared;
 
 /// "Come back": stock clients do after any code.
@@ -32,6 +35,8 @@ pub(crate) enum Handed {
     Automerge,
     /// Signaling of y-webrtc: text.
     Signaling,
+    /// A replica that was welcomed, and what it may do: binary messages.
+    Replica(Access),
 }
 
 impl Handed {
@@ -39,11 +44,19 @@ impl Handed {
         match self {
             Self::Automerge => "/automerge",
             Self::Signaling => "/signaling",
+            Self::Replica(Access::ReadWrite) => "/replica",
+            Self::Replica(Access::ReadOnly) => "/replica/read-only",
         }
     }
 
     fn at(path: &str) -> Option<Self> {
-        [Self::Automerge, Self::Signaling].into_iter().find(|handed| handed.path() == path)
+        let replicas = [Access::ReadWrite, Access::ReadOnly].map(Self::Replica);
+        [Self::Automerge, Self::Signaling].into_iter().chain(replicas).find(|handed| handed.path() == path)
+    }
+
+    /// Which of WebSocket's kinds its messages have.
+    pub(crate) fn is_text(self) -> bool {
+        self == Self::Signaling
     }
 }
 
@@ -62,8 +75,8 @@ struct Inner {
     away: HashMap<TunnelId, Handing>,
     /// Connections elsewhere that are served here.
     here: HashMap<(PeerId, TunnelId), Entrance>,
-    /// Connections here that are served here.
-    local: HashMap<u64, Weak<Queue>>,
+    /// Connections here that are served here, and whether only an archive would serve them better.
+    local: HashMap<u64, (Weak<Queue>, bool)>,
 }
 
 struct Handing {
@@ -74,20 +87,27 @@ struct Handing {
 
 impl Tunnels {
     /// A connection that is served here, and has to leave when another relay serves it.
-    pub(crate) fn local(self: &Arc<Self>, queue: &Arc<Queue>, dialect: Box<dyn Dialect>) -> Local {
+    pub(crate) fn local(
+        self: &Arc<Self>,
+        queue: &Arc<Queue>,
+        wants_archive: bool,
+        dialect: Box<dyn Dialect>,
+    ) -> Local {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.lock().local.insert(number, Arc::downgrade(queue));
+        self.lock().local.insert(number, (Arc::downgrade(queue), wants_archive));
         Local { tunnels: Arc::clone(self), number, dialect }
     }
 
     /// Another place serves from now on: whoever is served at the old one has to come back.
-    pub(super) fn home_changed(&self, home: PeerId, me: PeerId) {
+    pub(super) fn home_changed(&self, home: PeerId, joint: &Joint) {
+        let (is_elsewhere, has_archive) = (home != joint.me(), joint.archive_elsewhere().is_some());
         let moved: Vec<_> = {
             let inner = self.lock();
             let away = inner.away.values().filter(|handing| handing.home != home);
             let away = away.map(|handing| Arc::clone(&handing.queue));
-            let local = inner.local.values().filter(|_| home != me).filter_map(Weak::upgrade);
-            away.chain(local).collect()
+            let goes = |wants_archive: bool| if wants_archive { has_archive } else { is_elsewhere };
+            let local = inner.local.values().filter(|(_, wants_archive)| goes(*wants_archive));
+            away.chain(local.filter_map(|(queue, _)| queue.upgrade())).collect()
         };
         moved.iter().for_each(|queue| Self::move_on(queue));
     }
@@ -152,9 +172,10 @@ impl Tunnels {
         if queue.bytes() > tunnel::WAITING_BYTES_MAX {
             return queue.close(CLOSE_BEHIND, "the connection does not keep up");
         }
-        match handed {
-            Handed::Automerge => queue.answer(frame::binary(&[&payload])),
-            Handed::Signaling => queue.answer(frame::text(&String::from_utf8_lossy(&payload))),
+        if handed.is_text() {
+            queue.answer(frame::text(&String::from_utf8_lossy(&payload)));
+        } else {
+            queue.answer(frame::binary(&[&payload]));
         }
     }
 
@@ -229,7 +250,7 @@ impl Away {
 
 impl Dialect for Away {
     fn message(&mut self, payload: Bytes) -> Result<(), Closing> {
-        if self.handed == Handed::Signaling {
+        if self.handed.is_text() {
             return Err(Closing::refused(1003, "this dialect has text messages only", "binary_message"));
         }
         self.shared.joint.tunnel(self.home, TunnelFrame::Data { tunnel: self.tunnel, payload });
@@ -241,8 +262,10 @@ impl Dialect for Away {
     }
 
     fn text(&mut self, text: &str) -> Result<(), Closing> {
-        if self.handed == Handed::Automerge {
-            return Err(refuse_text(&self.queue));
+        match self.handed {
+            Handed::Signaling => {}
+            Handed::Automerge => return Err(refuse_text(&self.queue)),
+            Handed::Replica(_) => return Err(connection::binary_only()),
         }
         let payload = Bytes::copy_from_slice(text.as_bytes());
         self.shared.joint.tunnel(self.home, TunnelFrame::Data { tunnel: self.tunnel, payload });

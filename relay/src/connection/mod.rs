@@ -14,6 +14,7 @@ mod y_webrtc;
 mod y_websocket;
 
 pub(crate) use automerge::{Automerge, refuse_text};
+pub(crate) use native::{Native, binary_only};
 pub(crate) use task::{Accepted, ease, judge, run};
 pub(crate) use y_webrtc::YWebrtc;
 

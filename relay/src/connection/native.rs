@@ -14,10 +14,11 @@ use tombolo_core::dialect::native::{self, Hello, Message, Refusal, Role};
 use tombolo_core::id::{DocumentId, PeerId};
 
 use super::queue::Queue;
-use super::replica::Replica;
+use super::replica::{Replica, Rights};
 use super::{Closing, Dialect, frame};
-use crate::admission::Claim;
+use crate::admission::{Access, Claim};
 use crate::backplane::{Backplane, Hearer, Link, NameTaken, Participant};
+use crate::cluster::{Away, Handed, Tunnels};
 use crate::config::RelayConfig;
 use crate::listener::Shared;
 
@@ -46,6 +47,8 @@ pub(crate) struct Native {
 enum Guest {
     Peer(Peer),
     Replica(Replica),
+    /// A replica that another relay serves, which has an archive.
+    Away(Away),
 }
 
 /// One that was let in. Its seat is given up with it.
@@ -92,7 +95,7 @@ impl Native {
     fn welcome(&mut self, hello: Hello) -> Result<(), Closing> {
         let guest = match (hello.role, self.door) {
             (Role::Peer, Door::Peers { .. }) => Guest::Peer(self.welcome_peer(&hello)?),
-            (Role::Replica, Door::Replicas) => Guest::Replica(self.welcome_replica(hello.token)?),
+            (Role::Replica, Door::Replicas) => self.welcome_replica(hello.token)?,
             (Role::Peer, _) => {
                 return Err(self.refuse(Refusal::ROLE, "peers join at /native; here are replicas"));
             }
@@ -107,17 +110,39 @@ impl Native {
         Ok(())
     }
 
+    /// One that was welcomed at another relay, and may do this.
+    pub(crate) fn replica(
+        shared: &Arc<Shared>,
+        queue: &Arc<Queue>,
+        address: SocketAddr,
+        access: Access,
+    ) -> Self {
+        let guest = Replica::new(shared, queue, address, Rights::Given(access));
+        Self { guest: Some(Guest::Replica(guest)), ..Self::new(shared, queue, address, Door::Replicas) }
+    }
+
     /// Its token is for documents, as those of clients are; each that it opens is judged by itself as well.
-    fn welcome_replica(&self, token: String) -> Result<Replica, Closing> {
+    fn welcome_replica(&self, token: String) -> Result<Guest, Closing> {
         let claim = Claim { address: self.address, document: None, token: Some(&token) };
-        if let Err(denied) = self.shared.admission.admit(&claim) {
+        let access = self.shared.admission.admit(&claim).map_err(|denied| {
             self.shared.metrics.refuse("admission");
-            return Err(self.refuse(Refusal::TOKEN, &denied.reason));
-        }
+            self.refuse(Refusal::TOKEN, &denied.reason)
+        })?;
         let welcome = Message::Welcome { version: native::VERSION, relay: self.shared.plane.name() };
         self.queue.answer(frame::binary(&[&welcome.encode()]));
         tracing::debug!(address = %self.address, "a replica has come");
-        Ok(Replica::new(&self.shared, &self.queue, self.address, token))
+        let elsewhere = || self.shared.joint.archive_elsewhere().filter(|_| self.shared.archive.is_none());
+        let Some(home) = elsewhere() else {
+            let rights = Rights::Asked(token);
+            return Ok(Guest::Replica(Replica::new(&self.shared, &self.queue, self.address, rights)));
+        };
+        let handed = (Handed::Replica(access), "");
+        let away = Away::new(&self.shared, &self.queue, self.address, handed, home);
+        if elsewhere() != Some(home) {
+            // It moved before this one was among those that are told.
+            Tunnels::move_on(&self.queue);
+        }
+        Ok(Guest::Away(away))
     }
 
     fn welcome_peer(&self, hello: &Hello) -> Result<Peer, Closing> {
@@ -213,8 +238,10 @@ impl Native {
 
 impl Dialect for Native {
     fn message(&mut self, payload: Bytes) -> Result<(), Closing> {
-        if let Some(Guest::Replica(replica)) = &mut self.guest {
-            return replica.message(&payload);
+        match &mut self.guest {
+            Some(Guest::Replica(replica)) => return replica.message(&payload),
+            Some(Guest::Away(away)) => return away.message(payload),
+            Some(Guest::Peer(_)) | None => {}
         }
         let message = native::parse(&payload)
             .map_err(|error| Closing::refused(native::CLOSE_BAD_FRAME, &error, error.reason()))?;
@@ -245,6 +272,11 @@ impl Dialect for Native {
     }
 
     fn text(&mut self, _text: &str) -> Result<(), Closing> {
-        Err(Closing::refused(1003, "this dialect has binary messages only", "text_message"))
+        Err(binary_only())
     }
+}
+
+/// The answer to a text message.
+pub(crate) fn binary_only() -> Closing {
+    Closing::refused(1003, "this dialect has binary messages only", "text_message")
 }

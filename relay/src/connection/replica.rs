@@ -25,12 +25,20 @@ use crate::listener::Shared;
 use crate::member::{Changed, FeedPort};
 use crate::room::{Framing, Seat, Seated};
 
+/// What it may do with a document.
+pub(super) enum Rights {
+    /// As its token says.
+    Asked(String),
+    /// As another relay found out, where its socket is.
+    Given(Access),
+}
+
 /// A replica that was let in.
 pub(super) struct Replica {
     shared: Arc<Shared>,
     queue: Arc<Queue>,
     address: SocketAddr,
-    token: String,
+    rights: Rights,
     open: HashMap<Handle, Place>,
     presence: PresenceAllowance,
     /// Ends with it.
@@ -86,12 +94,12 @@ impl Place {
 }
 
 impl Replica {
-    pub(super) fn new(shared: &Arc<Shared>, queue: &Arc<Queue>, address: SocketAddr, token: String) -> Self {
+    pub(super) fn new(shared: &Arc<Shared>, queue: &Arc<Queue>, address: SocketAddr, rights: Rights) -> Self {
         let this = Self {
             shared: Arc::clone(shared),
             queue: Arc::clone(queue),
             address,
-            token,
+            rights,
             open: HashMap::new(),
             presence: PresenceAllowance::default(),
             follows: None,
@@ -162,9 +170,14 @@ impl Replica {
             let words = "too many documents on one connection";
             return Err((Outcome::CROWDED, words.to_owned(), "documents_per_connection"));
         }
-        let claim = Claim { address: self.address, document: Some(document), token: Some(&self.token) };
-        let admitted = self.shared.admission.admit(&claim);
-        let access = admitted.map_err(|denied| (Outcome::FORBIDDEN, denied.reason, "admission"))?;
+        let access = match &self.rights {
+            Rights::Given(access) => *access,
+            Rights::Asked(token) => {
+                let claim = Claim { address: self.address, document: Some(document), token: Some(token) };
+                let admitted = self.shared.admission.admit(&claim);
+                admitted.map_err(|denied| (Outcome::FORBIDDEN, denied.reason, "admission"))?
+            }
+        };
         if matches!(document, DocumentId::Automerge(_)) {
             return self.pair_up(handle, document, access);
         }

@@ -195,11 +195,19 @@ fn dialect_of(
         Endpoint::Native { is_local } => {
             (Box::new(Native::new(shared, queue, address, Door::Peers { is_local: *is_local })), None)
         }
-        Endpoint::Replica => (Box::new(Native::new(shared, queue, address, Door::Replicas)), None),
+        Endpoint::Replica => {
+            let native = Box::new(Native::new(shared, queue, address, Door::Replicas));
+            if shared.archive.is_some() {
+                return (native, None);
+            }
+            // Before it is welcomed, so that it hears of an archive that comes meanwhile.
+            (Box::new(shared.tunnels.local(queue, true, native)), None)
+        }
     }
 }
 
-/// A connection that may be served elsewhere. It is admitted where its socket is.
+/// A connection that may be served elsewhere. It is admitted where its socket is. Replicas are handed on later, when
+/// they were welcomed.
 fn handed(
     shared: &Arc<Shared>,
     queue: &Arc<Queue>,
@@ -216,15 +224,13 @@ fn handed(
         return Box::new(away);
     }
     let is_admitted = admitted.is_ok();
-    let dialect: Box<dyn Dialect> = match (handed, admitted) {
-        (Handed::Automerge, Ok(())) => Box::new(Automerge::new(shared, queue, address, host)),
-        (Handed::Automerge, Err(denied)) => {
-            Box::new(Automerge::new(shared, queue, address, host).denied(denied))
-        }
-        (Handed::Signaling, Ok(())) => Box::new(YWebrtc::new(shared, queue)),
-        (Handed::Signaling, Err(denied)) => Box::new(YWebrtc::new(shared, queue).denied(&denied)),
+    let dialect: Box<dyn Dialect> = match (handed.is_text(), admitted) {
+        (false, Ok(())) => Box::new(Automerge::new(shared, queue, address, host)),
+        (false, Err(denied)) => Box::new(Automerge::new(shared, queue, address, host).denied(denied)),
+        (true, Ok(())) => Box::new(YWebrtc::new(shared, queue)),
+        (true, Err(denied)) => Box::new(YWebrtc::new(shared, queue).denied(&denied)),
     };
-    let local = shared.tunnels.local(queue, dialect);
+    let local = shared.tunnels.local(queue, false, dialect);
     if is_admitted && shared.joint.home_elsewhere().is_some() {
         Tunnels::move_on(queue);
     }

@@ -199,8 +199,11 @@ fn the_archive_is_wanted_and_then_home() {
     assert!(events.contains(&"2 home 2".to_owned()));
     assert_eq!(net.relays[0].home(), Some(PeerId(3)));
     assert_eq!(net.relays[1].home(), Some(PeerId(3)));
+    let elsewhere = |net: &Net| [0, 1, archive].map(|relay| net.relays[relay].archive_elsewhere());
+    assert_eq!(elsewhere(&net), [Some(PeerId(3)), Some(PeerId(3)), None]);
     net.does(archive, |relay, now| relay.stop(now));
     assert_eq!(net.relays[1].home(), Some(PeerId(1)));
+    assert_eq!(elsewhere(&net), [None; 3]);
 }
 
 #[test]
