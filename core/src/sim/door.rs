@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 
 use super::archive::Archive;
+use super::feed::{self, Keeper};
 use super::network::Wire;
 use crate::dialect::replica::{self, Handle, Identity, Message, Outcome};
 use crate::dialect::y_protocols::{self, Message as Said};
 use crate::id::DocumentId;
-use crate::room::{Acknowledgement, Effect, MemberId, Room};
+use crate::room::{Acknowledgement, Answer, Arrival, Effect, MemberId, Room, StoreRefused, Ticket};
 use crate::time::Millis;
-use crate::update::StateVector;
+use crate::update::{StateVector, Update};
 
 /// What the world does for a door.
 #[derive(Debug)]
@@ -21,7 +22,17 @@ pub(super) enum Out {
     Send(Wire, Vec<u8>),
     /// Hang up.
     Close(Wire),
-    /// Reads at the archive take a while.
+    /// It is to be stored.
+    Store {
+        document: DocumentId,
+        room: u64,
+        ticket: Ticket,
+        update: Update,
+        arrival: Arrival,
+    },
+    /// Somebody wants to be told of changes since this.
+    Watch(Wire, Bytes),
+    /// Reads take a while.
     Read {
         document: DocumentId,
         room: u64,
@@ -53,6 +64,10 @@ struct Guest {
 #[derive(Debug)]
 pub(super) struct Door {
     pub(super) archive: Option<Archive>,
+    /// The replica that listens here.
+    pub(super) host: Option<usize>,
+    /// The store behind it.
+    pub(super) keeps: Option<Keeper>,
     pub(super) lists: bool,
     /// Speaks as a later version may: says more, and refuses for reasons that nobody knows.
     pub(super) is_later: bool,
@@ -81,9 +96,11 @@ const PAGE: usize = 2;
 const SILENT_MS: u64 = 60_000;
 
 impl Door {
-    pub(super) fn new(archive: Option<Archive>, lists: bool) -> Self {
+    pub(super) fn new(archive: Option<Archive>, host: Option<usize>, lists: bool) -> Self {
         Self {
+            keeps: archive.as_ref().map(|archive| archive.name),
             archive,
+            host,
             lists,
             is_later: false,
             is_up: true,
@@ -121,8 +138,7 @@ impl Door {
 
     /// Somebody comes in.
     pub(super) fn welcome(&mut self, now: u64, wire: Wire, reads_only: bool) {
-        let keeps = self.archive.as_ref().map(|archive| archive.name);
-        let mut frame = replica::identity_frame(&Identity { keeps, lists: self.lists });
+        let mut frame = replica::identity_frame(&Identity { keeps: self.keeps, lists: self.lists });
         if self.is_later {
             frame.extend_from_slice(b"and more");
         }
@@ -171,7 +187,10 @@ impl Door {
                 }
             }
             Message::Y { handle, message } => self.hear(now, wire, handle, message),
-            Message::Watch { since, prefixes } if self.lists => self.watch(wire, &since, prefixes),
+            Message::Watch { since, prefixes } if self.lists => {
+                guest.watch = Some((0, prefixes));
+                self.out.push_back(Out::Watch(wire, since));
+            }
             Message::Watch { .. }
             | Message::Stored { .. }
             | Message::Changes { .. }
@@ -202,7 +221,7 @@ impl Door {
         self.next_member += 1;
         let member = MemberId(self.next_member);
         guest.open.insert(handle, (document.clone(), member));
-        let policy = match self.archive {
+        let policy = match self.keeps {
             Some(_) => Acknowledgement::Durable,
             None => Acknowledgement::Never,
         };
@@ -236,7 +255,7 @@ impl Door {
             match &message {
                 Said::SyncStep1(_) | Said::Awareness(_) | Said::QueryAwareness => {}
                 Said::SyncStep2(update) if update.is_empty() => {
-                    if self.archive.is_none() {
+                    if self.keeps.is_none() {
                         return;
                     }
                 }
@@ -253,71 +272,68 @@ impl Door {
         self.carry_out(now, &document);
     }
 
-    fn watch(&mut self, wire: Wire, since: &[u8], prefixes: Vec<String>) {
-        let Some(archive) = &self.archive else { return };
-        let known = archive.position(since);
-        if let Some(guest) = self.guests.get_mut(&wire) {
-            guest.watch = Some((known.unwrap_or(0), prefixes));
-        }
-        self.list(wire, known.is_none());
+    /// Who is told of changes, and up to where they were.
+    pub(super) fn watching(&self) -> Vec<(Wire, u64)> {
+        let since = |(wire, guest): (&Wire, &Guest)| Some((*wire, guest.watch.as_ref()?.0));
+        self.guests.iter().filter_map(since).collect()
     }
 
-    /// Says what changed since it was said last.
-    fn list(&mut self, wire: Wire, anew: bool) {
-        let (Some(archive), Some(guest)) = (&self.archive, self.guests.get_mut(&wire)) else { return };
+    /// Tells somebody of documents by their last changes, up to a position.
+    pub(super) fn list(&mut self, wire: Wire, anew: bool, changed: &[(u64, DocumentId)], durable: u64) {
+        let (Some(keeper), Some(guest)) = (self.keeps, self.guests.get_mut(&wire)) else { return };
         let Some((since, prefixes)) = &mut guest.watch else { return };
-        let is_wanted = |document: &DocumentId| {
-            let DocumentId::Yjs(name) = document else { return false };
-            prefixes.is_empty() || prefixes.iter().any(|prefix| name.starts_with(prefix.as_str()))
-        };
-        let changed: Vec<_> =
-            archive.changed(*since).into_iter().filter(|(_, document)| is_wanted(document)).collect();
-        let durable = archive.log.durable();
+        let wanted = changed.iter().filter(|(_, document)| replica::is_wanted(prefixes, document));
+        let wanted: Vec<_> = wanted.cloned().collect();
         *since = durable;
-        if changed.is_empty() && !anew {
+        if wanted.is_empty() && !anew {
             return;
         }
-        let mut pages: Vec<_> = changed.chunks(PAGE).collect();
+        let mut pages: Vec<_> = wanted.chunks(PAGE).collect();
         let last = pages.pop().unwrap_or_default();
         for page in pages {
-            let until = archive.checkpoint(page.last().map_or(0, |(position, _)| *position));
+            let until = feed::checkpoint(keeper, page.last().map_or(0, |(position, _)| *position));
             let documents: Vec<_> = page.iter().map(|(_, document)| document.clone()).collect();
             self.out.push_back(Out::Send(wire, replica::changes(anew, true, &until, &documents)));
         }
         let documents: Vec<_> = last.iter().map(|(_, document)| document.clone()).collect();
-        let frame = replica::changes(anew, false, &archive.checkpoint(durable), &documents);
+        let frame = replica::changes(anew, false, &feed::checkpoint(keeper, durable), &documents);
         self.out.push_back(Out::Send(wire, frame));
     }
 
-    /// All up to here is on the archive's disk.
-    pub(super) fn synced(&mut self, now: u64, until: u64) {
-        let done = self.archive.as_mut().map(|archive| archive.synced(until)).unwrap_or_default();
-        for waiting in done {
-            if let Some(hall) =
-                self.halls.get_mut(&waiting.document).filter(|hall| hall.number == waiting.room)
-            {
-                hall.room.stored(waiting.ticket, Ok(()));
-            }
-            self.carry_out(now, &waiting.document);
+    /// What became of [`Out::Store`].
+    pub(super) fn stored(
+        &mut self,
+        now: u64,
+        document: &DocumentId,
+        room: u64,
+        ticket: Ticket,
+        result: Result<(), StoreRefused>,
+    ) {
+        if let Some(hall) = self.halls.get_mut(document).filter(|hall| hall.number == room) {
+            hall.room.stored(ticket, result);
         }
-        let watching: Vec<_> =
-            self.guests.iter().filter(|(_, guest)| guest.watch.is_some()).map(|(wire, _)| *wire).collect();
-        watching.into_iter().for_each(|wire| self.list(wire, false));
+        self.carry_out(now, document);
     }
 
-    /// The archive has read what somebody lacks.
-    pub(super) fn read(
+    /// What somebody lacks, as asked for by [`Out::Read`].
+    pub(super) fn answered(
         &mut self,
         now: u64,
         document: &DocumentId,
         room: u64,
         asker: MemberId,
-        have: &StateVector,
+        answer: Result<Answer, StoreRefused>,
     ) {
-        let Some(archive) = &self.archive else { return };
-        let answer = archive.read(document, have);
         if let Some(hall) = self.halls.get_mut(document).filter(|hall| hall.number == room) {
             hall.room.answered(asker, answer);
+        }
+        self.carry_out(now, document);
+    }
+
+    /// The replica that listens here has a change that no guest brought.
+    pub(super) fn released(&mut self, now: u64, document: &DocumentId, update: &Update) {
+        if let Some(hall) = self.halls.get_mut(document) {
+            hall.room.released(update);
         }
         self.carry_out(now, document);
     }
@@ -378,11 +394,8 @@ impl Door {
                 // A Shut follows, which says why.
                 Effect::Acknowledge { .. } => {}
                 Effect::Store { ticket, update, arrival } => {
-                    if let Some(archive) = &mut self.archive
-                        && let Err(reason) = archive.store(hall.number, document, ticket, &update, arrival)
-                    {
-                        hall.room.stored(ticket, Err(reason));
-                    }
+                    let (document, room) = (document.clone(), hall.number);
+                    self.out.push_back(Out::Store { document, room, ticket, update, arrival });
                 }
                 Effect::Read { asker, state_vector } => {
                     let (document, room) = (document.clone(), hall.number);

@@ -7,9 +7,10 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::feed::Keeper;
 use super::network::Wire;
 use crate::dialect::replica::{self, Identity, Message};
-use crate::id::{DocumentId, Incarnation, ReplicaId};
+use crate::id::DocumentId;
 use crate::link::{End, Link, LinkConfig, LinkEffect};
 use crate::schedule::{ScheduleConfig, Scheduler};
 use crate::session::{self, Session, SessionConfig};
@@ -22,7 +23,7 @@ const OWN_PINGS: u64 = 1 << 40;
 /// What a link knows of a keeper, as the replica stores it.
 #[derive(Clone, Debug)]
 pub(super) struct Memory {
-    pub(super) keeper: (ReplicaId, Incarnation),
+    pub(super) keeper: Keeper,
     pub(super) acknowledged: u64,
     pub(super) checkpoint: Bytes,
 }
@@ -90,11 +91,11 @@ impl Driver {
     }
 
     /// The door let it in.
-    pub(super) fn welcomed(&mut self, now: Millis) {
+    pub(super) fn welcomed(&mut self, own: Keeper, now: Millis) {
         self.link.welcomed(now);
         self.out.clear(now);
         self.unconfirmed = Unconfirmed { token: self.unconfirmed.token, ..Unconfirmed::default() };
-        self.session.begin(&Identity { keeps: None, lists: false });
+        self.session.begin(&Identity { keeps: Some(own), lists: false });
     }
 
     /// The connection is gone, and who ended it is told.

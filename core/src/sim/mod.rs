@@ -16,8 +16,11 @@
 mod archive; // stores, calls stored, lists
 mod chance;
 mod door; // rooms and their seats
+mod draw; // what a seed draws
 mod driver; // one link of a replica
 mod faults; // what happens to them
+mod feed; // what changed
+mod host; // a replica behind a door
 mod judge; // what must be so
 mod log; // a disk
 mod network;

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::chance::Chance;
 use super::driver::{Driver, Memory};
+use super::feed::Keeper;
+use super::host::Desk;
 use super::log::Log;
 use crate::engine::edit::{EditError, Live};
 use crate::id::DocumentId;
@@ -20,8 +22,16 @@ pub(super) struct Brought {
     pub(super) position: u64,
     pub(super) link: usize,
     pub(super) token: Token,
-    /// It was known already, so no change of this position is of this link.
-    pub(super) is_known: bool,
+}
+
+/// Who brought a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Via {
+    /// This replica made it.
+    Own,
+    Link(usize),
+    /// Somebody at the door where it listens.
+    Door,
 }
 
 /// What is on the disk beside the log.
@@ -34,6 +44,11 @@ pub(super) struct Disk {
 /// One replica.
 #[derive(Debug)]
 pub(super) struct Replica {
+    /// Its store; another one after a restore.
+    pub(super) name: Keeper,
+    /// The door where it listens, and what is done for who comes there.
+    pub(super) listens: Option<usize>,
+    pub(super) desk: Desk,
     pub(super) disk: Disk,
     /// What it learned of keepers and has not synced.
     pub(super) learned: BTreeMap<usize, Memory>,
@@ -47,11 +62,15 @@ pub(super) struct Replica {
     pub(super) doors: Vec<usize>,
     pub(super) config: SessionConfig,
     pub(super) brought: Vec<Brought>,
+    /// Who brought what is not durable yet, by position.
+    pub(super) via: BTreeMap<u64, Via>,
     pub(super) is_up: bool,
     /// Counts starts, so that what an earlier one waited for is passed over.
     pub(super) start: u64,
     pub(super) is_syncing: bool,
     pub(super) is_full: bool,
+    /// It cannot read, nor store what others made.
+    pub(super) is_troubled: bool,
     /// What its clock says beside the time of the world, in ms.
     pub(super) skew_ms: i64,
     /// May only read.
@@ -76,6 +95,8 @@ impl Replica {
         self.start += 1;
         self.live.clear();
         self.brought.clear();
+        self.via.clear();
+        self.desk = Desk::default();
         self.learned = self.disk.memories.clone();
         let (clock, latest) = (self.clock(now), self.disk.log.durable());
         self.links.clear();
@@ -103,6 +124,8 @@ impl Replica {
         self.live.clear();
         self.links.clear();
         self.brought.clear();
+        self.via.clear();
+        self.desk = Desk::default();
     }
 
     /// Keeps a document from now on, or no more.
@@ -138,14 +161,19 @@ impl Replica {
         let (live, (), update) =
             live.edit(|edit| scribble(edit, chance)).map_err(|error| error.to_string())?;
         self.live.insert(document.clone(), live);
-        Ok(update.map(|update| self.disk.log.append(document, &update)))
+        Ok(update.map(|update| self.append(document, &update, Via::Own)))
     }
 
     /// Takes an update of somebody else.
     ///
     /// # Errors
     /// What the engine said.
-    pub(super) fn take(&mut self, document: &DocumentId, update: &Update) -> Result<Option<u64>, String> {
+    pub(super) fn take(
+        &mut self,
+        document: &DocumentId,
+        update: &Update,
+        via: Via,
+    ) -> Result<Option<u64>, String> {
         if self.disk.log.taken(document).is_some_and(|kept| kept.known.covers(update)) {
             return Ok(None);
         }
@@ -153,7 +181,13 @@ impl Replica {
             let (live, _) = live.apply(update).map_err(|error| error.to_string())?;
             self.live.insert(document.clone(), live);
         }
-        Ok(Some(self.disk.log.append(document, update)))
+        Ok(Some(self.append(document, update, via)))
+    }
+
+    fn append(&mut self, document: &DocumentId, update: &Update, via: Via) -> u64 {
+        let position = self.disk.log.append(document, update);
+        self.via.insert(position, via);
+        position
     }
 }
 
