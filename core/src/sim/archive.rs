@@ -6,7 +6,8 @@
 use std::collections::VecDeque;
 
 use super::feed::Keeper;
-use super::log::Log;
+use super::log::{Content, Log};
+use super::pairs::Pairs;
 use crate::id::DocumentId;
 use crate::room::{Answer, Arrival, StoreRefused, Ticket};
 use crate::update::{StateVector, Update};
@@ -22,12 +23,12 @@ pub(super) struct Waiting {
 }
 
 /// One archive.
-#[derive(Debug)]
 pub(super) struct Archive {
     pub(super) name: Keeper,
     pub(super) log: Log,
     pub(super) backup: Option<Log>,
     waiting: VecDeque<Waiting>,
+    pub(super) pairs: Pairs,
     pub(super) is_full: bool,
     /// Stores and reads fail.
     pub(super) is_troubled: bool,
@@ -40,6 +41,7 @@ impl Archive {
             log: Log::default(),
             backup: None,
             waiting: VecDeque::new(),
+            pairs: Pairs::default(),
             is_full: false,
             is_troubled: false,
         }
@@ -67,7 +69,7 @@ impl Archive {
             if self.is_full && kept.is_none() {
                 return Err(StoreRefused::NoRoom);
             }
-            self.log.append(document, update);
+            self.log.append(document, Content::Yjs(update.clone()));
         }
         let position = self.log.end();
         self.waiting.push_back(Waiting { position, room, document: document.clone(), ticket });
@@ -86,7 +88,7 @@ impl Archive {
 
     /// Whether somebody waits.
     pub(super) fn is_waited_for(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.waiting.is_empty() || self.pairs.is_waited_for()
     }
 
     /// Reads what somebody lacks.
@@ -107,6 +109,7 @@ impl Archive {
     pub(super) fn crash(&mut self) {
         self.log.crash();
         self.waiting.clear();
+        self.pairs = Pairs::default();
         (self.is_troubled, self.is_full) = (false, false);
     }
 }

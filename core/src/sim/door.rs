@@ -2,7 +2,7 @@
 //!
 //! As `relay/src/connection/replica.rs` and `relay/src/room/carry.rs` do it, but for the backplane: one process.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
@@ -11,7 +11,7 @@ use super::feed::{self, Keeper};
 use super::network::Wire;
 use crate::dialect::replica::{self, Handle, Identity, Message, Outcome};
 use crate::dialect::y_protocols::{self, Message as Said};
-use crate::id::DocumentId;
+use crate::id::{DocumentId, Format};
 use crate::room::{Acknowledgement, Answer, Arrival, Effect, MemberId, Room, StoreRefused, Ticket};
 use crate::time::Millis;
 use crate::update::{StateVector, Update};
@@ -30,6 +30,13 @@ pub(super) enum Out {
         update: Update,
         arrival: Arrival,
     },
+    /// Somebody says something about an Automerge document, or nothing more.
+    Hear {
+        document: DocumentId,
+        peer: u64,
+        message: Bytes,
+    },
+    Hush(DocumentId, u64),
     /// Somebody wants to be told of changes since this.
     Watch(Wire, Bytes),
     /// Reads take a while.
@@ -61,7 +68,6 @@ struct Guest {
 }
 
 /// One door.
-#[derive(Debug)]
 pub(super) struct Door {
     pub(super) archive: Option<Archive>,
     /// The replica that listens here.
@@ -83,6 +89,8 @@ pub(super) struct Door {
     pub(super) wakes: Option<u64>,
     halls: BTreeMap<DocumentId, Hall>,
     guests: BTreeMap<Wire, Guest>,
+    /// Who syncs an Automerge document at the archive.
+    pairs: BTreeMap<u64, (Wire, Handle)>,
     next_member: u64,
     next_room: u64,
     pub(super) out: VecDeque<Out>,
@@ -113,6 +121,7 @@ impl Door {
             wakes: None,
             halls: BTreeMap::new(),
             guests: BTreeMap::new(),
+            pairs: BTreeMap::new(),
             next_member: 0,
             next_room: 0,
             out: VecDeque::new(),
@@ -125,6 +134,7 @@ impl Door {
         self.is_up = false;
         self.halls.clear();
         self.guests.clear();
+        self.pairs.clear();
         self.out.clear();
         if let Some(archive) = &mut self.archive {
             archive.crash();
@@ -156,6 +166,9 @@ impl Door {
     }
 
     fn stand_up(&mut self, now: u64, document: &DocumentId, member: MemberId) {
+        if self.pairs.remove(&member.0).is_some() {
+            self.out.push_back(Out::Hush(document.clone(), member.0));
+        }
         if let Some(hall) = self.halls.get_mut(document)
             && hall.seats.remove(&member).is_some()
         {
@@ -191,10 +204,16 @@ impl Door {
                 guest.watch = Some((0, prefixes));
                 self.out.push_back(Out::Watch(wire, since));
             }
-            Message::Watch { .. }
-            | Message::Stored { .. }
-            | Message::Changes { .. }
-            | Message::Sync { .. } => {
+            Message::Sync { handle, message } => match guest.open.get(&handle) {
+                Some((document @ DocumentId::Automerge(_), member)) if self.pairs.contains_key(&member.0) => {
+                    let (document, peer) = (document.clone(), member.0);
+                    self.out.push_back(Out::Hear { document, peer, message });
+                }
+                Some((DocumentId::Yjs(_), _)) => self.blame("a replica mixes formats up".to_owned()),
+                // It crossed with a Shut.
+                _ => {}
+            },
+            Message::Watch { .. } | Message::Stored { .. } | Message::Changes { .. } => {
                 self.blame("a replica said what is not for it to say".to_owned());
             }
         }
@@ -209,18 +228,28 @@ impl Door {
         if guest.open.contains_key(&handle) {
             return self.blame("a replica opened a document under a number in use".to_owned());
         }
-        let halls = &self.halls;
+        let (halls, pairs) = (&self.halls, &self.pairs);
         guest.open.retain(|_, (document, member)| {
-            halls.get(document).is_some_and(|hall| hall.seats.contains_key(member))
+            let is_seated = halls.get(document).is_some_and(|hall| hall.seats.contains_key(member));
+            is_seated || pairs.contains_key(&member.0)
         });
         if guest.open.len() >= self.documents_max {
             let outcome = if self.is_later { Outcome(77) } else { Outcome::CROWDED };
             self.out.push_back(Out::Send(wire, replica::shut(handle, outcome, "too many documents")));
             return;
         }
+        let is_pair = document.format() == Format::Automerge;
+        if is_pair && (guest.reads_only || self.archive.is_none()) {
+            self.out.push_back(Out::Send(wire, replica::shut(handle, Outcome::FORBIDDEN, "not here")));
+            return;
+        }
         self.next_member += 1;
         let member = MemberId(self.next_member);
         guest.open.insert(handle, (document.clone(), member));
+        if is_pair {
+            self.pairs.insert(member.0, (wire, handle));
+            return;
+        }
         let policy = match self.keeps {
             Some(_) => Acknowledgement::Durable,
             None => Acknowledgement::Never,
@@ -270,6 +299,27 @@ impl Door {
             return;
         }
         self.carry_out(now, &document);
+    }
+
+    /// The archive says something about an Automerge document.
+    pub(super) fn say(&mut self, peer: u64, message: &Bytes) {
+        if let Some((wire, handle)) = self.pairs.get(&peer) {
+            self.out.push_back(Out::Send(*wire, replica::packed(replica::sync(*handle, message))));
+        }
+    }
+
+    /// It syncs it with these no more.
+    pub(super) fn end_pairs(&mut self, peers: &BTreeSet<u64>, outcome: Outcome) {
+        for peer in peers {
+            if let Some((wire, handle)) = self.pairs.remove(peer) {
+                if let Some(guest) = self.guests.get_mut(&wire)
+                    && let Some((document, member)) = guest.open.remove(&handle)
+                {
+                    self.out.push_back(Out::Hush(document, member.0));
+                }
+                self.out.push_back(Out::Send(wire, replica::shut(handle, outcome, "begin anew")));
+            }
+        }
     }
 
     /// Who is told of changes, and up to where they were.
@@ -416,10 +466,5 @@ impl Door {
         if hall.room.is_empty() {
             self.halls.remove(document);
         }
-    }
-
-    /// How many documents the connections have open, at most.
-    pub(super) fn most_open(&self) -> usize {
-        self.guests.values().map(|guest| guest.open.len()).max().unwrap_or(0)
     }
 }

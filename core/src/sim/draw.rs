@@ -25,11 +25,12 @@ impl Shape {
                 links
             })
             .collect();
-        let documents = chance.index(5) + 1;
+        let (documents, automerge) = (chance.index(5) + 1, 0);
         let documents_max = if chance.one_in(3) { chance.index(3) + 1 } else { 1_000 };
         let has_readers = trouble == Trouble::All && chance.one_in(6);
         let readers_from = if has_readers { 1 + chance.index(replicas.len()) } else { replicas.len() };
-        Self { doors, replicas, documents, documents_max, readers_from, is_later: chance.one_in(4) }
+        let is_later = chance.one_in(4);
+        Self { doors, replicas, documents, automerge, documents_max, readers_from, is_later }
     }
 
     /// Some replicas listen, and each has links to any doors but its own.
@@ -53,9 +54,11 @@ impl Shape {
             links
         };
         let replicas = (0..count).map(links).collect();
-        let documents = chance.index(4) + 1;
+        let (documents, automerge) = (chance.index(3), chance.index(3));
+        let documents = if automerge == 0 { documents + 1 } else { documents };
         let documents_max = if chance.one_in(3) { chance.index(3) + 1 } else { 1_000 };
-        Self { doors, replicas, documents, documents_max, readers_from, is_later: chance.one_in(4) }
+        let is_later = chance.one_in(4);
+        Self { doors, replicas, documents, automerge, documents_max, readers_from, is_later }
     }
 }
 

@@ -24,9 +24,12 @@ mod host; // a replica behind a door
 mod judge; // what must be so
 mod log; // a disk
 mod network;
+mod pairs; // Automerge documents at an archive
 mod plan; // what a seed stands for
 mod replica;
+mod scribble; // edits
 mod shrink;
+mod talks; // Automerge documents on a link
 #[cfg(test)]
 mod tests;
 mod trace;

@@ -141,8 +141,10 @@ pub struct Shape {
     pub doors: Vec<Kind>,
     /// The doors of each replica.
     pub replicas: Vec<Vec<usize>>,
-    /// How many documents.
+    /// How many Yjs documents.
     pub documents: usize,
+    /// How many Automerge documents.
+    pub automerge: usize,
     /// How many may be open at once, where the doors list.
     pub documents_max: usize,
     /// Replicas may only read from this number on.
@@ -171,7 +173,7 @@ pub enum Trouble {
     Network,
     /// Everything.
     All,
-    /// The same among replicas that listen, in circles, too.
+    /// The same among replicas that listen, in circles, too, and with documents of both formats.
     Wild,
 }
 

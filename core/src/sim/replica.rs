@@ -9,9 +9,11 @@ use super::chance::Chance;
 use super::driver::{Driver, Memory};
 use super::feed::Keeper;
 use super::host::Desk;
-use super::log::Log;
-use crate::engine::edit::{EditError, Live};
-use crate::id::DocumentId;
+use super::log::{Content, Log};
+use super::scribble;
+use crate::engine::automerge;
+use crate::engine::edit::Live;
+use crate::id::{DocumentId, Format};
 use crate::session::{SessionConfig, Token};
 use crate::time::Millis;
 use crate::update::Update;
@@ -58,6 +60,7 @@ pub(super) struct Replica {
     /// It takes what it finds.
     pub(super) takes_found: bool,
     pub(super) live: BTreeMap<DocumentId, Live>,
+    pub(super) automerge: BTreeMap<DocumentId, automerge::Live>,
     pub(super) links: Vec<Driver>,
     pub(super) doors: Vec<usize>,
     pub(super) config: SessionConfig,
@@ -94,6 +97,7 @@ impl Replica {
         (self.is_up, self.is_syncing) = (true, false);
         self.start += 1;
         self.live.clear();
+        self.automerge.clear();
         self.brought.clear();
         self.via.clear();
         self.desk = Desk::default();
@@ -122,6 +126,7 @@ impl Replica {
         self.is_up = false;
         self.disk.log.crash();
         self.live.clear();
+        self.automerge.clear();
         self.links.clear();
         self.brought.clear();
         self.via.clear();
@@ -149,6 +154,9 @@ impl Replica {
         if self.is_full {
             return Ok(None);
         }
+        if document.format() == Format::Automerge {
+            return self.edit_automerge(document, chance);
+        }
         let live = match self.live.remove(document) {
             Some(live) => live,
             None => {
@@ -159,9 +167,34 @@ impl Replica {
             }
         };
         let (live, (), update) =
-            live.edit(|edit| scribble(edit, chance)).map_err(|error| error.to_string())?;
+            live.edit(|edit| scribble::in_yjs(edit, chance)).map_err(|error| error.to_string())?;
         self.live.insert(document.clone(), live);
-        Ok(update.map(|update| self.append(document, &update, Via::Own)))
+        Ok(update.map(|update| self.append(document, Content::Yjs(update), Via::Own)))
+    }
+
+    fn edit_automerge(&mut self, document: &DocumentId, chance: &mut Chance) -> Result<Option<u64>, String> {
+        let live = self.automerge(document, chance)?;
+        let edited = live.edit(0, |edit| scribble::in_automerge(edit, chance));
+        let (live, (), made) = edited.map_err(|error| error.to_string())?;
+        self.automerge.insert(document.clone(), live);
+        let content = made.map(Content::automerge).transpose()?;
+        Ok(content.map(|content| self.append(document, content, Via::Own)))
+    }
+
+    /// An Automerge document, out of its place: who does not put it back has given it up.
+    ///
+    /// # Errors
+    /// What the engine said.
+    pub(super) fn automerge(
+        &mut self,
+        document: &DocumentId,
+        chance: &mut Chance,
+    ) -> Result<automerge::Live, String> {
+        if let Some(live) = self.automerge.remove(document) {
+            return Ok(live);
+        }
+        let chunks = self.disk.log.taken(document).map(|kept| kept.chunks.clone()).unwrap_or_default();
+        automerge::Live::open(&chunks, chance.id()).map_err(|error| error.to_string())
     }
 
     /// Takes an update of somebody else.
@@ -181,37 +214,12 @@ impl Replica {
             let (live, _) = live.apply(update).map_err(|error| error.to_string())?;
             self.live.insert(document.clone(), live);
         }
-        Ok(Some(self.append(document, update, via)))
+        Ok(Some(self.append(document, Content::Yjs(update.clone()), via)))
     }
 
-    fn append(&mut self, document: &DocumentId, update: &Update, via: Via) -> u64 {
-        let position = self.disk.log.append(document, update);
+    pub(super) fn append(&mut self, document: &DocumentId, content: Content, via: Via) -> u64 {
+        let position = self.disk.log.append(document, content);
         self.via.insert(position, via);
         position
     }
-}
-
-/// One of the things that people do.
-fn scribble(edit: &mut crate::engine::edit::Edit<'_, '_>, chance: &mut Chance) -> Result<(), EditError> {
-    const WORDS: [&str; 5] = ["a", "tide", "säge", "😀", "a sentence that somebody pasted; "];
-    let word = chance.pick(&WORDS).copied().unwrap_or_default();
-    match chance.below(8) {
-        0 => {
-            let key = ["k", "l", "m"].get(chance.index(3)).copied().unwrap_or_default();
-            edit.map("m").insert(key, word);
-        }
-        1 => drop(edit.map("m").remove("k")),
-        2 | 3 => {
-            let mut text = edit.text("t");
-            // All of it: a position may be inside a character.
-            let units = text.len();
-            if chance.one_in(3) {
-                text.remove(0, units)?;
-            }
-            text.push(word);
-        }
-        4 => edit.text("t").push(&word.repeat(chance.index(80) + 1)),
-        _ => edit.text("t").insert(0, word)?,
-    }
-    Ok(())
 }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::driver::{Do, Memory, Read};
 use super::feed::Keeper;
 use super::judge;
+use super::log::Content;
 use super::network::{Packet, Way, Wire};
 use super::replica::{Brought, Via};
 use super::world::{Task, World};
@@ -232,9 +233,8 @@ impl World {
             }
             Effect::Bring { token, document, update } => self.bring(r, l, token, &document, &update),
             Effect::Presence { .. } => {}
-            Effect::Sync { .. } | Effect::Over(_) => {
-                self.blame("a Yjs document is open as an Automerge document".to_owned());
-            }
+            Effect::Sync { talk, document, message } => self.ask_turn(r, l, talk, document, message),
+            Effect::Over(talk) => self.end_talk(r, l, talk),
             Effect::All => {
                 let Some(replica) = self.replicas.get_mut(r) else { return };
                 let all: Vec<_> =
@@ -332,7 +332,10 @@ impl World {
         replica.disk.memories = replica.learned.clone();
         self.hand_over(r, before + 1, until);
         let links = self.replicas.get(r).map_or(0, |replica| replica.links.len());
-        (0..links).for_each(|l| self.read(r, l));
+        for l in 0..links {
+            self.read(r, l);
+            self.take_turns(r, l);
+        }
         self.host(r);
         self.pump_all(r);
         self.sync(r);
@@ -353,15 +356,16 @@ impl World {
                     replica.subscribe(&row.document, true);
                 }
                 if via != Via::Door
+                    && let Content::Yjs(update) = &row.content
                     && let Some(door) = replica.listens.and_then(|door| self.doors.get_mut(door))
                 {
-                    door.released(self.now, &row.document, &row.update);
+                    door.released(self.now, &row.document, update);
                 }
                 for (l, driver) in replica.links.iter_mut().enumerate() {
                     let change = Change {
                         document: &row.document,
                         position,
-                        update: row.update.bytes(),
+                        update: row.content.bytes(),
                         priority: None,
                         is_from_there: via == Via::Link(l),
                     };
@@ -419,6 +423,10 @@ fn nothing(keeper: Keeper) -> Memory {
 fn is_about_a_document(frame: &Bytes) -> bool {
     matches!(
         replica::parse(frame),
-        Ok(Message::Y { .. } | Message::Open { .. } | Message::Shut { .. } | Message::Stored { .. })
+        Ok(Message::Y { .. }
+            | Message::Sync { .. }
+            | Message::Open { .. }
+            | Message::Shut { .. }
+            | Message::Stored { .. })
     )
 }

@@ -37,6 +37,8 @@ pub(super) enum Task {
     Read(usize, u64, usize),
     /// A replica that listens begins with what is asked of it.
     Host(usize, u64),
+    /// The archive of a door replies to who syncs an Automerge document.
+    ReplyDoor(usize, u64, DocumentId),
     /// The archive of a door read something.
     ReadDoor {
         door: usize,
@@ -97,7 +99,8 @@ impl World {
         let mut chance = Chance::new(plan.seed ^ 0x7e57);
         let documents =
             (0..plan.shape.documents).filter_map(|number| DocumentId::yjs(&format!("d/{number}")).ok());
-        let documents: Vec<_> = documents.collect();
+        let automerge = (1..).map(|number| DocumentId::Automerge([number; 16]));
+        let documents: Vec<_> = documents.chain(automerge.take(plan.shape.automerge)).collect();
         let doors: Vec<_> =
             plan.shape.doors.iter().map(|kind| door(*kind, &plan.shape, &mut chance)).collect();
         let mut world = Self {
@@ -146,6 +149,7 @@ impl World {
             subscribed,
             takes_found: chance.one_in(2),
             live: BTreeMap::new(),
+            automerge: BTreeMap::new(),
             links: Vec::new(),
             // Who may only read has one way, or what came on the other would be refused here.
             doors: doors.iter().take(if reads_only { 1 } else { 9 }).copied().collect(),
@@ -252,6 +256,7 @@ impl World {
             Task::Read(replica, start, link) => {
                 if self.replicas.get(replica).is_some_and(|replica| replica.start == start) {
                     self.read(replica, link);
+                    self.take_turns(replica, link);
                     self.pump(replica, link);
                 }
             }
@@ -259,6 +264,13 @@ impl World {
                 if self.replicas.get(replica).is_some_and(|replica| replica.start == start && replica.is_up) {
                     self.work(replica);
                 }
+            }
+            Task::ReplyDoor(door, start, document) => {
+                let it = self.doors.get_mut(door).filter(|door| door.start == start && door.is_up);
+                if let Some(archive) = it.and_then(|door| door.archive.as_mut()) {
+                    archive.reply(&document);
+                }
+                self.drain(door);
             }
             Task::ReadDoor { door, start, document, room, asker, have } => {
                 let now = self.now;
@@ -322,6 +334,13 @@ impl World {
                     }
                 }
                 Out::Watch(wire, since) => self.watch(index, wire, &since),
+                Out::Hear { document, peer, message } => self.hear(index, &document, peer, &message),
+                Out::Hush(document, peer) => {
+                    let door = self.doors.get_mut(index);
+                    if let Some(archive) = door.and_then(|door| door.archive.as_mut()) {
+                        archive.hush(&document, peer);
+                    }
+                }
                 Out::Read { document, room, asker, have } => {
                     let Some(door) = self.doors.get(index) else { return };
                     if let Some(host) = door.host {
@@ -340,6 +359,20 @@ impl World {
             self.at(deadline, Task::WakeDoor(index));
         }
         self.sync_door(index);
+    }
+
+    /// An archive is told something about an Automerge document.
+    fn hear(&mut self, d: usize, document: &DocumentId, peer: u64, message: &[u8]) {
+        let Some(door) = self.doors.get_mut(d) else { return };
+        let Some(archive) = &mut door.archive else { return };
+        match archive.hear(document, peer, message) {
+            Err((peers, outcome)) => door.end_pairs(&peers, outcome),
+            Ok(false) => {}
+            Ok(true) => {
+                let (start, ms) = (door.start, self.chance.below(door.read_ms + 1));
+                self.after(ms, Task::ReplyDoor(d, start, document.clone()));
+            }
+        }
     }
 
     /// An archive's disk is busy whenever something is not on it.
@@ -383,6 +416,11 @@ impl World {
             door.stored(now, &document, room, ticket, Ok(()));
         }
         self.list_all(index);
+        if let Some(door) = self.doors.get_mut(index) {
+            // They may come behind what was listed.
+            let replies = door.archive.as_mut().map(|archive| archive.replies()).unwrap_or_default();
+            replies.iter().for_each(|(peer, message)| door.say(*peer, message));
+        }
         self.trace.note(now, format_args!("door {index} has synced {until}"));
         self.drain(index);
     }
