@@ -9,11 +9,11 @@ use std::time::Duration;
 use tombolo_core::sim::{Plan, Trouble, run, shrink};
 
 const USAGE: &str =
-    "simulate [--seed N] [--for 90s|30m|1h] [--only SEED] [--trouble nothing|network|all] [--keep-going]
+    "simulate [--seed N] [--for 90s|30m|1h] [--only SEED] [--trouble nothing|network|all|wild] [--keep-going]
   --seed N      the first seed (1)
   --for TIME    stop after this time; without it, when it is stopped
   --only SEED   play this seed, show all that happens, and stop
-  --trouble     what goes wrong (all)
+  --trouble     what goes wrong (wild)
   --keep-going  do not stop at a failure, and do not make it small";
 
 struct Wish {
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
 }
 
 fn wish(mut words: impl Iterator<Item = String>) -> Option<Wish> {
-    let mut wish = Wish { seed: 1, only: None, time: None, trouble: Trouble::All, keeps_going: false };
+    let mut wish = Wish { seed: 1, only: None, time: None, trouble: Trouble::Wild, keeps_going: false };
     while let Some(word) = words.next() {
         match word.as_str() {
             "--seed" => wish.seed = words.next()?.parse().ok()?,
@@ -49,6 +49,7 @@ fn wish(mut words: impl Iterator<Item = String>) -> Option<Wish> {
                     "nothing" => Trouble::Nothing,
                     "network" => Trouble::Network,
                     "all" => Trouble::All,
+                    "wild" => Trouble::Wild,
                     _ => return None,
                 }
             }

@@ -1,14 +1,14 @@
-//! An archive: stores in order, calls stored what is synced, reads all that it took, and says what changed.
+//! An archive: stores in order, calls stored what is synced, and reads all that it took.
 //!
 //! As `node/src/archive` does: an update that brings nothing waits for what is before it; what the disk has no room for
 //! is refused only in a new document, the rest waits; content that is known is not stored again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
-use bytes::Bytes;
-
-use super::log::Log;
-use crate::id::{DocumentId, Incarnation, ReplicaId};
+use super::feed::Keeper;
+use super::log::{Content, Log};
+use super::pairs::Pairs;
+use crate::id::DocumentId;
 use crate::room::{Answer, Arrival, StoreRefused, Ticket};
 use crate::update::{StateVector, Update};
 
@@ -23,24 +23,25 @@ pub(super) struct Waiting {
 }
 
 /// One archive.
-#[derive(Debug)]
 pub(super) struct Archive {
-    pub(super) name: (ReplicaId, Incarnation),
+    pub(super) name: Keeper,
     pub(super) log: Log,
     pub(super) backup: Option<Log>,
     waiting: VecDeque<Waiting>,
+    pub(super) pairs: Pairs,
     pub(super) is_full: bool,
     /// Stores and reads fail.
     pub(super) is_troubled: bool,
 }
 
 impl Archive {
-    pub(super) fn new(name: (ReplicaId, Incarnation)) -> Self {
+    pub(super) fn new(name: Keeper) -> Self {
         Self {
             name,
             log: Log::default(),
             backup: None,
             waiting: VecDeque::new(),
+            pairs: Pairs::default(),
             is_full: false,
             is_troubled: false,
         }
@@ -68,7 +69,7 @@ impl Archive {
             if self.is_full && kept.is_none() {
                 return Err(StoreRefused::NoRoom);
             }
-            self.log.append(document, update);
+            self.log.append(document, Content::Yjs(update.clone()));
         }
         let position = self.log.end();
         self.waiting.push_back(Waiting { position, room, document: document.clone(), ticket });
@@ -87,7 +88,7 @@ impl Archive {
 
     /// Whether somebody waits.
     pub(super) fn is_waited_for(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.waiting.is_empty() || self.pairs.is_waited_for()
     }
 
     /// Reads what somebody lacks.
@@ -108,24 +109,7 @@ impl Archive {
     pub(super) fn crash(&mut self) {
         self.log.crash();
         self.waiting.clear();
+        self.pairs = Pairs::default();
         (self.is_troubled, self.is_full) = (false, false);
-    }
-
-    /// What to say to be told what changes from this position on.
-    pub(super) fn checkpoint(&self, position: u64) -> Bytes {
-        [&self.name.1.0[..], &position.to_be_bytes()].concat().into()
-    }
-
-    /// What a checkpoint of this archive stands for; none if it is another one's.
-    pub(super) fn position(&self, checkpoint: &[u8]) -> Option<u64> {
-        let position = checkpoint.strip_prefix(&self.name.1.0[..])?;
-        Some(u64::from_be_bytes(position.try_into().ok()?))
-    }
-
-    /// Documents by their last durable change behind a position.
-    pub(super) fn changed(&self, since: u64) -> Vec<(u64, DocumentId)> {
-        let last = self.log.all_synced().filter(|(_, kept)| kept.last > since);
-        let last: BTreeMap<_, _> = last.map(|(document, kept)| (kept.last, document.clone())).collect();
-        last.into_iter().collect()
     }
 }

@@ -2,18 +2,19 @@
 //!
 //! As `relay/src/connection/replica.rs` and `relay/src/room/carry.rs` do it, but for the backplane: one process.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
 use super::archive::Archive;
+use super::feed::{self, Keeper};
 use super::network::Wire;
 use crate::dialect::replica::{self, Handle, Identity, Message, Outcome};
 use crate::dialect::y_protocols::{self, Message as Said};
-use crate::id::DocumentId;
-use crate::room::{Acknowledgement, Effect, MemberId, Room};
+use crate::id::{DocumentId, Format};
+use crate::room::{Acknowledgement, Answer, Arrival, Effect, MemberId, Room, StoreRefused, Ticket};
 use crate::time::Millis;
-use crate::update::StateVector;
+use crate::update::{StateVector, Update};
 
 /// What the world does for a door.
 #[derive(Debug)]
@@ -21,7 +22,24 @@ pub(super) enum Out {
     Send(Wire, Vec<u8>),
     /// Hang up.
     Close(Wire),
-    /// Reads at the archive take a while.
+    /// It is to be stored.
+    Store {
+        document: DocumentId,
+        room: u64,
+        ticket: Ticket,
+        update: Update,
+        arrival: Arrival,
+    },
+    /// Somebody says something about an Automerge document, or nothing more.
+    Hear {
+        document: DocumentId,
+        peer: u64,
+        message: Bytes,
+    },
+    Hush(DocumentId, u64),
+    /// Somebody wants to be told of changes since this.
+    Watch(Wire, Bytes),
+    /// Reads take a while.
     Read {
         document: DocumentId,
         room: u64,
@@ -50,9 +68,12 @@ struct Guest {
 }
 
 /// One door.
-#[derive(Debug)]
 pub(super) struct Door {
     pub(super) archive: Option<Archive>,
+    /// The replica that listens here.
+    pub(super) host: Option<usize>,
+    /// The store behind it.
+    pub(super) keeps: Option<Keeper>,
     pub(super) lists: bool,
     /// Speaks as a later version may: says more, and refuses for reasons that nobody knows.
     pub(super) is_later: bool,
@@ -68,6 +89,8 @@ pub(super) struct Door {
     pub(super) wakes: Option<u64>,
     halls: BTreeMap<DocumentId, Hall>,
     guests: BTreeMap<Wire, Guest>,
+    /// Who syncs an Automerge document at the archive.
+    pairs: BTreeMap<u64, (Wire, Handle)>,
     next_member: u64,
     next_room: u64,
     pub(super) out: VecDeque<Out>,
@@ -81,9 +104,11 @@ const PAGE: usize = 2;
 const SILENT_MS: u64 = 60_000;
 
 impl Door {
-    pub(super) fn new(archive: Option<Archive>, lists: bool) -> Self {
+    pub(super) fn new(archive: Option<Archive>, host: Option<usize>, lists: bool) -> Self {
         Self {
+            keeps: archive.as_ref().map(|archive| archive.name),
             archive,
+            host,
             lists,
             is_later: false,
             is_up: true,
@@ -96,6 +121,7 @@ impl Door {
             wakes: None,
             halls: BTreeMap::new(),
             guests: BTreeMap::new(),
+            pairs: BTreeMap::new(),
             next_member: 0,
             next_room: 0,
             out: VecDeque::new(),
@@ -108,6 +134,7 @@ impl Door {
         self.is_up = false;
         self.halls.clear();
         self.guests.clear();
+        self.pairs.clear();
         self.out.clear();
         if let Some(archive) = &mut self.archive {
             archive.crash();
@@ -121,8 +148,7 @@ impl Door {
 
     /// Somebody comes in.
     pub(super) fn welcome(&mut self, now: u64, wire: Wire, reads_only: bool) {
-        let keeps = self.archive.as_ref().map(|archive| archive.name);
-        let mut frame = replica::identity_frame(&Identity { keeps, lists: self.lists });
+        let mut frame = replica::identity_frame(&Identity { keeps: self.keeps, lists: self.lists });
         if self.is_later {
             frame.extend_from_slice(b"and more");
         }
@@ -140,6 +166,9 @@ impl Door {
     }
 
     fn stand_up(&mut self, now: u64, document: &DocumentId, member: MemberId) {
+        if self.pairs.remove(&member.0).is_some() {
+            self.out.push_back(Out::Hush(document.clone(), member.0));
+        }
         if let Some(hall) = self.halls.get_mut(document)
             && hall.seats.remove(&member).is_some()
         {
@@ -171,11 +200,20 @@ impl Door {
                 }
             }
             Message::Y { handle, message } => self.hear(now, wire, handle, message),
-            Message::Watch { since, prefixes } if self.lists => self.watch(wire, &since, prefixes),
-            Message::Watch { .. }
-            | Message::Stored { .. }
-            | Message::Changes { .. }
-            | Message::Sync { .. } => {
+            Message::Watch { since, prefixes } if self.lists => {
+                guest.watch = Some((0, prefixes));
+                self.out.push_back(Out::Watch(wire, since));
+            }
+            Message::Sync { handle, message } => match guest.open.get(&handle) {
+                Some((document @ DocumentId::Automerge(_), member)) if self.pairs.contains_key(&member.0) => {
+                    let (document, peer) = (document.clone(), member.0);
+                    self.out.push_back(Out::Hear { document, peer, message });
+                }
+                Some((DocumentId::Yjs(_), _)) => self.blame("a replica mixes formats up".to_owned()),
+                // It crossed with a Shut.
+                _ => {}
+            },
+            Message::Watch { .. } | Message::Stored { .. } | Message::Changes { .. } => {
                 self.blame("a replica said what is not for it to say".to_owned());
             }
         }
@@ -190,19 +228,29 @@ impl Door {
         if guest.open.contains_key(&handle) {
             return self.blame("a replica opened a document under a number in use".to_owned());
         }
-        let halls = &self.halls;
+        let (halls, pairs) = (&self.halls, &self.pairs);
         guest.open.retain(|_, (document, member)| {
-            halls.get(document).is_some_and(|hall| hall.seats.contains_key(member))
+            let is_seated = halls.get(document).is_some_and(|hall| hall.seats.contains_key(member));
+            is_seated || pairs.contains_key(&member.0)
         });
         if guest.open.len() >= self.documents_max {
             let outcome = if self.is_later { Outcome(77) } else { Outcome::CROWDED };
             self.out.push_back(Out::Send(wire, replica::shut(handle, outcome, "too many documents")));
             return;
         }
+        let is_pair = document.format() == Format::Automerge;
+        if is_pair && (guest.reads_only || self.archive.is_none()) {
+            self.out.push_back(Out::Send(wire, replica::shut(handle, Outcome::FORBIDDEN, "not here")));
+            return;
+        }
         self.next_member += 1;
         let member = MemberId(self.next_member);
         guest.open.insert(handle, (document.clone(), member));
-        let policy = match self.archive {
+        if is_pair {
+            self.pairs.insert(member.0, (wire, handle));
+            return;
+        }
+        let policy = match self.keeps {
             Some(_) => Acknowledgement::Durable,
             None => Acknowledgement::Never,
         };
@@ -236,7 +284,7 @@ impl Door {
             match &message {
                 Said::SyncStep1(_) | Said::Awareness(_) | Said::QueryAwareness => {}
                 Said::SyncStep2(update) if update.is_empty() => {
-                    if self.archive.is_none() {
+                    if self.keeps.is_none() {
                         return;
                     }
                 }
@@ -253,71 +301,89 @@ impl Door {
         self.carry_out(now, &document);
     }
 
-    fn watch(&mut self, wire: Wire, since: &[u8], prefixes: Vec<String>) {
-        let Some(archive) = &self.archive else { return };
-        let known = archive.position(since);
-        if let Some(guest) = self.guests.get_mut(&wire) {
-            guest.watch = Some((known.unwrap_or(0), prefixes));
+    /// The archive says something about an Automerge document.
+    pub(super) fn say(&mut self, peer: u64, message: &Bytes) {
+        if let Some((wire, handle)) = self.pairs.get(&peer) {
+            self.out.push_back(Out::Send(*wire, replica::packed(replica::sync(*handle, message))));
         }
-        self.list(wire, known.is_none());
     }
 
-    /// Says what changed since it was said last.
-    fn list(&mut self, wire: Wire, anew: bool) {
-        let (Some(archive), Some(guest)) = (&self.archive, self.guests.get_mut(&wire)) else { return };
+    /// It syncs it with these no more.
+    pub(super) fn end_pairs(&mut self, peers: &BTreeSet<u64>, outcome: Outcome) {
+        for peer in peers {
+            if let Some((wire, handle)) = self.pairs.remove(peer) {
+                if let Some(guest) = self.guests.get_mut(&wire)
+                    && let Some((document, member)) = guest.open.remove(&handle)
+                {
+                    self.out.push_back(Out::Hush(document, member.0));
+                }
+                self.out.push_back(Out::Send(wire, replica::shut(handle, outcome, "begin anew")));
+            }
+        }
+    }
+
+    /// Who is told of changes, and up to where they were.
+    pub(super) fn watching(&self) -> Vec<(Wire, u64)> {
+        let since = |(wire, guest): (&Wire, &Guest)| Some((*wire, guest.watch.as_ref()?.0));
+        self.guests.iter().filter_map(since).collect()
+    }
+
+    /// Tells somebody of documents by their last changes, up to a position.
+    pub(super) fn list(&mut self, wire: Wire, anew: bool, changed: &[(u64, DocumentId)], durable: u64) {
+        let (Some(keeper), Some(guest)) = (self.keeps, self.guests.get_mut(&wire)) else { return };
         let Some((since, prefixes)) = &mut guest.watch else { return };
-        let is_wanted = |document: &DocumentId| {
-            let DocumentId::Yjs(name) = document else { return false };
-            prefixes.is_empty() || prefixes.iter().any(|prefix| name.starts_with(prefix.as_str()))
-        };
-        let changed: Vec<_> =
-            archive.changed(*since).into_iter().filter(|(_, document)| is_wanted(document)).collect();
-        let durable = archive.log.durable();
+        let wanted = changed.iter().filter(|(_, document)| replica::is_wanted(prefixes, document));
+        let wanted: Vec<_> = wanted.cloned().collect();
         *since = durable;
-        if changed.is_empty() && !anew {
+        if wanted.is_empty() && !anew {
             return;
         }
-        let mut pages: Vec<_> = changed.chunks(PAGE).collect();
+        let mut pages: Vec<_> = wanted.chunks(PAGE).collect();
         let last = pages.pop().unwrap_or_default();
         for page in pages {
-            let until = archive.checkpoint(page.last().map_or(0, |(position, _)| *position));
+            let until = feed::checkpoint(keeper, page.last().map_or(0, |(position, _)| *position));
             let documents: Vec<_> = page.iter().map(|(_, document)| document.clone()).collect();
             self.out.push_back(Out::Send(wire, replica::changes(anew, true, &until, &documents)));
         }
         let documents: Vec<_> = last.iter().map(|(_, document)| document.clone()).collect();
-        let frame = replica::changes(anew, false, &archive.checkpoint(durable), &documents);
+        let frame = replica::changes(anew, false, &feed::checkpoint(keeper, durable), &documents);
         self.out.push_back(Out::Send(wire, frame));
     }
 
-    /// All up to here is on the archive's disk.
-    pub(super) fn synced(&mut self, now: u64, until: u64) {
-        let done = self.archive.as_mut().map(|archive| archive.synced(until)).unwrap_or_default();
-        for waiting in done {
-            if let Some(hall) =
-                self.halls.get_mut(&waiting.document).filter(|hall| hall.number == waiting.room)
-            {
-                hall.room.stored(waiting.ticket, Ok(()));
-            }
-            self.carry_out(now, &waiting.document);
+    /// What became of [`Out::Store`].
+    pub(super) fn stored(
+        &mut self,
+        now: u64,
+        document: &DocumentId,
+        room: u64,
+        ticket: Ticket,
+        result: Result<(), StoreRefused>,
+    ) {
+        if let Some(hall) = self.halls.get_mut(document).filter(|hall| hall.number == room) {
+            hall.room.stored(ticket, result);
         }
-        let watching: Vec<_> =
-            self.guests.iter().filter(|(_, guest)| guest.watch.is_some()).map(|(wire, _)| *wire).collect();
-        watching.into_iter().for_each(|wire| self.list(wire, false));
+        self.carry_out(now, document);
     }
 
-    /// The archive has read what somebody lacks.
-    pub(super) fn read(
+    /// What somebody lacks, as asked for by [`Out::Read`].
+    pub(super) fn answered(
         &mut self,
         now: u64,
         document: &DocumentId,
         room: u64,
         asker: MemberId,
-        have: &StateVector,
+        answer: Result<Answer, StoreRefused>,
     ) {
-        let Some(archive) = &self.archive else { return };
-        let answer = archive.read(document, have);
         if let Some(hall) = self.halls.get_mut(document).filter(|hall| hall.number == room) {
             hall.room.answered(asker, answer);
+        }
+        self.carry_out(now, document);
+    }
+
+    /// The replica that listens here has a change that no guest brought.
+    pub(super) fn released(&mut self, now: u64, document: &DocumentId, update: &Update) {
+        if let Some(hall) = self.halls.get_mut(document) {
+            hall.room.released(update);
         }
         self.carry_out(now, document);
     }
@@ -378,11 +444,8 @@ impl Door {
                 // A Shut follows, which says why.
                 Effect::Acknowledge { .. } => {}
                 Effect::Store { ticket, update, arrival } => {
-                    if let Some(archive) = &mut self.archive
-                        && let Err(reason) = archive.store(hall.number, document, ticket, &update, arrival)
-                    {
-                        hall.room.stored(ticket, Err(reason));
-                    }
+                    let (document, room) = (document.clone(), hall.number);
+                    self.out.push_back(Out::Store { document, room, ticket, update, arrival });
                 }
                 Effect::Read { asker, state_vector } => {
                     let (document, room) = (document.clone(), hall.number);
@@ -403,10 +466,5 @@ impl Door {
         if hall.room.is_empty() {
             self.halls.remove(document);
         }
-    }
-
-    /// How many documents the connections have open, at most.
-    pub(super) fn most_open(&self) -> usize {
-        self.guests.values().map(|guest| guest.open.len()).max().unwrap_or(0)
     }
 }

@@ -3,13 +3,15 @@
 //! What a scheduler takes for delivered is confirmed by a ping of the driver's own behind what was sent: the answer
 //! says that everything before it has arrived.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
+use super::feed::Keeper;
 use super::network::Wire;
-use crate::dialect::replica::{self, Identity, Message};
-use crate::id::{DocumentId, Incarnation, ReplicaId};
+use super::talks::Talks;
+use crate::dialect::replica::{self, Handle, Identity, Message};
+use crate::id::DocumentId;
 use crate::link::{End, Link, LinkConfig, LinkEffect};
 use crate::schedule::{ScheduleConfig, Scheduler};
 use crate::session::{self, Session, SessionConfig};
@@ -22,7 +24,7 @@ const OWN_PINGS: u64 = 1 << 40;
 /// What a link knows of a keeper, as the replica stores it.
 #[derive(Clone, Debug)]
 pub(super) struct Memory {
-    pub(super) keeper: (ReplicaId, Incarnation),
+    pub(super) keeper: Keeper,
     pub(super) acknowledged: u64,
     pub(super) checkpoint: Bytes,
 }
@@ -69,6 +71,9 @@ pub(super) struct Driver {
     pub(super) peer: Option<Identity>,
     /// What is being read for the other end, in order.
     pub(super) reads: VecDeque<Read>,
+    pub(super) talks: Talks,
+    /// What the session has opened and not shut.
+    pub(super) open: BTreeSet<Handle>,
     /// When it is woken, in the time of the world.
     pub(super) wakes: Option<u64>,
     unconfirmed: Unconfirmed,
@@ -84,17 +89,20 @@ impl Driver {
             wire: None,
             peer: None,
             reads: VecDeque::new(),
+            talks: Talks::default(),
+            open: BTreeSet::new(),
             wakes: None,
             unconfirmed: Unconfirmed::default(),
         }
     }
 
     /// The door let it in.
-    pub(super) fn welcomed(&mut self, now: Millis) {
+    pub(super) fn welcomed(&mut self, own: Keeper, now: Millis) {
         self.link.welcomed(now);
         self.out.clear(now);
         self.unconfirmed = Unconfirmed { token: self.unconfirmed.token, ..Unconfirmed::default() };
-        self.session.begin(&Identity { keeps: None, lists: false });
+        self.open.clear();
+        self.session.begin(&Identity { keeps: Some(own), lists: false });
     }
 
     /// The connection is gone, and who ended it is told.
@@ -106,6 +114,7 @@ impl Driver {
     fn forget(&mut self, now: Millis) {
         (self.wire, self.peer) = (None, None);
         self.session.end();
+        self.open.clear();
         self.out.clear(now);
     }
 
@@ -121,6 +130,10 @@ impl Driver {
                     self.unconfirmed.asked = None;
                     self.out.delivered(now, bytes);
                 }
+            }
+            Ok(Message::Shut { handle, .. }) => {
+                self.open.remove(&handle);
+                self.link.heard(now);
             }
             Ok(Message::Identity(identity)) => {
                 self.peer = Some(identity);
@@ -147,6 +160,7 @@ impl Driver {
         while let Some(effect) = self.session.poll(now) {
             match effect {
                 session::Effect::Send { lane, priority, frame } => {
+                    self.note_open(&frame);
                     self.out.push(lane, priority, frame.len(), frame, now);
                 }
                 other => return Some(Do::Session(other)),
@@ -167,6 +181,17 @@ impl Driver {
             return Some(Do::Transmit(wire, replica::ping(token)));
         }
         None
+    }
+
+    fn note_open(&mut self, frame: &[u8]) {
+        // Others are long, perhaps, and many.
+        if frame.len() < 600 {
+            match replica::parse(&Bytes::copy_from_slice(frame)) {
+                Ok(Message::Open { handle, .. }) => _ = self.open.insert(handle),
+                Ok(Message::Shut { handle, .. }) => _ = self.open.remove(&handle),
+                _ => {}
+            }
+        }
     }
 
     /// When there is something to do by itself.

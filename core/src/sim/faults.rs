@@ -31,7 +31,12 @@ impl World {
             | Act::Hint => {
                 self.act_of_app(r, which, act);
             }
-            Act::Crash { .. } | Act::Backup | Act::Restore | Act::Jump { .. } | Act::Full { .. } => {
+            Act::Crash { .. }
+            | Act::Backup
+            | Act::Restore
+            | Act::Jump { .. }
+            | Act::Full { .. }
+            | Act::Trouble { .. } => {
                 self.act_on_replica(r, act);
             }
             Act::Cut | Act::Stall { .. } => self.act_on_wire(which, act),
@@ -108,6 +113,8 @@ impl World {
                 {
                     (replica.disk, replica.subscribed) = (disk, subscribed);
                     replica.disk.log.crash();
+                    // Of what it was nothing is known to be there.
+                    replica.name.1 = Incarnation(self.chance.id());
                 }
                 self.after(1_000, Task::Start(r));
             }
@@ -120,6 +127,10 @@ impl World {
                 replica.is_full = true;
                 self.after(ms, Task::Undo(act, r, 0));
             }
+            Act::Trouble { ms } => {
+                replica.is_troubled = true;
+                self.after(ms, Task::Undo(act, r, 0));
+            }
             _ => {}
         }
     }
@@ -128,6 +139,9 @@ impl World {
     fn stop(&mut self, r: usize, power: bool) {
         let Some(replica) = self.replicas.get_mut(r) else { return };
         replica.crash();
+        if let Some(door) = replica.listens {
+            self.stop_door(door, power);
+        }
         for wire in self.network.wires_of(Some(r), None) {
             if self.network.has(wire, Way::Down) {
                 if !power {
@@ -142,6 +156,12 @@ impl World {
         let now = self.now;
         let Some(replica) = self.replicas.get_mut(r).filter(|replica| !replica.is_up) else { return };
         replica.start(now, &mut self.chance);
+        let (name, listens) = (replica.name, replica.listens);
+        if let Some((d, door)) = listens.and_then(|d| Some((d, self.doors.get_mut(d)?))) {
+            door.keeps = Some(name);
+            self.start_door(d);
+        }
+        let Some(replica) = self.replicas.get(r) else { return };
         self.trace.note(now, format_args!("replica {r} starts with {}", replica.disk.log.durable()));
         self.pump_all(r);
     }
@@ -180,6 +200,9 @@ impl World {
     fn act_on_door(&mut self, d: usize, act: Act) {
         let chance = &mut self.chance;
         let Some(door) = self.doors.get_mut(d) else { return };
+        if let Some(host) = door.host {
+            return self.act_on_host(host, d, act);
+        }
         match (act, &mut door.archive) {
             (Act::CrashDoor { power, ms }, _) if door.is_up => {
                 self.stop_door(d, power);
@@ -191,6 +214,7 @@ impl World {
                 log.crash();
                 archive.log = log;
                 archive.name = (ReplicaId(chance.id()), Incarnation(chance.id()));
+                door.keeps = Some(archive.name);
                 self.stop_door(d, true);
                 self.after(1_000, Task::StartDoor(d));
             }
@@ -205,6 +229,24 @@ impl World {
             (Act::RefuseDoor { code, ms }, _) => {
                 door.refuses = Some(code);
                 self.after(ms, Task::Undo(act, 0, d));
+            }
+            _ => {}
+        }
+    }
+
+    /// What happens to the door of a replica that listens happens to the replica.
+    fn act_on_host(&mut self, r: usize, d: usize, act: Act) {
+        match act {
+            Act::CrashDoor { power, ms } => self.act_on_replica(r, Act::Crash { power, ms }),
+            Act::BackupDoor => self.act_on_replica(r, Act::Backup),
+            Act::RestoreDoor => self.act_on_replica(r, Act::Restore),
+            Act::FullDoor { ms } => self.act_on_replica(r, Act::Full { ms }),
+            Act::TroubleDoor { ms } => self.act_on_replica(r, Act::Trouble { ms }),
+            Act::RefuseDoor { code, ms } => {
+                if let Some(door) = self.doors.get_mut(d) {
+                    door.refuses = Some(code);
+                }
+                self.after(ms, Task::Undo(act, r, d));
             }
             _ => {}
         }
@@ -244,6 +286,11 @@ impl World {
                     (path.latency_ms, path.bytes_per_second) = (20, 50_000);
                 }
             }
+            Act::Trouble { .. } => {
+                if let Some(replica) = self.replicas.get_mut(r) {
+                    replica.is_troubled = false;
+                }
+            }
             Act::FullDoor { .. } | Act::TroubleDoor { .. } => {
                 if let Some(archive) = self.doors.get_mut(d).and_then(|door| door.archive.as_mut()) {
                     (archive.is_full, archive.is_troubled) = (false, false);
@@ -278,13 +325,18 @@ impl World {
             *path = Path { latency_ms: 20, jitter_ms: 5, bytes_per_second: 50_000, ..path.clone() };
         }
         for d in 0..self.doors.len() {
+            let host = self.doors.get(d).and_then(|door| door.host);
             self.undo(Act::TroubleDoor { ms: 0 }, 0, d);
             self.undo(Act::RefuseDoor { code: 0, ms: 0 }, 0, d);
-            self.start_door(d);
+            // Another one starts with its replica.
+            if host.is_none() {
+                self.start_door(d);
+            }
         }
         for r in 0..self.replicas.len() {
             (0..self.doors.len()).for_each(|d| self.join(r, d));
             self.undo(Act::Full { ms: 0 }, r, 0);
+            self.undo(Act::Trouble { ms: 0 }, r, 0);
             self.start(r);
             if let Some(replica) = self.replicas.get_mut(r) {
                 let clock = replica.clock(self.now);

@@ -3,16 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::door::Door;
-use super::log::Log;
+use super::feed::Keeper;
+use super::log::{Kept, Log};
 use super::network::Network;
 use super::replica::Replica;
-use crate::engine::yjs;
-use crate::id::{DocumentId, Incarnation, ReplicaId};
+use crate::engine::{EngineError, automerge, yjs};
+use crate::id::{DocumentId, Format};
 use crate::session::Lag;
-use crate::update::{Admitted, Coverage, Update, admit};
-
-/// A store, as a keeper is named.
-pub(super) type Keeper = (ReplicaId, Incarnation);
+use crate::update::{Admitted, Coverage, admit};
 
 /// Whatever is held at one moment.
 pub(super) struct Everything<'w> {
@@ -22,9 +20,11 @@ pub(super) struct Everything<'w> {
 }
 
 /// The log of a keeper, if it lives.
-pub(super) fn keeper(doors: &[Door], keeper: Keeper) -> Option<&Log> {
-    let archives = doors.iter().filter_map(|door| door.archive.as_ref());
-    archives.filter(|archive| archive.name == keeper).map(|archive| &archive.log).next()
+pub(super) fn keeper<'w>(all: &Everything<'w>, keeper: Keeper) -> Option<&'w Log> {
+    let archives = all.doors.iter().filter_map(|door| door.archive.as_ref());
+    let archives = archives.map(|archive| (archive.name, &archive.log));
+    let replicas = all.replicas.iter().map(|replica| (replica.name, &replica.disk.log));
+    archives.chain(replicas).find(|(name, _)| *name == keeper).map(|(_, log)| log)
 }
 
 /// Everything of a replica's session up to a position is durable at a keeper.
@@ -38,8 +38,8 @@ pub(super) fn acknowledged(replica: &Replica, until: u64, keeper: &Log) -> Resul
         else {
             continue;
         };
-        let is_there = row.update.is_empty()
-            || keeper.synced(&row.document).is_some_and(|kept| kept.known.covers(&row.update));
+        let is_there = row.content.is_empty()
+            || keeper.synced(&row.document).is_some_and(|kept| kept.covers(&row.content));
         if !is_there {
             let document = &row.document;
             return Err(format!(
@@ -58,13 +58,13 @@ pub(super) fn standings(all: &Everything<'_>) -> Result<(), String> {
     for (r, replica) in all.replicas.iter().enumerate() {
         for (l, driver) in replica.links.iter().enumerate() {
             let keeps = driver.peer.and_then(|peer| peer.keeps);
-            let Some(log) = keeps.and_then(|keeps| keeper(all.doors, keeps)) else { continue };
+            let Some(log) = keeps.and_then(|keeps| keeper(all, keeps)) else { continue };
             for document in &replica.subscribed {
                 let Some(standing) = driver.session.standing(document) else { continue };
                 for position in 1..=standing.acknowledged.min(replica.disk.log.durable()) {
                     let row = replica.disk.log.row(position).filter(|row| row.document == *document);
                     let is_there = |row: &super::log::Row| {
-                        log.synced(document).is_some_and(|kept| kept.known.covers(&row.update))
+                        log.synced(document).is_some_and(|kept| kept.covers(&row.content))
                     };
                     if row.is_some_and(|row| !is_there(row)) {
                         let until = standing.acknowledged;
@@ -93,9 +93,8 @@ pub(super) fn reached(replica: &Replica, until: u64, keeper: &Log) -> Result<(),
     };
     for position in 1..=until.min(keeper.durable()) {
         let Some(row) = keeper.row(position).filter(is_reached) else { continue };
-        let is_here =
-            replica.disk.log.synced(&row.document).is_some_and(|kept| kept.known.covers(&row.update));
-        if !is_here && !row.update.is_empty() {
+        let is_here = replica.disk.log.synced(&row.document).is_some_and(|kept| kept.covers(&row.content));
+        if !is_here && !row.content.is_empty() {
             let document = &row.document;
             return Err(format!(
                 "reached {until}, but the change of {document:?} there at {position} is not durable here"
@@ -121,17 +120,20 @@ pub(super) fn at_rest(all: &Everything<'_>, documents: &[DocumentId]) -> Result<
             if driver.wire.is_some_and(|wire| all.network.is_stalled(wire)) {
                 return Err(format!("replica {r} link {l} has not noticed that nothing arrives"));
             }
+            let is_left_out =
+                |document: &DocumentId| replica.reads_only || !takes(all, driver.door, document);
             for (document, standing) in driver.session.lagging() {
                 match standing.lag {
                     Some(Lag::Unkept) if peer.keeps.is_none() => {}
-                    Some(Lag::Parked { .. }) if replica.reads_only => {}
+                    Some(Lag::Parked { .. }) if is_left_out(document) => {}
                     Some(lag) => return Err(format!("replica {r} link {l}: {document:?} lags: {lag:?}")),
                     None => {}
                 }
             }
             let last = replica.subscribed.iter().map(|document| replica.last(document)).max().unwrap_or(0);
             let reached = driver.session.acknowledged();
-            if peer.keeps.is_some() && !replica.reads_only && reached < last {
+            let takes_all = !replica.subscribed.iter().any(is_left_out);
+            if peer.keeps.is_some() && takes_all && reached < last {
                 return Err(format!("replica {r} link {l}: acknowledged up to {reached} of {last}"));
             }
         }
@@ -141,49 +143,69 @@ pub(super) fn at_rest(all: &Everything<'_>, documents: &[DocumentId]) -> Result<
 
 /// Who is joined by links has the same document.
 fn same(all: &Everything<'_>, document: &DocumentId) -> Result<(), String> {
-    // Each door's group: doors that a replica with the document joins.
+    // Each door's group: doors that a replica with the document joins, its own included.
     let mut group: Vec<usize> = (0..all.doors.len()).collect();
-    let holders =
-        || all.replicas.iter().enumerate().filter(|(_, replica)| replica.subscribed.contains(document));
+    let is_holder = |replica: &Replica| {
+        // Whoever syncs an Automerge document may write in it.
+        let may = document.format() == Format::Yjs || !replica.reads_only;
+        may && replica.subscribed.contains(document)
+    };
+    let holders = || all.replicas.iter().enumerate().filter(|(_, replica)| is_holder(replica));
+    let doors_of = |replica: &Replica| -> Vec<usize> {
+        let doors = replica.doors.iter().chain(&replica.listens).copied();
+        doors.filter(|door| takes(all, *door, document)).collect()
+    };
     for (_, replica) in holders() {
-        let joined: Vec<_> = replica.doors.iter().filter_map(|door| group.get(*door).copied()).collect();
+        let doors = doors_of(replica);
+        let joined: Vec<_> = doors.iter().filter_map(|door| group.get(*door).copied()).collect();
         let Some(least) = joined.iter().min().copied() else { continue };
         group.iter_mut().filter(|of| joined.contains(of)).for_each(|of| *of = least);
     }
     for number in 0..all.doors.len() {
         let is_in = |door: &usize| group.get(*door) == Some(&number);
-        let replicas = holders().filter(|(_, replica)| replica.doors.iter().any(is_in));
+        let replicas = holders().filter(|(_, replica)| doors_of(replica).iter().any(is_in));
         let of_replicas =
             replicas.map(|(r, replica)| (format!("replica {r}"), replica.reads_only, &replica.disk.log));
         // An archive that nobody joins is nobody's.
         let doors = all.doors.iter().enumerate().filter(|(d, _)| is_in(d));
-        let is_joined = |d: usize| holders().any(|(_, replica)| replica.doors.contains(&d));
+        let is_joined =
+            |d: usize| takes(all, d, document) && holders().any(|(_, replica)| replica.doors.contains(&d));
         let of_doors = doors
             .filter(|(d, _)| is_joined(*d))
-            .filter_map(|(d, door)| Some((format!("door {d}"), false, &door.archive.as_ref()?.log)));
+            .filter_map(|(d, door)| Some((format!("door {d}"), false, log_behind(all, door)?)));
         let logs: Vec<_> = of_replicas.chain(of_doors).collect();
         same_of(&logs, document)?;
     }
     Ok(())
 }
 
+/// Whether such documents are synced at a door.
+fn takes(all: &Everything<'_>, door: usize, document: &DocumentId) -> bool {
+    document.format() == Format::Yjs || all.doors.get(door).is_some_and(|door| door.archive.is_some())
+}
+
+/// What is behind a door.
+fn log_behind<'w>(all: &Everything<'w>, door: &'w Door) -> Option<&'w Log> {
+    match door.host {
+        Some(host) => all.replicas.get(host).map(|replica| &replica.disk.log),
+        None => door.archive.as_ref().map(|archive| &archive.log),
+    }
+}
+
 fn same_of(logs: &[(String, bool, &Log)], document: &DocumentId) -> Result<(), String> {
-    let none = super::log::Kept::default();
-    let kept = |log: &'_ Log| log.synced(document).cloned();
-    let mut all = Coverage::default();
+    let none = Kept::default();
+    let mut all = Kept::default();
     for (_, _, log) in logs.iter().filter(|(_, reads_only, _)| !reads_only) {
-        for update in kept(log).unwrap_or_default().updates {
-            all.add(&update);
-        }
+        all.merge(log.synced(document).unwrap_or(&none));
     }
     for (name, _, log) in logs {
-        if !log.synced(document).unwrap_or(&none).known.includes(&all) {
+        if !log.synced(document).unwrap_or(&none).includes(&all) {
             return Err(format!("{name} lacks something of {document:?}"));
         }
     }
     let mut hashes = BTreeMap::new();
     for (name, _, log) in logs.iter().filter(|(_, reads_only, _)| !reads_only) {
-        let hash = content(&kept(log).unwrap_or_default().updates)
+        let hash = content(document, log.synced(document).unwrap_or(&none))
             .map_err(|error| format!("{name} cannot show {document:?}: {error}"))?;
         hashes.insert(hash, name);
     }
@@ -193,12 +215,16 @@ fn same_of(logs: &[(String, bool, &Log)], document: &DocumentId) -> Result<(), S
     }
 }
 
-/// The hash of all of a document that has its ground.
-fn content(updates: &[Update]) -> Result<[u8; 32], crate::engine::EngineError> {
+/// What stands for a document: of Yjs, the hash of all that has its ground; of Automerge, where all has it, the heads.
+fn content(document: &DocumentId, kept: &Kept) -> Result<Vec<[u8; 32]>, EngineError> {
+    if document.format() == Format::Automerge {
+        return automerge::heads(&kept.chunks);
+    }
+    let updates = &kept.updates;
     let Admitted { order, together: _, part } = admit(&mut Coverage::default(), updates);
     let whole = order.iter().filter_map(|index| updates.get(*index));
     let parts: Vec<_> = whole.chain(&part).map(|update| update.bytes().clone()).collect();
-    yjs::state_hash(&parts)
+    Ok(vec![yjs::state_hash(&parts)?])
 }
 
 /// What may never be more.
@@ -215,16 +241,10 @@ pub(super) fn bounds(all: &mut Everything<'_>) -> Result<(), String> {
                     "replica {r} link {l} has {flight} bytes in flight, the window is {window}"
                 ));
             }
-        }
-    }
-    for wire in all.network.wires() {
-        let Some((r, l, d)) = all.network.ends(wire) else { continue };
-        let most = all.replicas.get(r).map_or(0, |replica| replica.config.documents_max);
-        let open = all.doors.get(d).map_or(0, Door::most_open);
-        let is_only = all.replicas.iter().all(|replica| replica.config.documents_max == most);
-        // What shuts one may be overtaken by what opens another.
-        if is_only && open > 2 * most {
-            return Err(format!("replica {r} link {l} has {open} documents open, {most} are allowed"));
+            let (open, most) = (driver.open.len(), replica.config.documents_max);
+            if open > most {
+                return Err(format!("replica {r} link {l} has {open} documents open, {most} are allowed"));
+            }
         }
     }
     Ok(())

@@ -16,14 +16,20 @@
 mod archive; // stores, calls stored, lists
 mod chance;
 mod door; // rooms and their seats
+mod draw; // what a seed draws
 mod driver; // one link of a replica
 mod faults; // what happens to them
+mod feed; // what changed
+mod host; // a replica behind a door
 mod judge; // what must be so
 mod log; // a disk
 mod network;
+mod pairs; // Automerge documents at an archive
 mod plan; // what a seed stands for
 mod replica;
+mod scribble; // edits
 mod shrink;
+mod talks; // Automerge documents on a link
 #[cfg(test)]
 mod tests;
 mod trace;

@@ -48,6 +48,11 @@ pub enum Act {
         /// For so long.
         ms: u64,
     },
+    /// A replica cannot read its documents, nor store what others made.
+    Trouble {
+        /// For so long.
+        ms: u64,
+    },
     /// A connection breaks, with all that is under way.
     Cut,
     /// Nothing arrives on a connection any more, and nobody is told.
@@ -125,6 +130,8 @@ pub enum Kind {
     Keeper,
     /// With an archive, and says what changed.
     Lister,
+    /// A replica that listens.
+    Replica(usize),
 }
 
 /// What there is.
@@ -134,8 +141,10 @@ pub struct Shape {
     pub doors: Vec<Kind>,
     /// The doors of each replica.
     pub replicas: Vec<Vec<usize>>,
-    /// How many documents.
+    /// How many Yjs documents.
     pub documents: usize,
+    /// How many Automerge documents.
+    pub automerge: usize,
     /// How many may be open at once, where the doors list.
     pub documents_max: usize,
     /// Replicas may only read from this number on.
@@ -164,9 +173,9 @@ pub enum Trouble {
     Network,
     /// Everything.
     All,
+    /// The same among replicas that listen, in circles, too, and with documents of both formats.
+    Wild,
 }
-
-const YEARS_MS: i64 = 10 * 365 * 24 * 60 * 60 * 1_000;
 
 impl Plan {
     /// The plan of a seed.
@@ -194,102 +203,4 @@ impl fmt::Display for Plan {
         writeln!(f, "seed {}\n{:?}", self.seed, self.shape)?;
         self.steps.iter().try_for_each(|step| writeln!(f, "{step:?}"))
     }
-}
-
-impl Shape {
-    fn draw(chance: &mut Chance, trouble: Trouble) -> Self {
-        let kinds = [Kind::Bare, Kind::Keeper, Kind::Keeper, Kind::Lister, Kind::Lister];
-        let doors: Vec<_> = (0..chance.between(1, 3))
-            .map(|_| kinds.get(chance.index(kinds.len())).copied().unwrap_or(Kind::Keeper))
-            .collect();
-        let replicas: Vec<_> = (0..chance.between(2, 4))
-            .map(|_| {
-                let first = chance.index(doors.len());
-                let mut links = vec![first];
-                // Another way, perhaps to the same door.
-                if chance.one_in(3) {
-                    links.push(chance.index(doors.len()));
-                }
-                links
-            })
-            .collect();
-        let documents = chance.index(5) + 1;
-        let documents_max = if chance.one_in(3) { chance.index(3) + 1 } else { 1_000 };
-        let has_readers = trouble == Trouble::All && chance.one_in(6);
-        let readers_from = if has_readers { 1 + chance.index(replicas.len()) } else { replicas.len() };
-        Self { doors, replicas, documents, documents_max, readers_from, is_later: chance.one_in(4) }
-    }
-}
-
-impl Step {
-    fn draw(chance: &mut Chance, until: u64, trouble: Trouble) -> Self {
-        let (at, replica, which) = (chance.below(until), chance.index(1 << 16), chance.index(1 << 16));
-        let act = match (trouble, chance.below(20)) {
-            (_, 0..10) | (Trouble::Nothing, 10..17) => {
-                Act::Edit { times: 1 + chance.below(6) * chance.below(2) }
-            }
-            (_, 17..20) => app(chance),
-            (Trouble::Network, _) | (Trouble::All, 10..13) => network(chance),
-            (_, 13 | 14) => replica_fault(chance),
-            (_, _) => door_fault(chance),
-        };
-        Self { at, replica, which, act }
-    }
-}
-
-fn app(chance: &mut Chance) -> Act {
-    match chance.below(8) {
-        0 | 1 => Act::Presence,
-        2 => Act::Watch(chance.one_in(2)),
-        3 => Act::Subscribe(chance.one_in(3)),
-        4 => Act::Subscribe(true),
-        5 => Act::Priority(chance.below(4)),
-        6 => Act::Saving(chance.one_in(2)),
-        _ => Act::Hint,
-    }
-}
-
-fn network(chance: &mut Chance) -> Act {
-    let ms = duration(chance);
-    match chance.below(6) {
-        0 | 1 => Act::Cut,
-        2 => Act::Stall { up: chance.one_in(2) },
-        3 | 4 => {
-            let up = chance.one_in(2);
-            Act::Partition { up, down: !up || chance.one_in(2), ms }
-        }
-        _ => Act::Slow { latency_ms: chance.below(4_000), bytes_per_second: chance.between(100, 4_000), ms },
-    }
-}
-
-fn replica_fault(chance: &mut Chance) -> Act {
-    match chance.below(8) {
-        0..3 => Act::Crash { power: chance.one_in(2), ms: duration(chance) / 4 },
-        3 => Act::Backup,
-        4 => Act::Restore,
-        5 | 6 => {
-            let years = i64::try_from(chance.below(3)).unwrap_or(0) - 1;
-            let more = i64::try_from(chance.below(200_000)).unwrap_or(0) - 100_000;
-            Act::Jump { ms: years * YEARS_MS + more }
-        }
-        _ => Act::Full { ms: duration(chance) },
-    }
-}
-
-fn door_fault(chance: &mut Chance) -> Act {
-    let ms = duration(chance);
-    match chance.below(9) {
-        0..3 => Act::CrashDoor { power: chance.one_in(2), ms: ms / 4 },
-        3 => Act::BackupDoor,
-        4 => Act::RestoreDoor,
-        5 => Act::FullDoor { ms },
-        6 | 7 => Act::TroubleDoor { ms: ms / 4 },
-        _ => Act::RefuseDoor { code: if chance.one_in(2) { 64 } else { 2 }, ms },
-    }
-}
-
-/// Mostly short.
-fn duration(chance: &mut Chance) -> u64 {
-    let most = [300, 3_000, 20_000, 90_000].get(chance.index(4)).copied().unwrap_or(300);
-    1 + chance.below(most)
 }

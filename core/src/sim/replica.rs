@@ -7,9 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::chance::Chance;
 use super::driver::{Driver, Memory};
-use super::log::Log;
-use crate::engine::edit::{EditError, Live};
-use crate::id::DocumentId;
+use super::feed::Keeper;
+use super::host::Desk;
+use super::log::{Content, Log};
+use super::scribble;
+use crate::engine::automerge;
+use crate::engine::edit::Live;
+use crate::id::{DocumentId, Format};
 use crate::session::{SessionConfig, Token};
 use crate::time::Millis;
 use crate::update::Update;
@@ -20,8 +24,16 @@ pub(super) struct Brought {
     pub(super) position: u64,
     pub(super) link: usize,
     pub(super) token: Token,
-    /// It was known already, so no change of this position is of this link.
-    pub(super) is_known: bool,
+}
+
+/// Who brought a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Via {
+    /// This replica made it.
+    Own,
+    Link(usize),
+    /// Somebody at the door where it listens.
+    Door,
 }
 
 /// What is on the disk beside the log.
@@ -34,6 +46,11 @@ pub(super) struct Disk {
 /// One replica.
 #[derive(Debug)]
 pub(super) struct Replica {
+    /// Its store; another one after a restore.
+    pub(super) name: Keeper,
+    /// The door where it listens, and what is done for who comes there.
+    pub(super) listens: Option<usize>,
+    pub(super) desk: Desk,
     pub(super) disk: Disk,
     /// What it learned of keepers and has not synced.
     pub(super) learned: BTreeMap<usize, Memory>,
@@ -43,15 +60,20 @@ pub(super) struct Replica {
     /// It takes what it finds.
     pub(super) takes_found: bool,
     pub(super) live: BTreeMap<DocumentId, Live>,
+    pub(super) automerge: BTreeMap<DocumentId, automerge::Live>,
     pub(super) links: Vec<Driver>,
     pub(super) doors: Vec<usize>,
     pub(super) config: SessionConfig,
     pub(super) brought: Vec<Brought>,
+    /// Who brought what is not durable yet, by position.
+    pub(super) via: BTreeMap<u64, Via>,
     pub(super) is_up: bool,
     /// Counts starts, so that what an earlier one waited for is passed over.
     pub(super) start: u64,
     pub(super) is_syncing: bool,
     pub(super) is_full: bool,
+    /// It cannot read, nor store what others made.
+    pub(super) is_troubled: bool,
     /// What its clock says beside the time of the world, in ms.
     pub(super) skew_ms: i64,
     /// May only read.
@@ -75,7 +97,10 @@ impl Replica {
         (self.is_up, self.is_syncing) = (true, false);
         self.start += 1;
         self.live.clear();
+        self.automerge.clear();
         self.brought.clear();
+        self.via.clear();
+        self.desk = Desk::default();
         self.learned = self.disk.memories.clone();
         let (clock, latest) = (self.clock(now), self.disk.log.durable());
         self.links.clear();
@@ -101,8 +126,11 @@ impl Replica {
         self.is_up = false;
         self.disk.log.crash();
         self.live.clear();
+        self.automerge.clear();
         self.links.clear();
         self.brought.clear();
+        self.via.clear();
+        self.desk = Desk::default();
     }
 
     /// Keeps a document from now on, or no more.
@@ -126,6 +154,9 @@ impl Replica {
         if self.is_full {
             return Ok(None);
         }
+        if document.format() == Format::Automerge {
+            return self.edit_automerge(document, chance);
+        }
         let live = match self.live.remove(document) {
             Some(live) => live,
             None => {
@@ -136,16 +167,46 @@ impl Replica {
             }
         };
         let (live, (), update) =
-            live.edit(|edit| scribble(edit, chance)).map_err(|error| error.to_string())?;
+            live.edit(|edit| scribble::in_yjs(edit, chance)).map_err(|error| error.to_string())?;
         self.live.insert(document.clone(), live);
-        Ok(update.map(|update| self.disk.log.append(document, &update)))
+        Ok(update.map(|update| self.append(document, Content::Yjs(update), Via::Own)))
+    }
+
+    fn edit_automerge(&mut self, document: &DocumentId, chance: &mut Chance) -> Result<Option<u64>, String> {
+        let live = self.automerge(document, chance)?;
+        let edited = live.edit(0, |edit| scribble::in_automerge(edit, chance));
+        let (live, (), made) = edited.map_err(|error| error.to_string())?;
+        self.automerge.insert(document.clone(), live);
+        let content = made.map(Content::automerge).transpose()?;
+        Ok(content.map(|content| self.append(document, content, Via::Own)))
+    }
+
+    /// An Automerge document, out of its place: who does not put it back has given it up.
+    ///
+    /// # Errors
+    /// What the engine said.
+    pub(super) fn automerge(
+        &mut self,
+        document: &DocumentId,
+        chance: &mut Chance,
+    ) -> Result<automerge::Live, String> {
+        if let Some(live) = self.automerge.remove(document) {
+            return Ok(live);
+        }
+        let chunks = self.disk.log.taken(document).map(|kept| kept.chunks.clone()).unwrap_or_default();
+        automerge::Live::open(&chunks, chance.id()).map_err(|error| error.to_string())
     }
 
     /// Takes an update of somebody else.
     ///
     /// # Errors
     /// What the engine said.
-    pub(super) fn take(&mut self, document: &DocumentId, update: &Update) -> Result<Option<u64>, String> {
+    pub(super) fn take(
+        &mut self,
+        document: &DocumentId,
+        update: &Update,
+        via: Via,
+    ) -> Result<Option<u64>, String> {
         if self.disk.log.taken(document).is_some_and(|kept| kept.known.covers(update)) {
             return Ok(None);
         }
@@ -153,31 +214,12 @@ impl Replica {
             let (live, _) = live.apply(update).map_err(|error| error.to_string())?;
             self.live.insert(document.clone(), live);
         }
-        Ok(Some(self.disk.log.append(document, update)))
+        Ok(Some(self.append(document, Content::Yjs(update.clone()), via)))
     }
-}
 
-/// One of the things that people do.
-fn scribble(edit: &mut crate::engine::edit::Edit<'_, '_>, chance: &mut Chance) -> Result<(), EditError> {
-    const WORDS: [&str; 5] = ["a", "tide", "säge", "😀", "a sentence that somebody pasted; "];
-    let word = chance.pick(&WORDS).copied().unwrap_or_default();
-    match chance.below(8) {
-        0 => {
-            let key = ["k", "l", "m"].get(chance.index(3)).copied().unwrap_or_default();
-            edit.map("m").insert(key, word);
-        }
-        1 => drop(edit.map("m").remove("k")),
-        2 | 3 => {
-            let mut text = edit.text("t");
-            // All of it: a position may be inside a character.
-            let units = text.len();
-            if chance.one_in(3) {
-                text.remove(0, units)?;
-            }
-            text.push(word);
-        }
-        4 => edit.text("t").push(&word.repeat(chance.index(80) + 1)),
-        _ => edit.text("t").insert(0, word)?,
+    pub(super) fn append(&mut self, document: &DocumentId, content: Content, via: Via) -> u64 {
+        let position = self.disk.log.append(document, content);
+        self.via.insert(position, via);
+        position
     }
-    Ok(())
 }

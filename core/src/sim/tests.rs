@@ -72,6 +72,11 @@ fn other_worlds_in_all_kinds_of_trouble_keep_their_promises() {
 }
 
 #[test]
+fn worlds_of_replicas_that_link_to_each_other_keep_their_promises() {
+    play_many(Trouble::Wild, 4_000, 350);
+}
+
+#[test]
 fn worlds_that_once_broke_a_promise_keep_it() {
     KEPT.iter().for_each(|(seed, trouble)| drop(play(*seed, *trouble)));
 }

@@ -3,15 +3,17 @@
 use bytes::Bytes;
 
 use super::driver::{Do, Memory, Read};
+use super::feed::Keeper;
 use super::judge;
+use super::log::Content;
 use super::network::{Packet, Way, Wire};
-use super::replica::Brought;
+use super::replica::{Brought, Via};
 use super::world::{Task, World};
 use crate::dialect::native::Refusal;
 use crate::dialect::replica::{self, Message};
 use crate::id::DocumentId;
 use crate::link::End;
-use crate::session::{Change, Effect, Token};
+use crate::session::{Change, Effect, Failed, Token};
 use crate::update::Update;
 
 impl World {
@@ -91,7 +93,7 @@ impl World {
     fn arrive_down(&mut self, wire: Wire, r: usize, l: usize, packet: Packet) {
         let now = self.now;
         let Some(replica) = self.replicas.get_mut(r) else { return };
-        let clock = replica.clock(now);
+        let (clock, own) = (replica.clock(now), replica.name);
         let Some(driver) = replica.links.get_mut(l).filter(|driver| driver.wire == Some(wire)) else {
             return;
         };
@@ -99,7 +101,7 @@ impl World {
             Packet::Dial => None,
             Packet::Welcome => {
                 self.trace.note(now, format_args!("replica {r} link {l} is let in"));
-                driver.welcomed(clock);
+                driver.welcomed(own, clock);
                 None
             }
             Packet::Frame(frame) => {
@@ -211,8 +213,14 @@ impl World {
             Effect::Describe(document) => {
                 let Some(replica) = self.replicas.get_mut(r) else { return };
                 let have = replica.disk.log.synced(&document).map(|kept| kept.known.state_vector());
-                if let Some(driver) = replica.links.get_mut(l) {
-                    driver.session.described(&document, &have.unwrap_or_default());
+                let clock = replica.clock(self.now);
+                match replica.links.get_mut(l) {
+                    Some(driver) if replica.is_troubled => {
+                        let words = "it cannot be read".to_owned();
+                        driver.session.failed(clock, &document, Failed::Describe, words);
+                    }
+                    Some(driver) => driver.session.described(&document, &have.unwrap_or_default()),
+                    None => {}
                 }
             }
             Effect::Read { document, have } => {
@@ -225,9 +233,8 @@ impl World {
             }
             Effect::Bring { token, document, update } => self.bring(r, l, token, &document, &update),
             Effect::Presence { .. } => {}
-            Effect::Sync { .. } | Effect::Over(_) => {
-                self.blame("a Yjs document is open as an Automerge document".to_owned());
-            }
+            Effect::Sync { talk, document, message } => self.ask_turn(r, l, talk, document, message),
+            Effect::Over(talk) => self.end_talk(r, l, talk),
             Effect::All => {
                 let Some(replica) = self.replicas.get_mut(r) else { return };
                 let all: Vec<_> =
@@ -262,10 +269,16 @@ impl World {
     /// Reads what the other end lacks, whatever it asked and can be read by now.
     pub(super) fn read(&mut self, r: usize, l: usize) {
         let Some(replica) = self.replicas.get_mut(r) else { return };
+        let clock = replica.clock(self.now);
         let (log, Some(driver)) = (&replica.disk.log, replica.links.get_mut(l)) else { return };
         let can_be = |read: &Read| read.at <= self.now && read.until <= log.durable();
         while driver.reads.front().is_some_and(can_be) {
             let Some(Read { document, have, .. }) = driver.reads.pop_front() else { return };
+            if replica.is_troubled {
+                let words = "it cannot be read".to_owned();
+                driver.session.failed(clock, &document, Failed::Read, words);
+                continue;
+            }
             let update = log.synced(&document).map(|kept| kept.lacking(&have));
             let update = update.unwrap_or_else(|| Update::empty().bytes().clone());
             driver.session.lacking(&document, &update, log.durable());
@@ -275,20 +288,19 @@ impl World {
     fn bring(&mut self, r: usize, l: usize, token: Token, document: &DocumentId, update: &Update) {
         let Some(replica) = self.replicas.get_mut(r) else { return };
         let clock = replica.clock(self.now);
-        let taken = match replica.is_full {
-            true => Err("the disk is full".to_owned()),
-            false => match replica.take(document, update) {
+        let taken = match replica.is_full || replica.is_troubled {
+            true => Err("the disk is full, or fails".to_owned()),
+            false => match replica.take(document, update, Via::Link(l)) {
                 Ok(taken) => Ok(taken),
                 Err(words) => return self.blame(format!("replica {r} cannot take an update: {words}")),
             },
         };
-        let is_known = matches!(taken, Ok(None));
         let end = replica.disk.log.end();
         // What is known may not be durable yet.
         if let Ok(position) = taken
-            && (!is_known || end > replica.disk.log.durable())
+            && (position.is_some() || end > replica.disk.log.durable())
         {
-            replica.brought.push(Brought { position: position.unwrap_or(end), link: l, token, is_known });
+            replica.brought.push(Brought { position: position.unwrap_or(end), link: l, token });
         } else if let Some(driver) = replica.links.get_mut(l) {
             driver.session.brought(clock, token, taken.map(|_| ()));
         }
@@ -320,8 +332,13 @@ impl World {
         replica.disk.memories = replica.learned.clone();
         self.hand_over(r, before + 1, until);
         let links = self.replicas.get(r).map_or(0, |replica| replica.links.len());
-        (0..links).for_each(|l| self.read(r, l));
+        for l in 0..links {
+            self.read(r, l);
+            self.take_turns(r, l);
+        }
+        self.host(r);
         self.pump_all(r);
+        self.sync(r);
     }
 
     /// Tells the links of what has become durable, from a position to another.
@@ -333,15 +350,24 @@ impl World {
                 .into_iter()
                 .partition(|brought| brought.position <= position);
             replica.brought = later;
-            let from = now.iter().find(|brought| !brought.is_known).map(|brought| brought.link);
+            let via = replica.via.remove(&position).unwrap_or(Via::Own);
             if let Some(row) = replica.disk.log.row(position).cloned() {
+                if via == Via::Door && replica.takes_found && !replica.subscribed.contains(&row.document) {
+                    replica.subscribe(&row.document, true);
+                }
+                if via != Via::Door
+                    && let Content::Yjs(update) = &row.content
+                    && let Some(door) = replica.listens.and_then(|door| self.doors.get_mut(door))
+                {
+                    door.released(self.now, &row.document, update);
+                }
                 for (l, driver) in replica.links.iter_mut().enumerate() {
                     let change = Change {
                         document: &row.document,
                         position,
-                        update: row.update.bytes(),
+                        update: row.content.bytes(),
                         priority: None,
-                        is_from_there: from == Some(l),
+                        is_from_there: via == Via::Link(l),
                     };
                     driver.session.changed(clock, &change);
                 }
@@ -352,9 +378,13 @@ impl World {
                 }
             }
         }
+        if let Some(door) = replica.listens {
+            self.list_all(door);
+            self.drain(door);
+        }
     }
 
-    fn acknowledged(&mut self, r: usize, l: usize, keeper: judge::Keeper, position: u64) {
+    fn acknowledged(&mut self, r: usize, l: usize, keeper: Keeper, position: u64) {
         self.trace.note(self.now, format_args!("replica {r} link {l} has up to {position} acknowledged"));
         let Some(replica) = self.replicas.get_mut(r) else { return };
         let memory = replica.learned.entry(l).or_insert_with(|| nothing(keeper));
@@ -362,13 +392,14 @@ impl World {
             *memory = nothing(keeper);
         }
         memory.acknowledged = position;
-        let Some(log) = judge::keeper(&self.doors, keeper) else { return };
+        let all = self.everything();
+        let (Some(replica), Some(log)) = (all.replicas.get(r), judge::keeper(&all, keeper)) else { return };
         if let Err(words) = judge::acknowledged(replica, position, log) {
             self.blame(format!("replica {r} link {l}: {words}"));
         }
     }
 
-    fn reached(&mut self, r: usize, l: usize, keeper: judge::Keeper, checkpoint: Bytes) {
+    fn reached(&mut self, r: usize, l: usize, keeper: Keeper, checkpoint: Bytes) {
         let Some(replica) = self.replicas.get_mut(r) else { return };
         let until = checkpoint.last_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
         self.trace.note(self.now, format_args!("replica {r} link {l} has reached {until}"));
@@ -377,20 +408,25 @@ impl World {
             *memory = nothing(keeper);
         }
         memory.checkpoint = checkpoint;
-        let Some(log) = judge::keeper(&self.doors, keeper) else { return };
+        let all = self.everything();
+        let (Some(replica), Some(log)) = (all.replicas.get(r), judge::keeper(&all, keeper)) else { return };
         if let Err(words) = judge::reached(replica, until, log) {
             self.blame(format!("replica {r} link {l}: {words}"));
         }
     }
 }
 
-fn nothing(keeper: judge::Keeper) -> Memory {
+fn nothing(keeper: Keeper) -> Memory {
     Memory { keeper, acknowledged: 0, checkpoint: Bytes::new() }
 }
 
 fn is_about_a_document(frame: &Bytes) -> bool {
     matches!(
         replica::parse(frame),
-        Ok(Message::Y { .. } | Message::Open { .. } | Message::Shut { .. } | Message::Stored { .. })
+        Ok(Message::Y { .. }
+            | Message::Sync { .. }
+            | Message::Open { .. }
+            | Message::Shut { .. }
+            | Message::Stored { .. })
     )
 }

@@ -5,9 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::archive::Archive;
+use super::archive::{Archive, Waiting};
 use super::chance::Chance;
 use super::door::{Door, Out};
+use super::host::{Desk, Job, Work};
 use super::judge::{self, Everything};
 use super::network::{Network, Packet, Path, Way, Wire};
 use super::plan::{Act, Kind, Plan, Shape};
@@ -34,6 +35,10 @@ pub(super) enum Task {
     SyncedDoor(usize, u64, u64),
     /// A link's other end asked something that can be read.
     Read(usize, u64, usize),
+    /// A replica that listens begins with what is asked of it.
+    Host(usize, u64),
+    /// The archive of a door replies to who syncs an Automerge document.
+    ReplyDoor(usize, u64, DocumentId),
     /// The archive of a door read something.
     ReadDoor {
         door: usize,
@@ -94,7 +99,8 @@ impl World {
         let mut chance = Chance::new(plan.seed ^ 0x7e57);
         let documents =
             (0..plan.shape.documents).filter_map(|number| DocumentId::yjs(&format!("d/{number}")).ok());
-        let documents: Vec<_> = documents.collect();
+        let automerge = (1..).map(|number| DocumentId::Automerge([number; 16]));
+        let documents: Vec<_> = documents.chain(automerge.take(plan.shape.automerge)).collect();
         let doors: Vec<_> =
             plan.shape.doors.iter().map(|kind| door(*kind, &plan.shape, &mut chance)).collect();
         let mut world = Self {
@@ -122,7 +128,8 @@ impl World {
     fn settle_in(&mut self, plan: &Plan, index: usize, doors: &[usize]) {
         let shape = &plan.shape;
         let chance = &mut self.chance;
-        let lists = doors.iter().all(|door| shape.doors.get(*door) == Some(&Kind::Lister));
+        let lists =
+            doors.iter().all(|d| matches!(shape.doors.get(*d), Some(Kind::Lister | Kind::Replica(_))));
         let documents_max = if lists { shape.documents_max } else { SessionConfig::default().documents_max };
         let config = SessionConfig {
             documents_max,
@@ -133,21 +140,27 @@ impl World {
         let subscribed: BTreeSet<_> = self.documents.iter().filter(|_| !chance.one_in(4)).cloned().collect();
         let reads_only = index >= shape.readers_from;
         let mut replica = Replica {
+            name: (ReplicaId(chance.id()), Incarnation(chance.id())),
+            listens: shape.doors.iter().position(|kind| *kind == Kind::Replica(index)),
+            desk: Desk::default(),
             disk: Disk::default(),
             learned: BTreeMap::new(),
             backup: None,
             subscribed,
             takes_found: chance.one_in(2),
             live: BTreeMap::new(),
+            automerge: BTreeMap::new(),
             links: Vec::new(),
             // Who may only read has one way, or what came on the other would be refused here.
             doors: doors.iter().take(if reads_only { 1 } else { 9 }).copied().collect(),
             config,
             brought: Vec::new(),
+            via: BTreeMap::new(),
             is_up: true,
             start: 0,
             is_syncing: false,
             is_full: false,
+            is_troubled: false,
             skew_ms: 0,
             reads_only,
             sync_ms: one_of(chance, [1, 40, 1_500]),
@@ -157,6 +170,9 @@ impl World {
             self.network.set_path(index, door, path(chance));
         }
         replica.start(0, chance);
+        if let Some(door) = replica.listens.and_then(|door| self.doors.get_mut(door)) {
+            door.keeps = Some(replica.name);
+        }
         let links = replica.links.len();
         self.replicas.push(replica);
         (0..links).for_each(|link| self.at(0, Task::Wake(index, link)));
@@ -240,13 +256,28 @@ impl World {
             Task::Read(replica, start, link) => {
                 if self.replicas.get(replica).is_some_and(|replica| replica.start == start) {
                     self.read(replica, link);
+                    self.take_turns(replica, link);
                     self.pump(replica, link);
                 }
             }
+            Task::Host(replica, start) => {
+                if self.replicas.get(replica).is_some_and(|replica| replica.start == start && replica.is_up) {
+                    self.work(replica);
+                }
+            }
+            Task::ReplyDoor(door, start, document) => {
+                let it = self.doors.get_mut(door).filter(|door| door.start == start && door.is_up);
+                if let Some(archive) = it.and_then(|door| door.archive.as_mut()) {
+                    archive.reply(&document);
+                }
+                self.drain(door);
+            }
             Task::ReadDoor { door, start, document, room, asker, have } => {
                 let now = self.now;
-                if let Some(it) = self.doors.get_mut(door).filter(|door| door.start == start && door.is_up) {
-                    it.read(now, &document, room, asker, &have);
+                if let Some(it) = self.doors.get_mut(door).filter(|door| door.start == start && door.is_up)
+                    && let Some(answer) = it.archive.as_ref().map(|archive| archive.read(&document, &have))
+                {
+                    it.answered(now, &document, room, asker, answer);
                 }
                 self.drain(door);
             }
@@ -291,8 +322,31 @@ impl World {
                     self.send(wire, Way::Down, Packet::End);
                     self.network.leave(wire, Way::Up);
                 }
+                Out::Store { document, room, ticket, update, arrival } => {
+                    let now = self.now;
+                    let Some(door) = self.doors.get_mut(index) else { return };
+                    if let Some(host) = door.host {
+                        self.ask_host(host, Job { document, room, work: Work::Store(ticket, update) });
+                    } else if let Some(archive) = &mut door.archive
+                        && let Err(reason) = archive.store(room, &document, ticket, &update, arrival)
+                    {
+                        door.stored(now, &document, room, ticket, Err(reason));
+                    }
+                }
+                Out::Watch(wire, since) => self.watch(index, wire, &since),
+                Out::Hear { document, peer, message } => self.hear(index, &document, peer, &message),
+                Out::Hush(document, peer) => {
+                    let door = self.doors.get_mut(index);
+                    if let Some(archive) = door.and_then(|door| door.archive.as_mut()) {
+                        archive.hush(&document, peer);
+                    }
+                }
                 Out::Read { document, room, asker, have } => {
                     let Some(door) = self.doors.get(index) else { return };
+                    if let Some(host) = door.host {
+                        self.ask_host(host, Job { document, room, work: Work::Read(asker, have) });
+                        continue;
+                    }
                     let (start, ms) = (door.start, self.chance.below(door.read_ms + 1));
                     self.after(ms, Task::ReadDoor { door: index, start, document, room, asker, have });
                 }
@@ -305,6 +359,20 @@ impl World {
             self.at(deadline, Task::WakeDoor(index));
         }
         self.sync_door(index);
+    }
+
+    /// An archive is told something about an Automerge document.
+    fn hear(&mut self, d: usize, document: &DocumentId, peer: u64, message: &[u8]) {
+        let Some(door) = self.doors.get_mut(d) else { return };
+        let Some(archive) = &mut door.archive else { return };
+        match archive.hear(document, peer, message) {
+            Err((peers, outcome)) => door.end_pairs(&peers, outcome),
+            Ok(false) => {}
+            Ok(true) => {
+                let (start, ms) = (door.start, self.chance.below(door.read_ms + 1));
+                self.after(ms, Task::ReplyDoor(d, start, document.clone()));
+            }
+        }
     }
 
     /// An archive's disk is busy whenever something is not on it.
@@ -343,16 +411,29 @@ impl World {
         if door.archive.as_ref().is_some_and(|archive| archive.is_full && archive.log.durable() < until) {
             return;
         }
-        door.synced(now, until);
+        let done = door.archive.as_mut().map(|archive| archive.synced(until)).unwrap_or_default();
+        for Waiting { room, document, ticket, .. } in done {
+            door.stored(now, &document, room, ticket, Ok(()));
+        }
+        self.list_all(index);
+        if let Some(door) = self.doors.get_mut(index) {
+            // They may come behind what was listed.
+            let replies = door.archive.as_mut().map(|archive| archive.replies()).unwrap_or_default();
+            replies.iter().for_each(|(peer, message)| door.say(*peer, message));
+        }
         self.trace.note(now, format_args!("door {index} has synced {until}"));
         self.drain(index);
     }
 }
 
 fn door(kind: Kind, shape: &Shape, chance: &mut Chance) -> Door {
-    let archive =
-        (kind != Kind::Bare).then(|| Archive::new((ReplicaId(chance.id()), Incarnation(chance.id()))));
-    let mut door = Door::new(archive, kind == Kind::Lister);
+    let mut archive = || Archive::new((ReplicaId(chance.id()), Incarnation(chance.id())));
+    let mut door = match kind {
+        Kind::Bare => Door::new(None, None, false),
+        Kind::Keeper => Door::new(Some(archive()), None, false),
+        Kind::Lister => Door::new(Some(archive()), None, true),
+        Kind::Replica(host) => Door::new(None, Some(host), true),
+    };
     door.is_later = shape.is_later;
     door.sync_ms = one_of(chance, [1, 60, 1_500]);
     door.read_ms = one_of(chance, [0, 80, 1_500]);

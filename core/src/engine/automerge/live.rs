@@ -147,6 +147,12 @@ impl Live {
     pub fn heads(&self) -> Vec<[u8; 32]> {
         self.document.get_heads().into_iter().map(|head| head.0).collect()
     }
+
+    /// Its heads, if they stand for all that is in it: none while something waits for others.
+    #[must_use]
+    pub fn heads_of_all(&self) -> Option<Vec<[u8; 32]>> {
+        self.document.get_missing_deps(&[]).is_empty().then(|| self.heads())
+    }
 }
 
 /// Where a document and a peer stand.
@@ -184,6 +190,12 @@ impl Brought {
         }
         changes.append(&mut chunks.changes);
         Ok(Self { bytes, changes })
+    }
+
+    /// The hashes of the changes, in their order.
+    #[must_use]
+    pub fn names(&self) -> Vec<[u8; 32]> {
+        self.changes.iter().map(|change| change.hash().0).collect()
     }
 
     fn hashes(&self) -> Vec<ChangeHash> {

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use self::chunk::{Chunks, empty_document, load_document};
 use super::EngineError;
 
+mod arrived; // what a peer has
 mod chunk; // all chunks or none
 mod live; // one document held open, for a replica
 pub(super) mod make; // JSON and text as changes
@@ -18,6 +19,7 @@ mod session; // one document, many peers
 mod sync; // one document, one peer
 pub(super) mod view; // JSON, text and heads of a document
 
+pub use arrived::Arrived;
 pub use live::{Brought, BroughtMessage, Compared, Live};
 pub use session::{Received, Session};
 pub use sync::SyncState;

@@ -1,10 +1,9 @@
 //! An Automerge document on one link: what each side has told the other, and what of this replica has arrived there.
 //!
-//! Guarantees: what is said is durable here; a position counts as arrived only if the other end said that it has all that
-//! the document had when it was looked at behind that position.
+//! Guarantees: what is said is durable here; what counts as arrived there, [`Arrived`] says.
 
 use bytes::Bytes;
-use tombolo_core::engine::automerge::Compared;
+use tombolo_core::engine::automerge::{Arrived, Compared};
 use tombolo_core::session::Synced;
 
 use super::{AutomergeDocument, SyncState};
@@ -15,15 +14,13 @@ use crate::replica::error::ReplicaError;
 pub(in crate::replica) struct Talk {
     document: AutomergeDocument,
     peer: SyncState,
-    /// The heads that the document had behind a position; who makes changes all the time never has them at rest.
-    mark: Option<(u64, Vec<[u8; 32]>)>,
-    acknowledged: u64,
+    arrived: Arrived,
 }
 
 impl Talk {
     /// Begins fresh.
     pub(in crate::replica) fn new(document: AutomergeDocument) -> Self {
-        Self { document, peer: SyncState::default(), mark: None, acknowledged: 0 }
+        Self { document, peer: SyncState::default(), arrived: Arrived::default() }
     }
 
     /// Takes in a message, if one came, and makes the next one. `latest` is asked for the position of the last change that
@@ -39,21 +36,11 @@ impl Talk {
         }
         // Before it is looked at, so that everything up to it is seen.
         let position = latest();
-        let mark = &mut self.mark;
-        let (message, compared, arrived) = self.document.sync_say(&mut self.peer, |live, peer| {
-            let (message, compared) = (live.sync_generate(peer), live.compare(peer));
-            let mut arrived = None;
-            if compared.is_heard {
-                arrived = mark.take_if(|(_, heads)| live.is_there(peer, heads));
-                if mark.is_none() {
-                    *mark = Some((position, live.heads()));
-                    arrived = mark.take_if(|(_, heads)| live.is_there(peer, heads)).or(arrived);
-                }
-            }
-            (message, compared, arrived.map(|(position, _)| position))
+        let arrived = &mut self.arrived;
+        let (message, compared, acknowledged) = self.document.sync_say(&mut self.peer, |live, peer| {
+            (live.sync_generate(peer), live.compare(peer), arrived.look(live, peer, position))
         })?;
-        self.acknowledged = self.acknowledged.max(arrived.unwrap_or_default());
         let Compared { is_heard: heard, has_all_of_theirs: caught_up } = compared;
-        Ok(Synced { message, heard, caught_up, acknowledged: self.acknowledged })
+        Ok(Synced { message, heard, caught_up, acknowledged })
     }
 }

@@ -7,7 +7,7 @@ use automerge::{ObjType, ROOT, ScalarValue};
 use autosurgeon::{Hydrate, Reconcile, Text, hydrate, reconcile};
 use proptest::prelude::*;
 
-use super::super::{compact, heads};
+use super::super::{Arrived, compact, heads};
 use super::*;
 
 fn open(parts: &[Bytes], actor: u8) -> Live {
@@ -388,4 +388,29 @@ proptest! {
         stored[0].reverse();
         prop_assert_eq!(heads(&[compact(&stored[0]).unwrap()]).unwrap(), one.heads());
     }
+}
+
+#[test]
+fn what_waits_for_its_ground_has_arrived_nowhere() {
+    let (first, ground) = put(open(&[], 1), "a", 1);
+    let (_, waits) = put(first, "b", 2);
+    let (mut there, mut here) = (open(&[], 2), apply(open(&[], 3), &waits).0);
+    let (mut of_there, mut of_here, mut arrived) = <(SyncState, SyncState, Arrived)>::default();
+    let read = |message: Option<Bytes>| message.map(|bytes| BroughtMessage::read(&bytes).unwrap());
+    for round in 0..10 {
+        if let Some(message) = read(there.sync_generate(&mut of_here)) {
+            here = here.sync_receive(&mut of_there, message).unwrap().0;
+        }
+        // Both say that they have nothing, at first.
+        if round < 3 {
+            assert_eq!(arrived.look(&here, &of_there, 5), 0);
+        } else if round == 3 {
+            here = apply(here, &ground).0;
+            assert_eq!(arrived.look(&here, &of_there, 6), 0, "it was not sent yet");
+        }
+        if let Some(message) = read(here.sync_generate(&mut of_there)) {
+            there = there.sync_receive(&mut of_here, message).unwrap().0;
+        }
+    }
+    assert_eq!((get(&there, "b"), arrived.look(&here, &of_there, 7)), (Some(2), 7));
 }
