@@ -170,12 +170,12 @@ impl<T: Clone> Scheduler<T> {
         Some(self.clock.at(since.plus(self.config.gather_ms)))
     }
 
-    /// How large a page of a long answer should be now, in bytes: what the link carries in half a second, since up to
-    /// three of them are under way; small before that is known.
+    /// How large a page of a long answer should be now, in bytes: what the link carries in a quarter of a second, since up
+    /// to three of them are under way; small before that is known.
     #[must_use]
     pub fn page_bytes(&self) -> usize {
-        let half = self.bytes_per_second().and_then(|rate| usize::try_from(rate / 2).ok());
-        half.unwrap_or(0).min(self.config.page_max).max(self.config.page_min)
+        let quarter = self.bytes_per_second().and_then(|rate| usize::try_from(rate / 4).ok());
+        quarter.unwrap_or(0).min(self.config.page_max).max(self.config.page_min)
     }
 
     /// The measured bandwidth; nothing before there was enough to send to measure it.
@@ -194,6 +194,12 @@ impl<T: Clone> Scheduler<T> {
     #[must_use]
     pub fn len(&self) -> usize {
         self.queued
+    }
+
+    /// Whether something waits in this lane.
+    #[must_use]
+    pub fn waits(&self, lane: u64) -> bool {
+        self.lanes.contains_key(&lane)
     }
 
     /// Whether nothing waits. Something may be in flight.

@@ -42,13 +42,21 @@ pub struct SessionConfig {
     pub unlisted_max: usize,
     /// How long a document that is in sync stays open when nobody looks at it, in ms.
     pub linger_ms: u64,
+    /// How large a page of a large answer is before [`Session::go_on`] says another size, in bytes.
+    pub page_bytes: usize,
     /// Which documents are asked after: those under one of these ([`DocumentId::is_under`]); all if there is none.
     pub prefixes: Vec<String>,
 }
 
 impl Default for SessionConfig {
     fn default() -> Self {
-        Self { documents_max: 250, unlisted_max: 2_000, linger_ms: 30_000, prefixes: Vec::new() }
+        Self {
+            documents_max: 250,
+            unlisted_max: 2_000,
+            linger_ms: 30_000,
+            page_bytes: 16 * 1024,
+            prefixes: Vec::new(),
+        }
     }
 }
 
@@ -95,6 +103,8 @@ pub struct Session {
     pub(super) looked: Moment,
     /// It is at work: what is added from now on was not in what is remembered.
     begun: bool,
+    /// How large a page of a large answer should be, in bytes.
+    pub(super) page_bytes: usize,
 }
 
 impl Session {
@@ -102,6 +112,7 @@ impl Session {
     #[must_use]
     pub fn new(config: SessionConfig, latest: u64) -> Self {
         Self {
+            page_bytes: config.page_bytes,
             config,
             clock: Steady::new(Millis(0)),
             peer: None,
@@ -206,6 +217,7 @@ impl Session {
         self.effects.retain(stays);
         self.effects.extend(talks);
         self.next_handle = 1;
+        self.page_bytes = self.config.page_bytes;
         self.listing.end();
         for (id, document) in &mut self.documents {
             if document.handle.is_some() || document.differs() {
@@ -268,29 +280,6 @@ impl Session {
             let question = y_protocols::sync_step1(&have.encode());
             self.send_about(handle, replica::packed(replica::y(handle, &question)));
         }
-    }
-
-    /// What the other end lacks, as asked for by [`Effect::Read`]: everything of this document up to a position that
-    /// had been given before it was read.
-    pub fn lacking(&mut self, document: &DocumentId, update: &[u8], position: u64) {
-        let keeps = self.keeps();
-        let Some(entry) = self.documents.get_mut(document) else { return };
-        if entry.stale_reads > 0 {
-            entry.stale_reads -= 1;
-            return;
-        }
-        entry.reads = entry.reads.saturating_sub(1);
-        let Some(handle) = entry.handle else { return };
-        // What is on its way to the disk through an earlier opening is not in it, and the other end may lack that.
-        entry.compared = entry.stale == 0;
-        // Deletions are in every difference, known or not: who may only read would be refused them.
-        let is_known = keeps && entry.compared && entry.last <= entry.acknowledged;
-        let nothing = Update::empty();
-        let update = if is_known { nothing.bytes() } else { update };
-        if keeps {
-            entry.in_flight.push_back(if entry.compared { position.min(entry.last) } else { 0 });
-        }
-        self.send_about(handle, replica::packed(replica::y(handle, &y_protocols::sync_step2(update))));
     }
 
     /// What became of [`Effect::Bring`]; it is not to be handed to [`Session::changed`] before.

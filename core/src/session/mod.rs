@@ -17,6 +17,7 @@ mod effect;
 mod failing; // what cannot be read here
 mod listing; // what changed there
 mod machine;
+mod paging; // what the other end lacks, if it is large
 mod places; // what is open, and what waits for that
 mod receiving; // what the other end says
 mod standing; // how a document stands

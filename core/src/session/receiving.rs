@@ -149,7 +149,7 @@ impl Session {
             && keeps
             && is_over
             && entry.last > entry.acknowledged
-            && entry.refusal.is_none();
+            && !entry.is_parked();
         let is_sent = !keeps || (entry.compared && entry.last <= entry.acknowledged);
         if is_sent && entry.caught_up {
             entry.take_back_refusal(keeps);

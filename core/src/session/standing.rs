@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::paging::Pagings;
 use crate::dialect::replica::{Handle, Outcome};
 use crate::schedule::Priority;
 use crate::time::{Millis, Moment, Steady};
@@ -78,6 +79,8 @@ pub(super) struct Document {
     pub(super) bringing: usize,
     /// The same of those that came through an earlier opening: the other end may not have kept them.
     pub(super) stale: usize,
+    /// What is being handed out of what was read for the other end.
+    pub(super) pagings: Pagings,
     /// What is being read for the other end, and for an earlier opening.
     pub(super) reads: usize,
     pub(super) stale_reads: usize,
@@ -145,6 +148,7 @@ impl Document {
     pub(super) fn closed(&mut self) {
         self.handle = None;
         self.in_flight.clear();
+        self.pagings.clear();
         self.stale += std::mem::take(&mut self.bringing);
         self.stale_reads += std::mem::take(&mut self.reads);
         self.confirm = None;
@@ -172,6 +176,7 @@ impl Document {
     /// A change is refused, perhaps not the document. What stands behind it counts for nothing: it is missing there.
     pub(super) fn refuse_change(&mut self, now: Moment, outcome: Outcome, reason: String) {
         (self.compared, self.confirm) = (false, None);
+        self.pagings.clear();
         self.in_flight.iter_mut().for_each(|position| *position = 0);
         self.refuse(now, outcome, reason);
         if let Some(refusal) = &mut self.refusal {

@@ -20,6 +20,8 @@ use crate::update::StateVector;
 
 /// Tokens of the driver's own pings start here.
 const OWN_PINGS: u64 = 1 << 40;
+/// Of what a document lacks that is behind, a page has so much: documents are small here.
+pub(super) const PAGE_BYTES: usize = 64;
 
 /// What a link knows of a keeper, as the replica stores it.
 #[derive(Clone, Debug)]
@@ -169,6 +171,9 @@ impl Driver {
         let wire = self.wire?;
         if let Some(sending) = self.out.next(now) {
             self.unconfirmed.bytes += sending.bytes;
+            if !self.out.waits(sending.lane) {
+                self.session.go_on(sending.lane, PAGE_BYTES);
+            }
             return Some(Do::Transmit(wire, sending.item));
         }
         if self.unconfirmed.bytes > 0 && self.unconfirmed.asked.is_none() {

@@ -135,6 +135,7 @@ impl World {
             documents_max,
             unlisted_max: documents_max,
             linger_ms: one_of(chance, [50, 2_000, 30_000]),
+            page_bytes: super::driver::PAGE_BYTES,
             prefixes: Vec::new(),
         };
         let subscribed: BTreeSet<_> = self.documents.iter().filter(|_| !chance.one_in(4)).cloned().collect();

@@ -50,6 +50,8 @@ pub(super) struct RawBlock<'a> {
     pub(super) parent: Option<Id>,
     /// How many clocks it takes; at least 1.
     pub(super) len: u64,
+    /// What is before the content.
+    head: &'a [u8],
     /// Content without its leading count or length.
     body: &'a [u8],
 }
@@ -57,8 +59,10 @@ pub(super) struct RawBlock<'a> {
 impl<'a> RawBlock<'a> {
     /// Reads the struct at `id`.
     pub(super) fn read(reader: &mut Reader<'a>, id: Id) -> Result<Self, InvalidUpdate> {
+        let whole = reader.rest();
         let info = reader.u8()?;
-        let mut block = Self { info, origin: None, right_origin: None, parent: None, len: 0, body: &[] };
+        let mut block =
+            Self { info, origin: None, right_origin: None, parent: None, len: 0, head: &[], body: &[] };
         match info {
             GC | SKIP => block.len = reader.var_u64()?,
             _ => {
@@ -78,6 +82,7 @@ impl<'a> RawBlock<'a> {
                         reader.var_str()?;
                     }
                 }
+                block.head = whole.get(..whole.len() - reader.rest().len()).unwrap_or_default();
                 let (len, body) = read_content(reader, info)?;
                 block.len = len;
                 block.body = body;
@@ -116,16 +121,8 @@ impl<'a> RawBlock<'a> {
             write_var_u64(out, left);
             return Ok(());
         }
-        out.push(self.info | HAS_ORIGIN);
-        write_var_u64(out, id.client);
-        write_var_u64(out, (id.clock + offset).saturating_sub(1));
-        if let Some(right) = self.right_origin {
-            write_var_u64(out, right.client);
-            write_var_u64(out, right.clock);
-        }
         let mut body = Reader::new(self.body);
         match self.content() {
-            DELETED => write_var_u64(out, left),
             STRING => {
                 let text = std::str::from_utf8(self.body).map_err(|_| Lib0Error::NotUtf8)?;
                 let (torn, rest) = utf16_tail(text, offset);
@@ -133,21 +130,82 @@ impl<'a> RawBlock<'a> {
                 let mut tail = String::with_capacity(rest.len() + 3);
                 tail.push_str(if torn { "\u{fffd}" } else { "" });
                 tail.push_str(rest);
-                write_var_bytes(out, tail.as_bytes());
+                self.write_slice(out, id, (offset, left), tail.as_bytes());
             }
-            content => {
+            JSON | ANY => {
                 for _ in 0..offset {
-                    if content == JSON {
-                        body.var_str()?;
-                    } else {
-                        skip_any(&mut body)?;
-                    }
+                    self.skip_element(&mut body)?;
                 }
-                write_var_u64(out, left);
-                out.extend_from_slice(body.rest());
+                self.write_slice(out, id, (offset, left), body.rest());
             }
+            _ => self.write_slice(out, id, (offset, left), self.body),
         }
         Ok(())
+    }
+
+    /// The struct at `id` in pieces of at most about so many bytes of content each: the clock behind each, and its bytes.
+    /// None if it has but one clock, or content that cannot be cut.
+    ///
+    /// What engines make of the pieces is what they make of the whole: text is cut between characters only.
+    pub(super) fn pieces(&self, id: Id, bytes_max: usize) -> Option<Vec<(u64, Vec<u8>)>> {
+        if !matches!(self.content(), STRING | JSON | ANY) {
+            return None;
+        }
+        let (mut pieces, mut offset, mut rest) = (Vec::new(), 0, self.body);
+        while offset < self.len {
+            let (len, bytes) = match self.content() {
+                STRING => utf16_front(rest, bytes_max),
+                _ => self.elements(rest, bytes_max),
+            };
+            let (body, behind) = rest.split_at_checked(bytes).filter(|_| len > 0)?;
+            let mut piece = Vec::with_capacity(bytes + 32);
+            self.write_slice(&mut piece, id, (offset, len), body);
+            (offset, rest) = (offset + len, behind);
+            pieces.push((id.clock + offset, piece));
+        }
+        (pieces.len() > 1 && offset == self.len).then_some(pieces)
+    }
+
+    /// Appends `len` clocks of the struct at `id` behind its first `offset`; `body` is their content.
+    fn write_slice(&self, out: &mut Vec<u8>, id: Id, (offset, len): (u64, u64), body: &[u8]) {
+        if offset == 0 {
+            out.extend_from_slice(self.head);
+        } else {
+            out.push(self.info | HAS_ORIGIN);
+            write_var_u64(out, id.client);
+            write_var_u64(out, (id.clock + offset).saturating_sub(1));
+            if let Some(right) = self.right_origin {
+                write_var_u64(out, right.client);
+                write_var_u64(out, right.clock);
+            }
+        }
+        if self.content() == STRING {
+            write_var_bytes(out, body);
+        } else {
+            write_var_u64(out, len);
+            out.extend_from_slice(body);
+        }
+    }
+
+    /// How many elements at the front have at most so many bytes, and how many they have; at least one.
+    fn elements(&self, rest: &[u8], bytes_max: usize) -> (u64, usize) {
+        let (mut reader, mut found) = (Reader::new(rest), (0, 0));
+        while !reader.rest().is_empty() && self.skip_element(&mut reader).is_ok() {
+            let bytes = rest.len() - reader.rest().len();
+            if found.0 > 0 && bytes > bytes_max {
+                break;
+            }
+            found = (found.0 + 1, bytes);
+        }
+        found
+    }
+
+    fn skip_element(&self, body: &mut Reader<'_>) -> Result<(), InvalidUpdate> {
+        if self.content() == JSON {
+            body.var_str()?;
+            return Ok(());
+        }
+        skip_any(body)
     }
 }
 
@@ -178,7 +236,7 @@ fn read_content<'a>(reader: &mut Reader<'a>, info: u8) -> Result<(u64, &'a [u8])
         DELETED => return Ok((reader.var_u64()?, &[])),
         STRING => {
             let text = reader.var_str()?;
-            return Ok((utf16_len(text), text.as_bytes()));
+            return Ok((utf16_len(text.as_bytes()), text.as_bytes()));
         }
         content @ (JSON | ANY) => {
             let len = count(reader, 1)?;
@@ -239,8 +297,25 @@ fn json(text: &str) -> Result<(), InvalidUpdate> {
 }
 
 /// Length in UTF-16 code units, which is how Yjs counts.
-fn utf16_len(text: &str) -> u64 {
-    text.bytes().map(|byte| u64::from(byte & 0xc0 != 0x80) + u64::from(byte >= 0xf0)).sum()
+fn utf16_len(text: &[u8]) -> u64 {
+    text.iter().map(|byte| u64::from(byte & 0xc0 != 0x80) + u64::from(*byte >= 0xf0)).sum()
+}
+
+/// The code units and bytes of the text at the front that has at most so many bytes; at least one character.
+fn utf16_front(text: &[u8], bytes_max: usize) -> (u64, usize) {
+    let is_inside = |at: usize| text.get(at).is_some_and(|byte| byte & 0xc0 == 0x80);
+    let mut end = bytes_max.min(text.len());
+    while is_inside(end) {
+        end -= 1;
+    }
+    if end == 0 && !text.is_empty() {
+        end = 1;
+        while is_inside(end) {
+            end += 1;
+        }
+    }
+    let front = text.get(..end).unwrap_or_default();
+    (utf16_len(front), end)
 }
 
 /// What follows the first `offset` code units, and whether the cut tore a surrogate pair; the half that

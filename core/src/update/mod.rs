@@ -16,6 +16,7 @@ mod error;
 mod merge;
 mod outline; // where the structs of an update lie
 mod outlined; // an update that is not read before it is needed
+mod pager; // one update in pages
 mod parse;
 mod part; // what of one update has its ground
 mod ranges;
@@ -30,6 +31,7 @@ pub use error::InvalidUpdate;
 pub use merge::{diff, merge};
 pub use outline::Outline;
 pub use outlined::Outlined;
+pub use pager::Pager;
 pub use parse::Update;
 pub use state_vector::StateVector;
 pub use waiting::{Admitted, admit};

@@ -9,6 +9,7 @@ use std::time::Instant;
 use yrs::Text;
 
 use super::*;
+use crate::update::{Pager, merge};
 
 /// The updates of a client that types a trace, and the text that it ends with.
 fn typed(trace: &[u8]) -> (Vec<Bytes>, String) {
@@ -59,6 +60,15 @@ fn traces_fold_to_their_texts() {
         assert_eq!(first.hash().unwrap(), second.hash().unwrap());
         let proved = begun.elapsed();
         assert_eq!(text(std::slice::from_ref(&second.update), "t").unwrap(), end);
+        // In pages it is the same, folded or as it was typed.
+        let parsed: Vec<_> =
+            updates.iter().map(|bytes| update::Update::parse(bytes.clone()).unwrap()).collect();
+        for whole in [second.update.clone(), merge(&parsed)] {
+            let mut pager = Pager::new(update::Update::parse(whole).unwrap());
+            let pages: Vec<_> = std::iter::from_fn(|| pager.page(16 * 1024)).collect();
+            assert!(pages.len() > 2 && pages.iter().all(|page| page.len() <= 17 * 1024));
+            assert_eq!(text(&pages, "t").unwrap(), end);
+        }
         if measure {
             println!(
                 "{name}: {} updates, {} bytes folded; admitted {admitted:?}, hydrated and encoded {:?}, loaded again \

@@ -271,3 +271,25 @@ fn a_place_is_free_again_when_nobody_looks_or_nobody_keeps() {
     session.add(&other, 0);
     assert_eq!(opened(&effects(&mut session, NOW)), [(Handle(2), other)]);
 }
+
+#[test]
+fn what_was_refused_for_a_while_and_is_edited_before_it_is_compared_is_compared_again() {
+    let (document, update) = (yjs("d"), update());
+    let mut session = Session::new(SessionConfig::default(), 1);
+    session.add(&document, 1);
+    met(&mut session, true, false);
+    effects(&mut session, NOW);
+    session.receive(NOW, &shut(Handle(1), Outcome::CROWDED, "too many").into()).unwrap();
+    effects(&mut session, NOW);
+    let later = session.deadline().unwrap();
+    assert_eq!(opened(&effects(&mut session, later)), [(Handle(2), document.clone())]);
+    session.changed(later, &change(&document, 2, &update));
+    compare(&mut session, Handle(2), &document, 1);
+    for _ in 0..2 {
+        session.receive(later, &stored(Handle(2), Outcome::WELL).into()).unwrap();
+    }
+    assert_eq!(opened(&effects(&mut session, later)), [(Handle(3), document.clone())]);
+    compare(&mut session, Handle(3), &document, 2);
+    session.receive(later, &stored(Handle(3), Outcome::WELL).into()).unwrap();
+    assert_eq!((session.acknowledged(), session.standing(&document).unwrap().lag), (2, None));
+}

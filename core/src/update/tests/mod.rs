@@ -2,5 +2,6 @@
 
 mod golden;
 mod outline;
+mod pages;
 mod random;
 mod served;
