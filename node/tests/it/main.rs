@@ -41,6 +41,8 @@ mod note_sync; // notes on devices that are linked to a server
 #[cfg(test)]
 mod quarantine; // what is set aside and released under who has it open
 #[cfg(test)]
+mod readme; // its programs, run
+#[cfg(test)]
 mod replica; // SIGKILL under a program that edits
 #[cfg(test)]
 mod tidy; // lengths, layers, cited hazards, documents in step
