@@ -11,9 +11,11 @@ use tombolo_relay::{Guests, Onlooker};
 use tombolo_store::worker::{Reply, Worker, WorkerError};
 use tombolo_store::{Contents, Store};
 
+use super::entrance::Entrance;
 use super::protocol::{Code, Failure, Request, Sink};
 use super::{export, import, list, maintain, quarantine, rooms, show};
 use crate::archive::StoreArchive;
+use crate::replica::Replica;
 
 /// Who answers requests.
 pub trait Answers: Send + Sync + 'static {
@@ -43,9 +45,7 @@ impl Answers for RelayDesk {
 pub struct Desk {
     pub(super) store: Store,
     worker: Arc<dyn Worker>,
-    pub(super) archive: Arc<StoreArchive>,
-    pub(super) guests: Guests,
-    pub(super) runtime: Handle,
+    pub(super) entrance: Entrance,
 }
 
 impl Desk {
@@ -53,7 +53,13 @@ impl Desk {
     /// To be made on a tokio runtime.
     #[must_use]
     pub fn new(store: Store, worker: Arc<dyn Worker>, archive: Arc<StoreArchive>, guests: Guests) -> Self {
-        Self { store, worker, archive, guests, runtime: Handle::current() }
+        Self { store, worker, entrance: Entrance::Rooms { archive, guests, runtime: Handle::current() } }
+    }
+
+    /// Over a replica, whose links bring on what is changed.
+    #[must_use]
+    pub fn over(replica: &Replica, worker: Arc<dyn Worker>) -> Self {
+        Self { store: replica.store().clone(), worker, entrance: Entrance::Replica(replica.clone()) }
     }
 
     /// Everything of a document that exists.
@@ -115,7 +121,7 @@ impl Answers for Desk {
             Request::Tombstones => list::tombstones(self, sink),
             Request::Purge { document } => maintain::purge(self, &document.id()?),
             Request::Rooms { over_ms, limit } => {
-                rooms::rooms(&self.guests.onlooker(), *over_ms, *limit, sink)
+                rooms::rooms(&self.entrance.onlooker()?, *over_ms, *limit, sink)
             }
             Request::Verify => maintain::verify(self, sink),
             Request::Compact => maintain::compact(self, sink),

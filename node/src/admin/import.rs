@@ -1,7 +1,5 @@
 //! A file into a document: judged like anything that comes over a wire, then brought like any client's edit.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tombolo_core::engine::view::Form;
@@ -12,11 +10,7 @@ use tombolo_core::validate::validate_chunks;
 
 use super::desk::Desk;
 use super::export::check_form;
-use super::protocol::{Code, Failure, FileForm, FormatName};
-use super::visitor;
-
-/// How long an import waits for the disk before it says that it does not know.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+use super::protocol::{Failure, FileForm, FormatName};
 
 /// Answers when everything in the file is durable, and with a server when its clients were sent it.
 pub(super) fn import(
@@ -44,7 +38,7 @@ pub(super) fn import(
     let operation = operation(desk, id, form, root, file)?;
     match id.format() {
         Format::Yjs => bring_update(desk, id, operation)?,
-        Format::Automerge => visitor::bring_changes(desk, id, &operation)?,
+        Format::Automerge => desk.entrance.bring_changes(desk, id, &operation)?,
     }
     let after = operations(desk, id)?;
     Ok(json!({
@@ -91,23 +85,5 @@ fn bring_update(desk: &Desk, id: &DocumentId, operation: Bytes) -> Result<(), Fa
     if update.is_empty() {
         return Err(Failure::unfit("the update has no edit in it"));
     }
-    let brought = async { tokio::time::timeout(PATIENCE, desk.guests.bring(id, update)).await };
-    match desk.runtime.block_on(brought) {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(refused)) => {
-            Err(Failure::new(Code::Refused, format!("document {id} was not stored: {refused}")))
-        }
-        Err(_) => Err(unknown(id)),
-    }
-}
-
-/// The disk has not answered.
-pub(super) fn unknown(id: &DocumentId) -> Failure {
-    let seconds = PATIENCE.as_secs();
-    Failure::new(
-        Code::Store,
-        format!(
-            "the disk did not say within {seconds} s that document {id} is stored; importing it again does no harm"
-        ),
-    )
+    desk.entrance.bring_update(id, update)
 }

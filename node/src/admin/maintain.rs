@@ -9,7 +9,7 @@ use super::protocol::{Code, Event, Failure, FormatName, Sink};
 
 /// Deletes a document; those who have it open are told.
 pub(super) fn remove(desk: &Desk, id: &DocumentId) -> Result<Value, Failure> {
-    if desk.archive.remove(id)? { Ok(named(id)) } else { Err(missing(id)) }
+    if desk.entrance.remove(id)? { Ok(named(id)) } else { Err(missing(id)) }
 }
 
 pub(super) fn purge(desk: &Desk, id: &DocumentId) -> Result<Value, Failure> {

@@ -22,6 +22,7 @@
 
 mod client; // the other end, in the command
 mod desk; // who answers
+mod entrance; // how changes come in
 mod export;
 mod import;
 mod list;

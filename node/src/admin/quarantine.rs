@@ -45,7 +45,7 @@ pub(super) fn release(
 ) -> Result<Value, Failure> {
     let name = (parse_replica(replica)?, Seq(seq));
     let release = if retry { Release::Retry } else { Release::Drop };
-    if desk.archive.release(id, name, release)? {
+    if desk.entrance.release(id, name, release)? {
         return Ok(json!({ "name": id.to_string(), "replica": replica, "seq": seq, "retried": retry }));
     }
     let how = "`tombolo quarantine show` says which it has";

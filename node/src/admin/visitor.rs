@@ -14,17 +14,23 @@ use tombolo_relay::member::{Archive, PairwisePort};
 use tombolo_store::worker::Request;
 
 use super::desk::Desk;
-use super::import::{PATIENCE, unknown};
+use super::entrance::{PATIENCE, unknown};
 use super::protocol::{Code, Failure};
+use crate::archive::StoreArchive;
 
-pub(super) fn bring_changes(desk: &Desk, id: &DocumentId, changes: &Bytes) -> Result<(), Failure> {
+pub(super) fn bring_changes(
+    desk: &Desk,
+    archive: &StoreArchive,
+    id: &DocumentId,
+    changes: &Bytes,
+) -> Result<(), Failure> {
     let message = sync_message(changes);
     validate_sync_message(&message).map_err(|error| Failure::unfit(error.to_string()))?;
     check_complete(desk, id, changes)?;
     // Room for the first answer, which is the one that counts.
     let (verdict, heard) = sync_channel(1);
     let visitor = Arc::new(Visitor { document: id.clone(), verdict });
-    let pairwise = desk.archive.pairwise();
+    let pairwise = archive.pairwise();
     let peer = pairwise.join(visitor);
     pairwise.receive(peer, id.clone(), message, false);
     let verdict = heard.recv_timeout(PATIENCE);
@@ -40,7 +46,7 @@ pub(super) fn bring_changes(desk: &Desk, id: &DocumentId, changes: &Bytes) -> Re
 
 /// Refuses changes that lean on others which neither the document nor the file has: a session would keep them in
 /// memory only.
-fn check_complete(desk: &Desk, id: &DocumentId, changes: &Bytes) -> Result<(), Failure> {
+pub(super) fn check_complete(desk: &Desk, id: &DocumentId, changes: &Bytes) -> Result<(), Failure> {
     let mut parts = match desk.store.describe(id)? {
         Some(_) => desk.contents(id)?,
         None => Vec::new(),

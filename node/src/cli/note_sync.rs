@@ -1,16 +1,20 @@
 //! `tombolo note link`, `sync` and `explain`: notes here and elsewhere.
 
 use std::io::{self, IsTerminal as _};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tombolo_core::id::DocumentId;
 use tombolo_core::session::{Lag, Standing};
+use tombolo_store::worker::{ProcessWorker, Worker};
 
+use super::merge_process;
 use super::note::with_notes;
 use super::note_args::{Explain, Link, LinkAdd, LinkRm, Sync};
 use super::output::{Output, field, says};
 use super::signal::Ends;
+use crate::admin::{AdminServer, Desk};
 use crate::config::Settings;
 use crate::error::Error;
 use crate::note::{NoteError, NoteLink, Notebook, load_links, save_links};
@@ -119,7 +123,7 @@ pub(super) fn sync(settings: &Settings, args: &Sync) -> Result<(), Error> {
                 let address = replica.listen(address, options).map_err(NoteError::Replica)?;
                 eprintln!("others can link to ws://{address}");
             }
-            stay(replica)?;
+            stay(settings, replica)?;
             // What has just come is asked after once more.
             replica.wait_for_sync(LAST)
         } else {
@@ -156,8 +160,11 @@ fn progress(link: &LinkStatus) -> String {
     }
 }
 
-/// Syncs until somebody wants the end.
-fn stay(replica: &Replica) -> Result<(), Error> {
+/// Syncs until somebody wants the end. Other commands are answered meanwhile, and links that they add are used.
+fn stay(settings: &Settings, replica: &Replica) -> Result<(), Error> {
+    let worker: Arc<dyn Worker> = ProcessWorker::start(merge_process()?)?;
+    let desk = Arc::new(Desk::over(replica, worker));
+    let mut links = load_links(&settings.data)?;
     eprintln!("syncing; Ctrl-C ends it");
     let mut last = Vec::new();
     let mut told = |replica: &Replica| {
@@ -169,14 +176,34 @@ fn stay(replica: &Replica) -> Result<(), Error> {
     };
     tokio::runtime::Handle::current().block_on(async {
         let mut ends = Ends::install()?;
+        let admin = AdminServer::start(&settings.data, desk)?;
         loop {
             told(replica);
+            relink(settings, replica, &mut links);
             tokio::select! {
-                () = ends.wait() => return Ok(()),
+                () = ends.wait() => break,
                 () = tokio::time::sleep(LOOK) => {}
             }
         }
+        admin.stop().await;
+        Ok(())
     })
+}
+
+/// Does what `note link add` and `rm` said meanwhile.
+fn relink(settings: &Settings, replica: &Replica, links: &mut Vec<NoteLink>) {
+    // A file that cannot be read now changes nothing; the command that wrote it says what is wrong with it.
+    let Ok(now) = load_links(&settings.data) else { return };
+    for gone in links.iter().filter(|link| !now.contains(link)) {
+        // One that has ended by itself is as good.
+        let _ = replica.unlink(&gone.url);
+    }
+    for new in now.iter().filter(|link| !links.contains(link)) {
+        if let Err(error) = replica.link(&new.url, new.options()) {
+            eprintln!("{}: {error}", new.url);
+        }
+    }
+    *links = now;
 }
 
 fn state_of(link: &LinkStatus) -> String {

@@ -132,7 +132,7 @@ pub enum NoteError {
     NotSynced,
     /// A server has the folder.
     #[error(
-        "a server has these notes open, and it does not sync them with others; stop it, or sync from a folder of its own"
+        "another process has these notes open: a server, which does not sync them with others; stop it, or sync from a folder of its own; or `tombolo note sync --stay`, which syncs them already"
     )]
     ServerHasThem,
     /// A file cannot be read or written.

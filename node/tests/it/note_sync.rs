@@ -68,3 +68,76 @@ fn what_is_not_synced_is_counted_and_what_is_deleted_stays_so() {
     assert_eq!(note(&two, &["show", "goes, too"])["text"], "g\nmore\nmore");
     assert_eq!(server.end("TERM"), Some(0));
 }
+
+/// A `note sync --stay` that ends with the test.
+struct Staying(std::process::Child);
+
+impl Staying {
+    fn begin(data: &Path) -> Self {
+        let mut command = tombolo(&["note", "sync", "--stay", "--data"]);
+        command.arg(data).stderr(std::process::Stdio::null());
+        let staying = Self(command.spawn().unwrap());
+        eventually("it answers", || data.join("admin.sock").exists());
+        staying
+    }
+
+    fn end(mut self) -> Option<i32> {
+        let id = rustix::process::Pid::from_child(&self.0);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        self.0.wait().unwrap().code()
+    }
+}
+
+impl Drop for Staying {
+    fn drop(&mut self) {
+        // One that has ended is as good.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let start = std::time::Instant::now();
+    while !is_so() {
+        assert!(start.elapsed().as_secs() < 60, "waited in vain: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn notes_are_written_and_linked_while_a_sync_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let [data, one, two] = ["server", "one", "two"].map(|name| folder.path().join(name));
+    let server = Running::serve(&data, &[]);
+    let (first, none) = (format!("ws://{}", server.host()), "ws://127.0.0.1:9".to_owned());
+    note(&one, &["link", "add", &none]);
+    note(&two, &["link", "add", &first]);
+    let staying = Staying::begin(&one);
+    note(&one, &["new", "shopping", "--text", "milk"]);
+    note(&one, &["new", "gone", "--text", "g"]);
+    note(&one, &["rm", "gone"]);
+    // Only from now on is anybody there.
+    note(&one, &["link", "add", &first]);
+    note(&one, &["link", "rm", &none]);
+    let at_two = || {
+        note(&two, &["sync"]);
+        names(&two)
+    };
+    eventually("it is synced", || at_two() == ["shopping"]);
+    let edited =
+        run(tombolo(&["note", "edit", "shopping", "--data"]).arg(&one).env("EDITOR", "echo bread >>"));
+    assert!(edited.status.success(), "{}", stderr(&edited));
+    eventually("it is synced as well", || {
+        at_two();
+        note(&two, &["show", "shopping"])["text"] == "milk\nbread"
+    });
+    // What came is there, too.
+    note(&two, &["new", "back", "--text", "b"]);
+    note(&two, &["sync"]);
+    eventually("it came", || names(&one) == ["back", "shopping"]);
+    let refused = run(tombolo(&["note", "sync", "--data"]).arg(&one));
+    assert!(stderr(&refused).contains("syncs them already"), "{}", stderr(&refused));
+    assert_eq!(staying.end(), Some(0));
+    assert_eq!(names(&one), ["back", "shopping"]);
+    assert_eq!(server.end("TERM"), Some(0));
+}
