@@ -11,6 +11,8 @@ pub struct ScheduleConfig {
     pub window_max: usize,
     /// Smallest page in bytes; below it, heads would cost more than what they carry.
     pub page_min: usize,
+    /// Largest page in bytes of a connection that has not carried much yet.
+    pub page_first: usize,
     /// Largest page in bytes.
     pub page_max: usize,
     /// While saving: how long Normal is gathered, in ms.
@@ -26,6 +28,7 @@ impl Default for ScheduleConfig {
             window_min: 4 * 1024,
             window_max: 8 * 1024 * 1024,
             page_min: 4 * 1024,
+            page_first: 16 * 1024,
             page_max: 1024 * 1024,
             gather_ms: 30_000,
             gather_bytes: 64 * 1024,

@@ -73,6 +73,11 @@ impl Pace {
         self.rates.front().map(|(_, rate)| *rate)
     }
 
+    /// Bytes that arrived so far.
+    pub(super) fn delivered(&self) -> u64 {
+        self.delivered
+    }
+
     /// Most bytes in flight.
     pub(super) fn window(&self) -> usize {
         let (Some(rate), Some((trip, _))) = (self.rate(), self.trip) else { return self.config.window_first };

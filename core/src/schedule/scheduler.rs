@@ -171,11 +171,14 @@ impl<T: Clone> Scheduler<T> {
     }
 
     /// How large a page of a long answer should be now, in bytes: what the link carries in a quarter of a second, since up
-    /// to three of them are under way; small before that is known.
+    /// to three of them are under way; small before that is known. And no more than a small part of what this connection has
+    /// carried so far: a link that breaks again and again loses what is under way each time.
     #[must_use]
     pub fn page_bytes(&self) -> usize {
         let quarter = self.bytes_per_second().and_then(|rate| usize::try_from(rate / 4).ok());
-        quarter.unwrap_or(0).min(self.config.page_max).max(self.config.page_min)
+        let part = usize::try_from(self.pace.delivered() / 16).unwrap_or(usize::MAX);
+        let page_max = self.config.page_max.min(part.max(self.config.page_first));
+        quarter.unwrap_or(0).min(page_max).max(self.config.page_min)
     }
 
     /// The measured bandwidth; nothing before there was enough to send to measure it.

@@ -28,7 +28,8 @@ pub enum Effect {
         /// What.
         frame: Vec<u8>,
     },
-    /// Say what is durable here of a document: answer with [`Session::described`](super::Session::described).
+    /// Say what is durable here of a document, with all that was to be brought before: answer each once with
+    /// [`Session::described`](super::Session::described), those of a document in their order.
     Describe(DocumentId),
     /// Read what the other end lacks of a document, with all that was to be brought before: answer each once with
     /// [`Session::lacking`](super::Session::lacking), those of a document in their order, because answers name nobody. Also

@@ -20,8 +20,11 @@ impl Session {
     pub fn failed(&mut self, now: Millis, document: &DocumentId, failed: Failed, reason: String) {
         let now = self.clock.tell(now);
         let Some(entry) = self.documents.get_mut(document) else { return };
-        if failed == Failed::Read {
-            entry.unread();
+        match failed {
+            Failed::Read => entry.unread(),
+            Failed::Describe => {
+                entry.described();
+            }
         }
         if entry.handle.is_none() {
             return;

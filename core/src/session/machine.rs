@@ -204,10 +204,13 @@ impl Session {
         self.queue.clear();
         for effect in &self.effects {
             // Nobody has begun to read it.
-            if let Effect::Read { document, .. } = effect
-                && let Some(entry) = self.documents.get_mut(document)
-            {
-                entry.unread();
+            let (Effect::Read { document, .. } | Effect::Describe(document)) = effect else { continue };
+            match (self.documents.get_mut(document), effect) {
+                (Some(entry), Effect::Read { .. }) => entry.unread(),
+                (Some(entry), _) => {
+                    entry.described();
+                }
+                (None, _) => {}
             }
         }
         // What was learned stays true.
@@ -274,9 +277,12 @@ impl Session {
         }
     }
 
-    /// What is here of a document, as asked for by [`Effect::Describe`].
+    /// What is here of a document, as asked for by [`Effect::Describe`]; all that was to be brought before included.
     pub fn described(&mut self, document: &DocumentId, have: &StateVector) {
-        if let Some(handle) = self.documents.get(document).and_then(|entry| entry.handle) {
+        let Some(entry) = self.documents.get_mut(document) else { return };
+        // For an earlier opening, it is asked for once more.
+        let is_for_this = entry.described();
+        if let Some(handle) = entry.handle.filter(|_| is_for_this) {
             let question = y_protocols::sync_step1(&have.encode());
             self.send_about(handle, replica::packed(replica::y(handle, &question)));
         }
@@ -291,8 +297,9 @@ impl Session {
             // It was shut meanwhile, and what is on its way now is counted anew.
             entry.stale = entry.stale.saturating_sub(1);
             entry.listed |= result.is_err();
-            if entry.stale == 0 && entry.handle.is_some() {
-                self.effects.push_back(Effect::Describe(document.clone()));
+            // Otherwise what is asked for will be told of it.
+            if entry.stale == 0 && entry.handle.is_some() && entry.describes == 0 {
+                self.describe(&document);
             }
             self.unsettle(&document);
             return;

@@ -85,8 +85,16 @@ impl Session {
         self.handles.insert(handle, id.clone());
         self.send_about(handle, replica::open(handle, id));
         match id.format() {
-            Format::Yjs => self.effects.push_back(Effect::Describe(id.clone())),
+            Format::Yjs => self.describe(id),
             Format::Automerge => self.ask(id),
+        }
+    }
+
+    /// Asks for what the other end has beyond what is here.
+    pub(super) fn describe(&mut self, id: &DocumentId) {
+        if let Some(entry) = self.documents.get_mut(id) {
+            entry.describes += 1;
+            self.effects.push_back(Effect::Describe(id.clone()));
         }
     }
 

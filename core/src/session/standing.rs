@@ -81,6 +81,9 @@ pub(super) struct Document {
     pub(super) stale: usize,
     /// What is being handed out of what was read for the other end.
     pub(super) pagings: Pagings,
+    /// How often it is being looked at for what is here of it, and was for an earlier opening.
+    pub(super) describes: usize,
+    pub(super) stale_describes: usize,
     /// What is being read for the other end, and for an earlier opening.
     pub(super) reads: usize,
     pub(super) stale_reads: usize,
@@ -151,10 +154,21 @@ impl Document {
         self.pagings.clear();
         self.stale += std::mem::take(&mut self.bringing);
         self.stale_reads += std::mem::take(&mut self.reads);
+        self.stale_describes += std::mem::take(&mut self.describes);
         self.confirm = None;
         self.turns.clear();
         (self.again, self.late) = (false, false);
         (self.compared, self.caught_up, self.answered) = (false, false, false);
+    }
+
+    /// One of the looks at what is here is over; whether it was for this opening.
+    pub(super) fn described(&mut self) -> bool {
+        if self.stale_describes > 0 {
+            self.stale_describes -= 1;
+            return false;
+        }
+        self.describes = self.describes.saturating_sub(1);
+        true
     }
 
     /// One of the reads is not made.

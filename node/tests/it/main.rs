@@ -27,6 +27,8 @@ mod link_away; // to a relay whose archive is elsewhere
 #[cfg(test)]
 mod link_frozen; // over a disk that stands still
 #[cfg(test)]
+mod link_pages; // large documents over links that break
+#[cfg(test)]
 mod maintain; // verify, repair, compact, quarantine
 #[cfg(test)]
 mod manual; // completions and man pages

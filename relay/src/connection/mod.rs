@@ -4,6 +4,7 @@ mod automerge;
 pub(crate) mod frame;
 mod hocuspocus;
 mod native;
+pub(crate) mod pages; // large answers to a replica
 pub(crate) mod queue;
 mod read;
 mod reader; // members that may only read

@@ -17,6 +17,7 @@ use tombolo_core::id::DocumentId;
 use tombolo_core::limits::LISTED_MAX;
 
 use self::pair::Pair;
+use super::pages::Pages;
 use super::queue::{Queue, Way};
 use super::reader::{self, Fate};
 use super::{Closing, PresenceAllowance, frame};
@@ -37,6 +38,7 @@ pub(super) enum Rights {
 pub(super) struct Replica {
     shared: Arc<Shared>,
     queue: Arc<Queue>,
+    pages: Arc<Pages>,
     address: SocketAddr,
     rights: Rights,
     open: HashMap<Handle, Place>,
@@ -98,6 +100,7 @@ impl Replica {
         let this = Self {
             shared: Arc::clone(shared),
             queue: Arc::clone(queue),
+            pages: Pages::new(queue),
             address,
             rights,
             open: HashMap::new(),
@@ -117,10 +120,14 @@ impl Replica {
         let message = replica::parse(payload)
             .map_err(|error| Closing::refused(native::CLOSE_BAD_FRAME, &error, error.reason()))?;
         match message {
-            Message::Identity(_) | Message::Pong(_) => {}
+            Message::Identity(_) => {}
+            Message::Pong(token) => self.pages.pong(token),
             Message::Ping(token) => self.send(&replica::pong(token)),
             Message::Open { handle, document } => self.open(handle, &document)?,
-            Message::Shut { handle, .. } => drop(self.open.remove(&handle)),
+            Message::Shut { handle, .. } => {
+                drop(self.open.remove(&handle));
+                self.pages.shut(handle);
+            }
             Message::Y { handle, message } => self.hear(handle, message, payload.len())?,
             Message::Sync { handle, message } => self.sync(handle, message)?,
             Message::Watch { since, prefixes } => self.follow(since, prefixes)?,
@@ -181,7 +188,8 @@ impl Replica {
         if matches!(document, DocumentId::Automerge(_)) {
             return self.pair_up(handle, document, access);
         }
-        let seat = Seat { queue: Arc::clone(&self.queue), framing: Framing::Numbered(handle) };
+        let (queue, pages) = (Arc::clone(&self.queue), Some(Arc::clone(&self.pages)));
+        let seat = Seat { queue, framing: Framing::Numbered(handle), pages };
         let joined = self.shared.rooms.join(document, &seat, true, access);
         let seated = joined.map_err(|full| (Outcome::CROWDED, full.to_string(), full.reason()))?;
         Ok(Place::Seat(seated, access))

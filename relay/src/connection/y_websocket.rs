@@ -64,7 +64,7 @@ impl YWebsocket {
             self.shared.admission.admit(&claim).map_err(|denied| {
                 Closing::refused(y_websocket::CLOSE_FORBIDDEN, &denied.reason, "admission")
             })?;
-        let seat = Seat { queue: Arc::clone(&self.queue), framing: Framing::Bare };
+        let seat = Seat { queue: Arc::clone(&self.queue), framing: Framing::Bare, pages: None };
         let joined = self.shared.rooms.join(&document, &seat, false, access);
         let seated =
             joined.map_err(|full| Closing::refused(y_websocket::CLOSE_VIOLATION, &full, full.reason()))?;

@@ -42,19 +42,14 @@ impl RoomDriver {
                 Effect::Serve { to, update } => {
                     // Who is told that it has everything was handed what came before.
                     self.hand_out(inner);
-                    if let Some(seat) = inner.seats.get(&to) {
-                        let head = y_protocols::sync_step2_head(update.len());
-                        let head = seat.framing.frame_head(&head, update.len());
-                        count(metrics, &mut inner.traffic, 1, head.len() + update.len());
-                        seat.queue.answer_in_parts([head, update]);
-                    }
+                    serve(inner, metrics, to, update);
                 }
                 Effect::Spread { except, body, presence } => self.spread(inner, except, presence, &body),
                 Effect::Acknowledge { to, applied: true } if inner.guests.contains_key(&to) => {
                     inner.hear(to, Ok(()));
                 }
                 Effect::Acknowledge { to, applied } => {
-                    let Some(Seat { queue, framing }) = inner.seats.get(&to) else { continue };
+                    let Some(Seat { queue, framing, .. }) = inner.seats.get(&to) else { continue };
                     let frame = match framing {
                         Framing::Addressed(address) => hocuspocus::sync_status(address, applied),
                         // What was not is followed by a Shut, which says why.
@@ -216,6 +211,24 @@ impl RoomDriver {
         }
         keeps_up
     }
+}
+
+/// Answers a member with what it lacks.
+fn serve(inner: &mut Inner, metrics: &Metrics, to: MemberId, update: Bytes) {
+    let Some(seat) = inner.seats.get(&to) else { return };
+    let mut bytes = update.len();
+    let update = match (&seat.framing, &seat.pages) {
+        // Where nobody keeps anything, others are asked for it in turn: what it was answered must all be there by then.
+        (Framing::Numbered(handle), Some(pages)) if inner.archive.is_some() => pages.take(*handle, update),
+        _ => Some(update),
+    };
+    if let Some(update) = update {
+        let head = y_protocols::sync_step2_head(bytes);
+        let head = seat.framing.frame_head(&head, bytes);
+        bytes += head.len();
+        seat.queue.answer_in_parts([head, update]);
+    }
+    count(metrics, &mut inner.traffic, 1, bytes);
 }
 
 /// Counts what went to members, for all and for the room.

@@ -44,6 +44,9 @@ pub(super) fn tell(seat: &Seat, reason: StoreRefused) -> Ends {
             Ends::Seat
         }
         (Framing::Numbered(handle), _) => {
+            if let Some(pages) = &seat.pages {
+                pages.shut(*handle);
+            }
             seat.queue.answer(frame::binary(&[&replica::shut(*handle, reason.into(), &words)]));
             Ends::Seat
         }

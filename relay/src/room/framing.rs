@@ -7,6 +7,7 @@ use tombolo_core::dialect::hocuspocus::Address;
 use tombolo_core::dialect::replica::{self, Handle};
 
 use crate::connection::frame;
+use crate::connection::pages::Pages;
 use crate::connection::queue::Queue;
 
 /// How a member's dialect wraps a y-protocols message.
@@ -45,6 +46,8 @@ impl Framing {
 pub(crate) struct Seat {
     pub(crate) queue: Arc<Queue>,
     pub(crate) framing: Framing,
+    /// By what its large answers go out, if it is a replica's.
+    pub(crate) pages: Option<Arc<Pages>>,
 }
 
 /// What is made once for all members with the same framing, when the first of them needs it. Members of one room

@@ -47,7 +47,7 @@ impl Speaker {
 
 fn spread(seats: &[Seat], payload: &str, metrics: &Metrics) {
     let mut frames = PerFraming::new();
-    for Seat { queue, framing } in seats {
+    for Seat { queue, framing, .. } in seats {
         let Framing::Addressed(address) = framing else { continue };
         if queue.is_behind() {
             metrics.refuse("stateless_behind");

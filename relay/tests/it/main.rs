@@ -35,9 +35,11 @@ mod onlooker; // rooms, seen from outside
 #[cfg(test)]
 mod pairs; // automerge-repo without an archive
 #[cfg(test)]
-mod rates;
+mod rates; // who sends too fast, and who does not
 #[cfg(test)]
-mod replica; // who sends too fast, and who does not
+mod replica;
+#[cfg(test)]
+mod replica_pages; // large documents
 #[cfg(test)]
 mod signaling; // y-webrtc: topics
 #[cfg(test)]

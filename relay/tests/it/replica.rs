@@ -23,7 +23,7 @@ use super::world::{Client, Server, soon};
 const ONE: Handle = Handle(1);
 const TWO: Handle = Handle(2);
 
-fn document(name: &str) -> DocumentId {
+pub(super) fn document(name: &str) -> DocumentId {
     DocumentId::yjs(name).unwrap()
 }
 
@@ -33,7 +33,7 @@ fn hello(token: &str) -> Vec<u8> {
 }
 
 /// A replica that was welcomed, and who welcomed it.
-async fn welcomed(server: &Server, token: &str) -> (Client, Bytes) {
+pub(super) async fn welcomed(server: &Server, token: &str) -> (Client, Bytes) {
     let mut replica = server.connect("/replica").await;
     replica.send(hello(token)).await;
     let welcome = native::Message::Welcome { version: 1, relay: server.relay.plane().name() };

@@ -60,6 +60,9 @@ fn a_page_is_what_the_link_carries_in_a_quarter_of_a_second() {
     for (rate, page) in [(2_000, 4_096), (20_000, 5_000), (300_000, 75_000), (5_000_000, 1_048_576)] {
         let mut world = World::new(rate, 50);
         assert_eq!(world.scheduler.page_bytes(), 4 * 1024);
+        world.run(2_000, keep_full);
+        let part = (world.arrived_bytes(|_| true) / 16).max(16 * 1024);
+        assert!(world.scheduler.page_bytes() <= part, "what breaks costs little");
         world.run(60_000, keep_full);
         let measured = world.scheduler.page_bytes();
         assert!((page * 8 / 10..=page * 12 / 10).contains(&measured), "{rate}: {measured}");

@@ -293,3 +293,33 @@ fn what_was_refused_for_a_while_and_is_edited_before_it_is_compared_is_compared_
     session.receive(later, &stored(Handle(3), Outcome::WELL).into()).unwrap();
     assert_eq!((session.acknowledged(), session.standing(&document).unwrap().lag), (2, None));
 }
+
+/// Each question is answered with all that is lacking: after a break, the same once more.
+#[test]
+fn what_the_other_end_has_is_asked_for_once() {
+    let (document, update) = (yjs("d"), update());
+    let mut session = Session::new(SessionConfig::default(), 0);
+    session.add(&document, 0);
+    met(&mut session, true, false);
+    compare(&mut session, Handle(1), &document, 0);
+    session.receive(NOW, &y(Handle(1), &y_protocols::update(&update)).into()).unwrap();
+    let came = effects(&mut session, NOW);
+    let Some(Effect::Bring { token, .. }) = came.last() else { panic!("it is not brought: {came:?}") };
+    let asks = |session: &mut Session| {
+        let asks = |effect: &Effect| matches!(effect, Effect::Describe(_));
+        effects(session, NOW).iter().filter(|effect| asks(effect)).count()
+    };
+    // It breaks twice, and what is here is told of behind what is still being brought.
+    session.begin(&Identity { keeps: None, lists: false });
+    session.receive(NOW, &identity_frame(&Identity { keeps: Some(KEEPER), lists: false }).into()).unwrap();
+    assert_eq!(asks(&mut session), 1);
+    session.begin(&Identity { keeps: None, lists: false });
+    session.receive(NOW, &identity_frame(&Identity { keeps: Some(KEEPER), lists: false }).into()).unwrap();
+    assert_eq!(asks(&mut session), 1);
+    session.brought(NOW, *token, Ok(()));
+    assert_eq!(asks(&mut session), 0, "it is being asked for");
+    session.described(&document, &StateVector::default());
+    assert!(frames(&mut session).is_empty(), "that was for the connection before");
+    session.described(&document, &StateVector::default());
+    assert_eq!(frames(&mut session).len(), 1);
+}

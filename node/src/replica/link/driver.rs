@@ -186,12 +186,17 @@ impl Driver {
             self.unlisted = None;
             self.list();
         }
-        while let Some(effect) = self.session.poll(now) {
-            self.carry_out(now, effect);
-        }
-        while let Some(sending) = self.connection.is_some().then(|| self.scheduler.next(now)).flatten() {
+        loop {
+            while let Some(effect) = self.session.poll(now) {
+                self.carry_out(now, effect);
+            }
+            let sending = self.connection.is_some().then(|| self.scheduler.next(now)).flatten();
+            let Some(sending) = sending else { break };
             self.unprobed += sending.bytes;
             self.transmit(sending.item);
+            if !self.scheduler.waits(sending.lane) {
+                self.session.go_on(sending.lane, self.scheduler.page_bytes());
+            }
         }
         if self.unprobed > 0 {
             self.probes.push_back((self.next_probe, std::mem::take(&mut self.unprobed)));
