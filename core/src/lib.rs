@@ -20,6 +20,7 @@ pub mod limits;
 pub mod link;
 pub mod operation;
 pub mod pairs;
+pub mod pattern;
 pub mod room;
 pub mod schedule;
 pub mod session;

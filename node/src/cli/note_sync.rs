@@ -79,7 +79,7 @@ fn list(settings: &Settings, json: bool) -> Result<(), Error> {
 pub(super) fn linked(settings: &Settings, notes: &Notebook) -> Result<Vec<Value>, NoteError> {
     let row = |link: NoteLink| {
         let unsynced = match notes {
-            Notebook::Here(replica) => Some(replica.unsynced(&link.url)?),
+            Notebook::Here(replica) => Some(replica.unsynced(&link.url, &link.options().subscription)?),
             // A server that has them does not sync them.
             Notebook::There(_) => None,
         };

@@ -7,7 +7,7 @@ use tombolo_core::id::DocumentId;
 
 use super::error::ReplicaError;
 use super::handle::Replica;
-use super::link::{LinkOptions, LinkStatus, Mode, Priority, Standing};
+use super::link::{LinkOptions, LinkStatus, Mode, Priority, Standing, Subscription};
 use super::listen::ListenOptions;
 
 impl Replica {
@@ -84,13 +84,13 @@ impl Replica {
         self.links.wait(limit, |status| status.in_sync || status.gave_up)
     }
 
-    /// How many documents may not be at this address yet, as far as is known from the last time that there was a link with
-    /// these options' subscription to all of them. Blocking.
+    /// How many documents of this subscription may not be at this address yet, as far as is known from the last time that
+    /// there was a link with the same one. Blocking.
     ///
     /// # Errors
     /// [`ReplicaError::Address`] if that is no address, [`ReplicaError::Read`] if the folder cannot be read.
-    pub fn unsynced(&self, url: &str) -> Result<usize, ReplicaError> {
-        self.links.unsynced(url)
+    pub fn unsynced(&self, url: &str, subscription: &Subscription) -> Result<usize, ReplicaError> {
+        self.links.unsynced(url, subscription)
     }
 
     /// How a document stands with each link, and why it is not in sync; none where it has not changed since it was.

@@ -71,4 +71,5 @@ pub use splices::splices;
 pub use tombolo_core::dialect::replica::Outcome;
 pub use tombolo_core::engine::edit::{Any, Array, Edit, EditError, Map, Splice, Text, View};
 pub use tombolo_core::id::{DocumentId, Format, ReplicaId};
+pub use tombolo_core::pattern::{InvalidPattern, Pattern};
 pub use tombolo_relay::backplane::Token;

@@ -260,7 +260,7 @@ impl Driver {
     fn add(&mut self, document: &DocumentId, last: u64) {
         self.session.add(document, last);
         if let Some(priority) =
-            self.priorities.get(document).or(self.subscription.priority_of(document).as_ref())
+            self.priorities.get(document).or(self.subscription.priority_for(document).as_ref())
         {
             self.session.set_priority(document, *priority);
         }

@@ -143,7 +143,7 @@ impl Links {
         let (done_sender, done) = unbounded_channel();
         let (commands_sender, commands) = unbounded_channel();
         self.shelves.hub.join(id, news_sender, store).map_err(ReplicaError::read)?;
-        let path = memory::path(store.path(), &address.to_string(), options.subscription.names());
+        let path = memory::path(store.path(), &address.to_string(), &options.subscription.names());
         let memory = Memory::load(&path);
         let since = memory.as_ref().and_then(|memory| memory.acknowledged);
         // What was known counts for the feed that is here now, or not at all.
@@ -151,8 +151,7 @@ impl Links {
         let memory = memory.filter(|memory| memory.acknowledged.is_none() || !changes.anew);
         let latest = store.latest_change().map_err(ReplicaError::read)?;
         self.shelves.hub.begin_at(latest.number);
-        let config =
-            SessionConfig { prefixes: options.subscription.names().to_vec(), ..SessionConfig::default() };
+        let config = SessionConfig { prefixes: options.subscription.asked_for(), ..SessionConfig::default() };
         let mut session = Session::new(config, latest.number);
         if let Some(memory) = &memory {
             let number = memory.acknowledged.map_or(0, |checkpoint| checkpoint.number);
@@ -238,12 +237,11 @@ impl Links {
         boards.iter().map(wait).collect()
     }
 
-    pub(super) fn unsynced(&self, url: &str) -> Result<usize, ReplicaError> {
+    pub(super) fn unsynced(&self, url: &str, subscription: &Subscription) -> Result<usize, ReplicaError> {
         let address = RelayAddress::for_replicas(url)
             .map_err(|source| ReplicaError::Address { url: url.to_owned(), source })?;
         let store = &self.shelves.store;
-        let subscription = Subscription::all();
-        let memory = Memory::load(&memory::path(store.path(), &address.to_string(), subscription.names()));
+        let memory = Memory::load(&memory::path(store.path(), &address.to_string(), &subscription.names()));
         let mut since = memory.and_then(|memory| memory.acknowledged);
         // A deletion is a change that does not travel.
         let deleted: BTreeSet<_> =
