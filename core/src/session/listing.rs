@@ -55,6 +55,11 @@ impl Listing {
         (self.heard, self.was_reached) = (false, false);
     }
 
+    /// Whether it is known what had changed when the connection began.
+    pub(super) fn was_heard(&self) -> bool {
+        self.heard
+    }
+
     /// Whether what had changed when the connection began is here.
     pub(super) fn was_reached(&self) -> bool {
         self.was_reached
@@ -109,10 +114,11 @@ impl Session {
     }
 
     /// Whether all that was listed is here, as far as anybody can tell: what is open and listed late has all that was said of
-    /// it so far, and of what is parked nothing more is said.
-    pub(super) fn has_what_was_listed(&self) -> bool {
-        let is_left_out =
-            |id: &DocumentId| self.documents.get(id).is_some_and(|entry| entry.late || entry.is_parked());
+    /// it so far, and of what is parked nothing more is said; some may be left out.
+    pub(super) fn has_what_was_listed(&self, is_left_out: impl Fn(&DocumentId) -> bool) -> bool {
+        let is_left_out = |id: &DocumentId| {
+            is_left_out(id) || self.documents.get(id).is_some_and(|entry| entry.late || entry.is_parked())
+        };
         self.listing.heard && self.listing.ahead.iter().flat_map(|ahead| &ahead.missing).all(is_left_out)
     }
 
@@ -125,7 +131,7 @@ impl Session {
         while self.listing.ahead.front().is_some_and(|ahead| ahead.missing.is_empty()) {
             reached = self.listing.ahead.pop_front();
         }
-        self.listing.was_reached |= self.has_what_was_listed();
+        self.listing.was_reached |= self.has_what_was_listed(|_| false);
         let (Some(Ahead { until, .. }), Some(known)) = (reached, &mut self.known) else { return };
         known.checkpoint = until.clone();
         self.effects.push_back(Effect::Reached { keeper: known.keeper, checkpoint: until });

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 
 use super::effect::{Effect, Token};
+use super::holding::Holding;
 use super::listing::Listing;
 use super::standing::{Document, Lag, Standing};
 use crate::dialect::replica::{self, Handle, Identity, Outcome};
@@ -97,6 +98,8 @@ pub struct Session {
     pub(super) queue: BTreeSet<DocumentId>,
     /// Of each of these as much is acknowledged at least.
     pub(super) queue_floor: u64,
+    /// What waits for a decision.
+    pub(super) holding: Option<Holding>,
     /// Something became restless since that was looked at.
     pub(super) look: bool,
     /// When it was looked at last.
@@ -132,6 +135,7 @@ impl Session {
             looked: Moment::default(),
             queue: BTreeSet::new(),
             queue_floor: 0,
+            holding: None,
             begun: false,
         }
     }
@@ -176,6 +180,7 @@ impl Session {
         self.documents.remove(document);
         self.restless.remove(document);
         self.queue.remove(document);
+        self.drop_held(document);
         self.decline(document);
     }
 
@@ -202,6 +207,7 @@ impl Session {
         self.handles.clear();
         self.done.clear();
         self.queue.clear();
+        self.end_holding();
         for effect in &self.effects {
             // Nobody has begun to read it.
             let (Effect::Read { document, .. } | Effect::Describe(document)) = effect else { continue };
@@ -384,6 +390,7 @@ impl Session {
         self.restless
             .iter()
             .chain(&self.queue)
+            .chain(self.held_documents())
             .filter_map(|id| self.documents.get_key_value(id))
             .map(move |(id, document)| (id, document.standing(keeps, &self.clock)))
             .filter(|(_, standing)| standing.lag.is_some())
@@ -396,13 +403,18 @@ impl Session {
         let lags = |id: &&DocumentId| {
             self.documents.get(*id).is_some_and(|entry| entry.standing(keeps, &self.clock).lag.is_some())
         };
-        self.restless.iter().filter(lags).count() + self.queue.len()
+        self.restless.iter().filter(lags).count() + self.queue.len() + self.held()
     }
 
     /// Whether both sides have all of each other that they can have for now: what is parked is left out, and where
     /// nobody keeps anything, what was sent counts.
     #[must_use]
     pub fn is_in_sync(&self) -> bool {
+        self.held() == 0 && self.is_settled_but(|_| false)
+    }
+
+    /// The same, whatever is left out.
+    pub(super) fn is_settled_but(&self, is_left_out: impl Fn(&DocumentId) -> bool) -> bool {
         let Some(peer) = &self.peer else { return false };
         let is_settled = |id: &DocumentId| {
             let lag = self.standing(id).and_then(|standing| standing.lag);
@@ -411,7 +423,7 @@ impl Session {
         !self.look
             && self.queue.is_empty()
             && self.bringing.is_empty()
-            && (!peer.lists || self.has_what_was_listed())
+            && (!peer.lists || self.has_what_was_listed(is_left_out))
             && self.restless.iter().all(is_settled)
     }
 
@@ -424,7 +436,7 @@ impl Session {
             .map(|document| document.acknowledged)
             .min();
         let queued = (!self.queue.is_empty()).then_some(self.queue_floor);
-        first.into_iter().chain(queued).min().unwrap_or(self.latest)
+        first.into_iter().chain(queued).chain(self.held_floor()).min().unwrap_or(self.latest)
     }
 
     pub(super) fn keeps(&self) -> bool {
@@ -455,8 +467,12 @@ impl Session {
     pub(super) fn unsettle(&mut self, document: &DocumentId) {
         self.done.remove(document);
         self.queue.remove(document);
-        self.restless.insert(document.clone());
         self.look = true;
+        if self.documents.get(document).is_some_and(|entry| entry.held) {
+            // Whatever happens, it waits.
+            return self.put_by(document);
+        }
+        self.restless.insert(document.clone());
     }
 
     pub(super) fn bring(&mut self, document: DocumentId, update: Update) {

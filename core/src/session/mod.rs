@@ -15,6 +15,7 @@
 
 mod effect;
 mod failing; // what cannot be read here
+mod holding; // what waits for a decision after a long time apart
 mod listing; // what changed there
 mod machine;
 mod paging; // what the other end lacks, if it is large
@@ -28,6 +29,7 @@ mod waiting; // for all that there was at one moment
 
 pub use effect::{Effect, Talk, Token};
 pub use failing::Failed;
+pub use holding::Apart;
 pub use machine::{Change, Session, SessionConfig};
 pub use standing::{Lag, Standing};
 pub use talking::Synced;

@@ -28,7 +28,10 @@ impl Session {
         // What somebody looks at first, then what is known to differ.
         wanting.sort_by_key(|id| documents.get(id).map(|entry| (!entry.watched, !entry.differs())));
         for id in wanting {
-            if self.has_room() {
+            if self.holds(&id) {
+                self.restless.remove(&id);
+                self.put_by(&id);
+            } else if self.has_room() {
                 self.open(&id);
             } else if self.documents.get(&id).is_some_and(|entry| entry.refusal.is_none()) {
                 self.queue(id);
@@ -130,7 +133,9 @@ impl Session {
         if let Some(entry) = self.documents.get_mut(id) {
             entry.closed();
         }
-        self.restless.insert(id.clone());
+        if !self.documents.get(id).is_some_and(|entry| entry.held) {
+            self.restless.insert(id.clone());
+        }
         // Others may wait for its place.
         self.look();
     }

@@ -28,6 +28,8 @@ pub enum Lag {
         /// When it is tried again.
         again: Millis,
     },
+    /// It changed in a long time apart, and waits for a decision ([`Session::release`](super::Session::release)).
+    Held,
     /// As many documents as one connection may have are open; it waits for one of them to be done.
     Queued,
     /// What each side lacks is being found out.
@@ -61,6 +63,8 @@ pub(super) struct Document {
     pub(super) priority: Priority,
     pub(super) last: u64,
     pub(super) acknowledged: u64,
+    /// It waits for a decision.
+    pub(super) held: bool,
     /// Somebody here looks at it.
     pub(super) watched: bool,
     /// The other end says that it changed.
@@ -231,6 +235,9 @@ impl Document {
             });
         }
         let Some(keeps) = keeps else { return Some(Lag::Offline) };
+        if self.held {
+            return Some(Lag::Held);
+        }
         if self.handle.is_none() {
             return self.differs().then_some(Lag::Queued);
         }

@@ -12,7 +12,7 @@ impl Session {
     #[must_use]
     pub fn settled(&self) -> u64 {
         let Some(Identity { keeps: Some(_), lists }) = self.peer else { return 0 };
-        if self.look || !self.queue.is_empty() || (lists && !self.listing.was_reached()) {
+        if self.look || self.held() > 0 || !self.queue.is_empty() || (lists && !self.listing.was_reached()) {
             return 0;
         }
         let mut settled = self.latest;

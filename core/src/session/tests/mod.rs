@@ -1,6 +1,7 @@
 //! One session against a scripted other end.
 
 mod found;
+mod held;
 mod paging;
 mod read;
 
