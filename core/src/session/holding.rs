@@ -21,8 +21,6 @@ pub struct Apart {
     pub both: Vec<DocumentId>,
     /// Whether the other end said what changed there; a relay that keeps nothing cannot.
     pub knows_there: bool,
-    /// Changes here that wait, at most: those since the last one up to which all of them had arrived.
-    pub changes: u64,
 }
 
 impl Apart {
@@ -84,18 +82,16 @@ impl Session {
             return None;
         }
         let mut apart = Apart { knows_there: lists, ..Apart::default() };
+        let listed: BTreeSet<_> = self.listing.missing().collect();
         let mut waiting = BTreeSet::new();
         for (id, entry) in self.documents.iter().filter(|(id, _)| holding.is_stale(id)) {
-            match (entry.last > entry.acknowledged || !lists, entry.listed) {
+            match (entry.last > entry.acknowledged || !lists, listed.contains(id)) {
                 (true, true) => apart.both.push(id.clone()),
                 (true, false) => apart.here.push(id.clone()),
                 (false, true) => apart.there.push(id.clone()),
                 (false, false) => continue,
             }
             waiting.insert(id.clone());
-        }
-        if !(apart.here.is_empty() && apart.both.is_empty()) {
-            apart.changes = self.latest.saturating_sub(self.acknowledged());
         }
         self.keep_only(waiting);
         (!apart.is_empty()).then_some(apart)

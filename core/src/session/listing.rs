@@ -55,6 +55,11 @@ impl Listing {
         (self.heard, self.was_reached) = (false, false);
     }
 
+    /// What was listed, and not caught up with.
+    pub(super) fn missing(&self) -> impl Iterator<Item = &DocumentId> {
+        self.ahead.iter().flat_map(|ahead| &ahead.missing)
+    }
+
     /// Whether it is known what had changed when the connection began.
     pub(super) fn was_heard(&self) -> bool {
         self.heard

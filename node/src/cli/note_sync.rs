@@ -263,6 +263,7 @@ fn why(standing: &Standing, link: &LinkStatus) -> String {
             format!("refused there: {reason}; it is not tried again by itself")
         }
         Some(Lag::Refused { reason, .. }) => format!("refused for now: {reason}; it is tried again"),
+        Some(Lag::Held) => "it changed in a long time apart, and waits for a decision".to_owned(),
         Some(Lag::Queued) => "it waits for others".to_owned(),
         Some(Lag::Comparing) => "what each side lacks is being found out".to_owned(),
         Some(Lag::Storing) => "what came is on its way to the disk here".to_owned(),

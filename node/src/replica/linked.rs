@@ -7,7 +7,7 @@ use tombolo_core::id::DocumentId;
 
 use super::error::ReplicaError;
 use super::handle::Replica;
-use super::link::{LinkOptions, LinkStatus, Mode, Priority, Standing, Subscription};
+use super::link::{Decision, LinkOptions, LinkStatus, Mode, Priority, Standing, Subscription};
 use super::listen::ListenOptions;
 
 impl Replica {
@@ -78,10 +78,20 @@ impl Replica {
 
     /// Waits until all links are in sync, or given up, or the time is over; gives how they are then. In sync means that
     /// what each side had when this was called, the other has fsynced, also if others edit on; with a relay that keeps
-    /// nothing, that it was handed over to whoever was there. Blocking.
+    /// nothing, that it was handed over to whoever was there. What is held for a decision is not waited for, and a link that
+    /// has some is not in sync. Blocking.
     #[must_use]
     pub fn wait_for_sync(&self, limit: Duration) -> Vec<LinkStatus> {
-        self.links.wait(limit, |status| status.in_sync || status.gave_up)
+        self.links.wait(limit, |status| status.in_sync || status.gave_up || status.waits_for_decision)
+    }
+
+    /// Says what is done with what both sides of a link did in a long time apart ([`Stale::hold`](super::Stale::hold)),
+    /// which [`LinkStatus::backlog`] tells. A decision to merge holds for this link until it was in sync; one to merge
+    /// some, for as long as something is held. False if there is no link to there. Waits for that link's thread, and for
+    /// nothing else.
+    #[must_use = "it says whether there was such a link"]
+    pub fn decide(&self, url: &str, decision: Decision) -> bool {
+        self.links.decide(url, decision)
     }
 
     /// How many documents of this subscription may not be at this address yet, as far as is known from the last time that

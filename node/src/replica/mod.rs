@@ -65,7 +65,10 @@ pub use changes::{Change, Observation, Origin};
 pub use document::YjsDocument;
 pub use error::ReplicaError;
 pub use handle::{Documents, Replica};
-pub use link::{Lag, LinkId, LinkOptions, LinkState, LinkStatus, Mode, Priority, Standing, Subscription};
+pub use link::{
+    Apart, Backlog, Decision, Lag, LinkId, LinkOptions, LinkState, LinkStatus, Mode, Priority, Stale,
+    Standing, Subscription,
+};
 pub use listen::ListenOptions;
 pub use splices::splices;
 pub use tombolo_core::dialect::replica::Outcome;

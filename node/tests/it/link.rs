@@ -36,11 +36,11 @@ pub(super) fn linked(folder: &Path, servers: &[&Server]) -> Replica {
     replica
 }
 
-fn write(replica: &Replica, name: &str, text: &str) {
+pub(super) fn write(replica: &Replica, name: &str, text: &str) {
     replica.yjs(name).unwrap().edit(|edit| edit.text("text").insert(0, text)).unwrap();
 }
 
-fn text(replica: &Replica, name: &str) -> String {
+pub(super) fn text(replica: &Replica, name: &str) -> String {
     replica.yjs(name).unwrap().text("text").unwrap()
 }
 
@@ -58,7 +58,7 @@ fn noise(length: usize) -> String {
 }
 
 /// Waits until a document has this text.
-fn until(document: &YjsDocument, wanted: impl Fn(&str) -> bool) -> String {
+pub(super) fn until(document: &YjsDocument, wanted: impl Fn(&str) -> bool) -> String {
     let start = std::time::Instant::now();
     loop {
         let text = document.text("text").unwrap();
@@ -182,6 +182,7 @@ fn a_subscription_and_a_token_say_what_is_synced() {
     let options = |token: &str| LinkOptions {
         token: Some(token.parse().unwrap()),
         subscription: Subscription::prefixes(["shared/"]),
+        ..LinkOptions::default()
     };
     let writer = Replica::open(place("writer")).unwrap();
     write(&writer, "shared/a", "a");

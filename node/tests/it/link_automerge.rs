@@ -174,7 +174,7 @@ fn a_replica_with_two_links_carries_a_document_from_node_to_node_once() {
 }
 
 fn with(token: &str, subscription: Subscription) -> LinkOptions {
-    LinkOptions { token: Some(token.parse().unwrap()), subscription }
+    LinkOptions { token: Some(token.parse().unwrap()), subscription, ..LinkOptions::default() }
 }
 
 #[test]

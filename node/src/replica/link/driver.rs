@@ -6,11 +6,7 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::JoinHandle;
-use tokio_tungstenite::tungstenite;
 use tombolo_core::dialect::native::{Hello, Role};
 use tombolo_core::dialect::replica::{self, Identity, Message};
 use tombolo_core::id::{DocumentId, PeerId};
@@ -23,6 +19,8 @@ use tombolo_relay::backplane::{Failure, RelayAddress, dial};
 use super::desk::{Done, Finished, Job};
 use super::hub::{Heard, News};
 use super::knowledge::Knowledge;
+use super::socket::{Connection, hear};
+use super::stale::Staleness;
 use super::status::Board;
 use super::{Command, LinkId, Subscription};
 
@@ -33,19 +31,6 @@ const JOB_BYTES_MAX: usize = 16 * 1024 * 1024;
 const QUEUED_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// How long after what changed here could not be listed that is tried again, in ms.
 const LIST_AGAIN_MS: u64 = 5_000;
-
-/// A task's end of a connection.
-struct Connection {
-    out: UnboundedSender<Vec<u8>>,
-    writer: JoinHandle<()>,
-    hears: SplitStream<dial::Socket>,
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.writer.abort();
-    }
-}
 
 /// What a link hears from the rest of the process.
 pub(super) struct Ears {
@@ -83,6 +68,7 @@ pub(super) struct Driver {
     /// The last change here that was heard of.
     heard: u64,
     priorities: BTreeMap<DocumentId, Priority>,
+    staleness: Staleness,
 }
 
 /// The parts that a link is made of.
@@ -96,12 +82,14 @@ pub(super) struct Parts {
     pub(super) board: Board,
     pub(super) knowledge: Knowledge,
     pub(super) session: Session,
+    pub(super) stale: Staleness,
     pub(super) seed: u64,
 }
 
 impl Driver {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { id, address, token, subscription, own, desk, board, knowledge, session, seed } = parts;
+        let Parts { id, address, token, subscription, own, desk, board, knowledge, session, stale, seed } =
+            parts;
         let now = Millis(0);
         Self {
             id,
@@ -126,6 +114,7 @@ impl Driver {
             job_bytes: 0,
             heard: 0,
             priorities: BTreeMap::new(),
+            staleness: stale,
         }
     }
 
@@ -166,6 +155,7 @@ impl Driver {
         }
         // What was sent is on its way; nothing is lost that is not sent again.
         drop(self.connection.take());
+        self.knowledge.parted();
         self.knowledge.close().await;
     }
 
@@ -189,6 +179,11 @@ impl Driver {
         loop {
             while let Some(effect) = self.session.poll(now) {
                 self.carry_out(now, effect);
+            }
+            if let Some(backlog) = (!self.listing).then(|| self.staleness.tell(&mut self.session)).flatten() {
+                // Before anything of it is opened.
+                self.board.write(|status| status.backlog = Some(backlog));
+                continue;
             }
             let sending = self.connection.is_some().then(|| self.scheduler.next(now)).flatten();
             let Some(sending) = sending else { break };
@@ -348,6 +343,12 @@ impl Driver {
                 let lagging = self.session.lagging().map(|(id, standing)| (id.clone(), standing));
                 let _ = answer.send(lagging.collect());
             }
+            Command::Decide(decision, done) => {
+                self.staleness.decide(decision.clone(), SystemTime::now(), &mut self.session);
+                self.board.write(|status| status.decided(decision));
+                self.show();
+                let _ = done.send(());
+            }
             Command::Mode(mode) => self.scheduler.set_mode(mode, now),
             Command::Priority(document, priority) => {
                 self.session.set_priority(&document, priority);
@@ -372,13 +373,12 @@ impl Driver {
         match result {
             Ok(socket) => {
                 self.link.connected(now);
-                let (speaks, hears) = socket.split();
-                let (out, frames) = unbounded_channel();
-                let writer = tokio::spawn(write(speaks, frames));
-                self.connection = Some(Connection { out, writer, hears });
+                self.connection = Some(Connection::new(socket));
                 self.scheduler.clear(now);
                 (self.next_probe, self.unprobed) = (0, 0);
                 self.probes.clear();
+                self.session.hold(self.staleness.begin(SystemTime::now(), self.knowledge.synced()));
+                self.board.write(|status| status.backlog = None);
                 self.session.begin(&self.own);
                 self.link.welcomed(now);
                 tracing::debug!(link = %self.address, "linked");
@@ -429,14 +429,14 @@ impl Driver {
 
     fn gone(&mut self) {
         self.connection = None;
+        self.knowledge.parted();
         self.scheduler.clear(self.now());
         self.session.end();
     }
 
     fn transmit(&self, frame: Vec<u8>) {
         if let Some(connection) = &self.connection {
-            // A writer that has ended is noticed by who reads.
-            let _ = connection.out.send(frame);
+            connection.send(frame);
         }
     }
 
@@ -451,12 +451,15 @@ impl Driver {
             && self.jobs == 0
             && self.scheduler.is_empty();
         let lagging = if in_sync { 0 } else { self.session.lagging_count() };
+        if in_sync {
+            self.knowledge.is_synced(SystemTime::now());
+        }
         self.board.write(|status| {
             status.state = self.link.state();
             status.keeps = keeps;
-            if in_sync {
-                status.last_synced = Some(SystemTime::now());
-            }
+            status.last_synced = self.knowledge.synced();
+            status.held = self.session.held();
+            status.waits_for_decision = !self.listing && self.session.waits_for_decision();
             status.heard = self.heard;
             status.in_sync = in_sync;
             status.settled = if self.listing { 0 } else { self.session.settled() };
@@ -469,32 +472,5 @@ impl Driver {
             status.gave_up = self.link.last_error().is_some_and(End::is_permanent);
             status.next_attempt_ms = self.link.next_attempt().map(|at| at.0.saturating_sub(now.0));
         });
-    }
-}
-
-/// The next frame; none for what is for the socket itself. For ever, without a connection.
-async fn hear(connection: &mut Option<Connection>) -> Result<Option<Bytes>, String> {
-    match connection {
-        Some(connection) => dial::read(connection.hears.next().await),
-        None => std::future::pending().await,
-    }
-}
-
-/// Writes what comes, all that is there in one go.
-async fn write(
-    mut speaks: SplitSink<dial::Socket, tungstenite::Message>,
-    mut frames: UnboundedReceiver<Vec<u8>>,
-) {
-    while let Some(frame) = frames.recv().await {
-        let mut next = Some(frame);
-        while let Some(frame) = next {
-            if speaks.feed(tungstenite::Message::Binary(frame.into())).await.is_err() {
-                return;
-            }
-            next = frames.try_recv().ok();
-        }
-        if speaks.flush().await.is_err() {
-            return;
-        }
     }
 }

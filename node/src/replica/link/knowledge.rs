@@ -2,7 +2,7 @@
 //! must stop no link.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use tokio::task::JoinHandle;
@@ -13,11 +13,16 @@ use super::memory::Memory;
 
 /// How long something new waits for more, so that a busy link does not write all the time.
 const WAIT: Duration = Duration::from_secs(1);
+/// How old what is written of when the link was in sync may become while it is.
+const SYNCED_WAIT: Duration = Duration::from_secs(600);
 
 /// What a link knows, and where that lies.
 pub(super) struct Knowledge {
     path: PathBuf,
     memory: Option<Memory>,
+    /// When the link was in sync last, with whomever; and as it is written.
+    synced: Option<SystemTime>,
+    written: Option<SystemTime>,
     /// This replica's feed, which positions are of.
     feed: FeedId,
     /// Since when there is something new.
@@ -28,8 +33,35 @@ pub(super) struct Knowledge {
 
 impl Knowledge {
     /// `memory` is of the feed that is here now.
-    pub(super) fn new(path: PathBuf, memory: Option<Memory>, feed: FeedId) -> Self {
-        Self { path, memory, feed, news: None, writing: None }
+    pub(super) fn new(
+        path: PathBuf,
+        memory: Option<Memory>,
+        synced: Option<SystemTime>,
+        feed: FeedId,
+    ) -> Self {
+        Self { path, memory, synced, written: synced, feed, news: None, writing: None }
+    }
+
+    /// When the link was in sync last.
+    pub(super) fn synced(&self) -> Option<SystemTime> {
+        self.synced
+    }
+
+    /// It is in sync.
+    pub(super) fn is_synced(&mut self, now: SystemTime) {
+        self.synced = Some(now);
+        let age = self.written.map(|written| now.duration_since(written));
+        // Also when the clock was set back.
+        if !age.is_some_and(|age| age.is_ok_and(|age| age < SYNCED_WAIT)) {
+            self.parted();
+        }
+    }
+
+    /// The connection is gone: what is written of when it was in sync becomes true.
+    pub(super) fn parted(&mut self) {
+        if self.synced != self.written {
+            self.news.get_or_insert_with(Instant::now);
+        }
     }
 
     /// Since when this replica's changes may be lacking there.
@@ -53,10 +85,10 @@ impl Knowledge {
 
     fn of(&mut self, keeper: (ReplicaId, Incarnation)) -> &mut Memory {
         self.news.get_or_insert_with(Instant::now);
-        if self.memory.as_ref().is_some_and(|memory| memory.keeper != keeper) {
+        if self.memory.as_ref().is_some_and(|memory| memory.keeper != Some(keeper)) {
             self.memory = None;
         }
-        self.memory.get_or_insert_with(|| Memory { keeper, acknowledged: None, reached: Vec::new() })
+        self.memory.get_or_insert_with(|| Memory { keeper: Some(keeper), ..Memory::default() })
     }
 
     /// In how many ms something is to be written.
@@ -94,7 +126,9 @@ impl Knowledge {
         if self.news.take().is_none() {
             return;
         }
-        let Some(memory) = self.memory.clone() else { return };
+        self.written = self.synced;
+        // A relay keeps nothing, and so nothing but the time is known of it.
+        let memory = Memory { synced: self.synced, ..self.memory.clone().unwrap_or_default() };
         let path = self.path.clone();
         self.writing = Some(tokio::task::spawn_blocking(move || {
             if let Err(error) = memory.save(&path) {

@@ -1,38 +1,46 @@
 //! What a link knows of the store at its other end from earlier connections: how far that has everything of this
-//! replica, and how far this replica has everything of it.
+//! replica, how far this replica has everything of it, and when both had.
 //!
 //! It saves work and is believed in nothing else: a file that is lost, old or damaged costs one comparison of all
 //! documents. It is bound to both stores' lives, so a restore on either side makes it worthless, as it must.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use tombolo_core::id::{Incarnation, ReplicaId};
 use tombolo_store::Checkpoint;
 
 /// What is known of one keeper.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Memory {
-    pub(super) keeper: (ReplicaId, Incarnation),
+    /// Whose store it is; none of a relay that keeps nothing.
+    pub(super) keeper: Option<(ReplicaId, Incarnation)>,
     /// In the feed of this replica.
     pub(super) acknowledged: Option<Checkpoint>,
     /// In that of the keeper, in its own words.
     pub(super) reached: Vec<u8>,
+    /// When the link was in sync last, whoever was there.
+    pub(super) synced: Option<SystemTime>,
 }
 
 /// As the file has it.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     version: u32,
-    replica: String,
-    incarnation: String,
+    replica: Option<String>,
+    incarnation: Option<String>,
     acknowledged: Option<String>,
     reached: String,
+    /// In ms since 1970.
+    #[serde(default)]
+    synced_ms: Option<u64>,
 }
 
-/// The first knew of Yjs documents only.
-const VERSION: u32 = 2;
+/// The first knew of Yjs documents only, the second not when a link was in sync.
+const VERSIONS: std::ops::RangeInclusive<u32> = 2..=VERSION;
+const VERSION: u32 = 3;
 
 /// Where the memory of the link to this place lies, for these subscriptions.
 pub(super) fn path(folder: &Path, url: &str, prefixes: &[String]) -> PathBuf {
@@ -54,8 +62,18 @@ impl Memory {
             Some(hex) => Some(Checkpoint::from_bytes(&unhex(hex)?)?),
             None => None,
         };
-        let keeper = (ReplicaId(id(&stored.replica)?), Incarnation(id(&stored.incarnation)?));
-        (stored.version == VERSION).then_some(Self { keeper, acknowledged, reached: unhex(&stored.reached)? })
+        let keeper = match (&stored.replica, &stored.incarnation) {
+            (Some(replica), Some(incarnation)) => {
+                Some((ReplicaId(id(replica)?), Incarnation(id(incarnation)?)))
+            }
+            _ => None,
+        };
+        let reached = unhex(&stored.reached)?;
+        let synced = match stored.synced_ms {
+            Some(ms) => Some(UNIX_EPOCH.checked_add(Duration::from_millis(ms))?),
+            None => None,
+        };
+        VERSIONS.contains(&stored.version).then_some(Self { keeper, acknowledged, reached, synced })
     }
 
     /// Keeps it, whole or not at all. Not fsynced: an older one is as good.
@@ -64,10 +82,14 @@ impl Memory {
         std::fs::create_dir_all(folder)?;
         let stored = Stored {
             version: VERSION,
-            replica: self.keeper.0.to_string(),
-            incarnation: self.keeper.1.to_string(),
+            replica: self.keeper.map(|keeper| keeper.0.to_string()),
+            incarnation: self.keeper.map(|keeper| keeper.1.to_string()),
             acknowledged: self.acknowledged.map(|checkpoint| hex(&checkpoint.to_bytes())),
             reached: hex(&self.reached),
+            synced_ms: self.synced.map(|at| {
+                let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+                u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+            }),
         };
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         file.write_all(&serde_json::to_vec_pretty(&stored)?)?;
@@ -91,6 +113,22 @@ mod tests {
 
     use super::*;
 
+    const VERSION_2: &str = r#"{
+  "version": 2,
+  "replica": "01010101010101010101010101010101",
+  "incarnation": "02020202020202020202020202020202",
+  "acknowledged": "01030303030303030303030303030303030000000000000004",
+  "reached": "0506"
+}"#;
+    const VERSION_3: &str = r#"{
+  "version": 3,
+  "replica": "01010101010101010101010101010101",
+  "incarnation": "02020202020202020202020202020202",
+  "acknowledged": "01030303030303030303030303030303030000000000000004",
+  "reached": "0506",
+  "synced_ms": 7
+}"#;
+
     #[test]
     fn it_comes_back_and_what_is_damaged_is_forgotten() {
         let folder = tempfile::tempdir().unwrap();
@@ -98,12 +136,26 @@ mod tests {
         assert_ne!(path, super::path(folder.path(), "ws://a", &[]));
         assert_eq!(Memory::load(&path), None);
         let memory = Memory {
-            keeper: (ReplicaId([1; 16]), Incarnation([2; 16])),
+            keeper: Some((ReplicaId([1; 16]), Incarnation([2; 16]))),
             acknowledged: Some(Checkpoint { feed: FeedId([3; 16]), number: 4 }),
             reached: vec![5, 6],
+            synced: Some(UNIX_EPOCH + Duration::from_millis(7)),
         };
         memory.save(&path).unwrap();
-        assert_eq!(Memory::load(&path), Some(memory));
+        assert_eq!(Memory::load(&path), Some(memory.clone()));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), VERSION_3);
+        std::fs::write(&path, VERSION_2).unwrap();
+        assert_eq!(Memory::load(&path), Some(Memory { synced: None, ..memory.clone() }));
+        for version in [0, 1, 4] {
+            std::fs::write(&path, VERSION_3.replace("\"version\": 3", &format!("\"version\": {version}")))
+                .unwrap();
+            assert_eq!(Memory::load(&path), None, "version {version}");
+        }
+        // Of a relay.
+        let of_relay = Memory { synced: memory.synced, ..Memory::default() };
+        of_relay.save(&path).unwrap();
+        assert_eq!(Memory::load(&path), Some(of_relay));
+        memory.save(&path).unwrap();
         let whole = std::fs::read(&path).unwrap();
         for cut in 0..whole.len() {
             std::fs::write(&path, &whole[..cut]).unwrap();

@@ -12,16 +12,19 @@ mod driver; // one link
 mod hub; // who hears of changes
 mod knowledge; // when what is learned is written down
 mod memory; // what is known from earlier connections
+mod socket; // the connection
+mod stale; // what waits after a long time apart
 mod status;
 mod subscription; // what is kept in sync
 
 pub(super) use desk::Shelves;
 pub(super) use hub::{Heard, Hub, News};
+pub use stale::{Backlog, Decision, Stale};
 pub use status::LinkStatus;
 pub use subscription::Subscription;
 pub use tombolo_core::link::LinkState;
 pub use tombolo_core::schedule::{Mode, Priority};
-pub use tombolo_core::session::{Lag, Standing};
+pub use tombolo_core::session::{Apart, Lag, Standing};
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -41,6 +44,7 @@ use tombolo_relay::backplane::{RelayAddress, Token};
 use self::driver::{Driver, Ears, Parts};
 use self::knowledge::Knowledge;
 use self::memory::Memory;
+use self::stale::Staleness;
 use self::status::Board;
 use super::error::ReplicaError;
 use super::listen::{ListenOptions, Listening};
@@ -57,6 +61,8 @@ pub struct LinkOptions {
     pub token: Option<Token>,
     /// Which documents are kept in sync, and how urgent they are; all of them, if this says nothing.
     pub subscription: Subscription,
+    /// When it was away for so long that what both sides did meanwhile is told before it is merged.
+    pub stale: Stale,
 }
 
 /// What a link is told to do.
@@ -69,6 +75,7 @@ enum Command {
     Retry(Option<DocumentId>),
     Explain(DocumentId, SyncSender<Option<Standing>>),
     Lagging(SyncSender<Vec<(DocumentId, Standing)>>),
+    Decide(Decision, SyncSender<()>),
     Mode(Mode),
     Priority(DocumentId, Priority),
 }
@@ -145,6 +152,7 @@ impl Links {
         self.shelves.hub.join(id, news_sender, store).map_err(ReplicaError::read)?;
         let path = memory::path(store.path(), &address.to_string(), &options.subscription.names());
         let memory = Memory::load(&path);
+        let synced = memory.as_ref().and_then(|memory| memory.synced);
         let since = memory.as_ref().and_then(|memory| memory.acknowledged);
         // What was known counts for the feed that is here now, or not at all.
         let changes = store.changes(since.as_ref(), 1).map_err(ReplicaError::read)?;
@@ -155,7 +163,9 @@ impl Links {
         let mut session = Session::new(config, latest.number);
         if let Some(memory) = &memory {
             let number = memory.acknowledged.map_or(0, |checkpoint| checkpoint.number);
-            session.remember(memory.keeper, number, memory.reached.clone().into());
+            if let Some(keeper) = memory.keeper {
+                session.remember(keeper, number, memory.reached.clone().into());
+            }
         }
         let identity = store.identity();
         let own = Identity { keeps: Some((identity.replica, identity.incarnation)), lists: false };
@@ -167,8 +177,9 @@ impl Links {
             subscription: options.subscription,
             own,
             desk: desk::start(self.shelves.clone(), id, done_sender).map_err(ReplicaError::System)?,
-            knowledge: Knowledge::new(path, memory, latest.feed),
+            knowledge: Knowledge::new(path, memory, synced, latest.feed),
             session,
+            stale: Staleness::new(options.stale),
             seed: u64::from_le_bytes(random()?),
         };
         Ok((parts, (Ears { news, done, commands }, commands_sender)))
@@ -293,6 +304,20 @@ impl Links {
 
     pub(super) fn retry(&self, document: Option<&DocumentId>) {
         self.tell(|| Command::Retry(document.cloned()));
+    }
+
+    /// False if there is no link to there.
+    pub(super) fn decide(&self, url: &str, decision: Decision) -> bool {
+        let url =
+            RelayAddress::for_replicas(url).map_or_else(|_| url.to_owned(), |address| address.to_string());
+        let (done, decided) = std::sync::mpsc::sync_channel(1);
+        let state = self.lock();
+        let running = state.running.iter().find(|running| running.url == url);
+        let is_told =
+            running.is_some_and(|running| running.commands.send(Command::Decide(decision, done)).is_ok());
+        drop(state);
+        // Who waits for sync from now on does not see that it is waited for.
+        is_told && decided.recv().is_ok()
     }
 
     pub(super) fn set_mode(&self, mode: Mode) {

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tombolo_core::link::LinkState;
 
+use super::stale::{Backlog, Decision};
+
 /// How a link is.
 #[derive(Clone, Debug)]
 pub struct LinkStatus {
@@ -18,8 +20,14 @@ pub struct LinkStatus {
     pub in_sync: bool,
     /// The last change here that the link has heard of; [`super::super::Replica::wait_for_sync`] waits for those before it.
     pub(super) heard: u64,
-    /// When they last had.
+    /// When they last had, also before a restart; then to within ten minutes, if the process was killed.
     pub last_synced: Option<SystemTime>,
+    /// What both sides did apart, if this connection began after a long time ([`Stale`](super::Stale)).
+    pub backlog: Option<Arc<Backlog>>,
+    /// Documents that wait for [`Replica::decide`](crate::replica::Replica::decide); it is not in sync while there are some.
+    pub held: usize,
+    /// Nothing but these keeps it from being in sync.
+    pub waits_for_decision: bool,
     /// Documents that are not in sync.
     pub lagging: usize,
     /// Bytes that wait to be sent.
@@ -37,6 +45,13 @@ pub struct LinkStatus {
 }
 
 impl LinkStatus {
+    /// Somebody decided about the backlog.
+    pub(super) fn decided(&mut self, decision: Decision) {
+        if let Some(backlog) = &mut self.backlog {
+            Arc::make_mut(backlog).decision = Some(decision);
+        }
+    }
+
     /// Whether everything up to this position is there.
     pub(super) fn has_settled(&self, position: u64) -> bool {
         self.settled > 0 && self.settled >= position
@@ -56,6 +71,9 @@ impl Board {
             in_sync: false,
             heard: 0,
             last_synced: None,
+            backlog: None,
+            held: 0,
+            waits_for_decision: false,
             lagging: 0,
             queued_bytes: 0,
             round_trip_ms: None,
