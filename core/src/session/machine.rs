@@ -7,7 +7,8 @@ use bytes::Bytes;
 use super::effect::{Effect, Token};
 use super::holding::Holding;
 use super::listing::Listing;
-use super::standing::{Document, Lag, Standing};
+use super::queue::Queue;
+use super::standing::Document;
 use crate::dialect::replica::{self, Handle, Identity, Outcome};
 use crate::dialect::y_protocols;
 use crate::id::{DocumentId, Format, Incarnation, ReplicaId};
@@ -95,7 +96,7 @@ pub struct Session {
     /// Positions that were given so far.
     pub(super) latest: u64,
     /// What waits for a place, and nothing else.
-    pub(super) queue: BTreeSet<DocumentId>,
+    pub(super) queue: Queue,
     /// Of each of these as much is acknowledged at least.
     pub(super) queue_floor: u64,
     /// What waits for a decision.
@@ -133,7 +134,7 @@ impl Session {
             latest,
             look: false,
             looked: Moment::default(),
-            queue: BTreeSet::new(),
+            queue: Queue::default(),
             queue_floor: 0,
             holding: None,
             begun: false,
@@ -241,6 +242,9 @@ impl Session {
     pub fn set_priority(&mut self, document: &DocumentId, priority: Priority) {
         if let Some(entry) = self.documents.get_mut(document) {
             entry.priority = priority;
+            if self.queue.remove(document) {
+                self.queue.insert(document.clone(), entry.urgency());
+            }
         }
     }
 
@@ -253,6 +257,10 @@ impl Session {
         let keeps = self.keeps();
         let Some(entry) = self.documents.get_mut(document) else { return };
         entry.last = entry.last.max(position);
+        if !is_from_there && (document.format() == Format::Automerge || !entry.compared) {
+            // It goes with what is found to be lacking.
+            entry.raise(priority, position);
+        }
         if document.format() == Format::Automerge {
             self.unsettle(document);
             return self.ask(document);
@@ -365,80 +373,6 @@ impl Session {
         lingering.filter(|_| self.is_listing()).into_iter().chain(waiting.min()).min()
     }
 
-    /// Who is at the other end, while there is a connection.
-    #[must_use]
-    pub fn peer(&self) -> Option<&Identity> {
-        self.peer.as_ref()
-    }
-
-    /// Whether a document is kept in sync.
-    #[must_use]
-    pub fn has(&self, document: &DocumentId) -> bool {
-        self.documents.contains_key(document)
-    }
-
-    /// How a document stands; none if it is not kept in sync.
-    #[must_use]
-    pub fn standing(&self, document: &DocumentId) -> Option<Standing> {
-        let keeps = self.peer.as_ref().map(|peer| peer.keeps.is_some());
-        Some(self.documents.get(document)?.standing(keeps, &self.clock))
-    }
-
-    /// Those that are not in sync, and how they stand.
-    pub fn lagging(&self) -> impl Iterator<Item = (&DocumentId, Standing)> + '_ {
-        let keeps = self.peer.as_ref().map(|peer| peer.keeps.is_some());
-        self.restless
-            .iter()
-            .chain(&self.queue)
-            .chain(self.held_documents())
-            .filter_map(|id| self.documents.get_key_value(id))
-            .map(move |(id, document)| (id, document.standing(keeps, &self.clock)))
-            .filter(|(_, standing)| standing.lag.is_some())
-    }
-
-    /// How many there are of [`Session::lagging`], without a look at what waits for a place.
-    #[must_use]
-    pub fn lagging_count(&self) -> usize {
-        let keeps = self.peer.as_ref().map(|peer| peer.keeps.is_some());
-        let lags = |id: &&DocumentId| {
-            self.documents.get(*id).is_some_and(|entry| entry.standing(keeps, &self.clock).lag.is_some())
-        };
-        self.restless.iter().filter(lags).count() + self.queue.len() + self.held()
-    }
-
-    /// Whether both sides have all of each other that they can have for now: what is parked is left out, and where
-    /// nobody keeps anything, what was sent counts.
-    #[must_use]
-    pub fn is_in_sync(&self) -> bool {
-        self.held() == 0 && self.is_settled_but(|_| false)
-    }
-
-    /// The same, whatever is left out.
-    pub(super) fn is_settled_but(&self, is_left_out: impl Fn(&DocumentId) -> bool) -> bool {
-        let Some(peer) = &self.peer else { return false };
-        let is_settled = |id: &DocumentId| {
-            let lag = self.standing(id).and_then(|standing| standing.lag);
-            matches!(lag, None | Some(Lag::Parked { .. } | Lag::Unkept))
-        };
-        !self.look
-            && self.queue.is_empty()
-            && self.bringing.is_empty()
-            && (!peer.lists || self.has_what_was_listed(is_left_out))
-            && self.restless.iter().all(is_settled)
-    }
-
-    /// Everything of this replica up to this position is fsynced at the other end; of another incarnation nothing is.
-    #[must_use]
-    pub fn acknowledged(&self) -> u64 {
-        let unacknowledged = self.restless.iter().filter_map(|id| self.documents.get(id));
-        let first = unacknowledged
-            .filter(|document| document.last > document.acknowledged)
-            .map(|document| document.acknowledged)
-            .min();
-        let queued = (!self.queue.is_empty()).then_some(self.queue_floor);
-        first.into_iter().chain(queued).chain(self.held_floor()).min().unwrap_or(self.latest)
-    }
-
     pub(super) fn keeps(&self) -> bool {
         self.peer.as_ref().is_some_and(|peer| peer.keeps.is_some())
     }
@@ -455,7 +389,7 @@ impl Session {
     /// About a document.
     pub(super) fn send_about(&mut self, handle: Handle, frame: Vec<u8>) {
         let document = self.handles.get(&handle).and_then(|id| self.documents.get(id));
-        let priority = document.map_or(Priority::Normal, |entry| entry.priority);
+        let priority = document.map_or(Priority::Normal, Document::urgency);
         self.effects.push_back(Effect::Send { lane: handle.0, priority, frame });
     }
 

@@ -18,8 +18,10 @@ mod failing; // what cannot be read here
 mod holding; // what waits for a decision after a long time apart
 mod listing; // what changed there
 mod machine;
+mod observing; // what can be seen of it
 mod paging; // what the other end lacks, if it is large
 mod places; // what is open, and what waits for that
+mod queue; // what waits for a place
 mod receiving; // what the other end says
 mod standing; // how a document stands
 mod talking; // Automerge documents

@@ -61,6 +61,14 @@ impl Session {
             entry.in_flight.push_back(position);
         }
         self.send_about(handle, replica::packed(replica::y(handle, &y_protocols::sync_step2(update))));
+        self.was_said(document, position);
+    }
+
+    /// Everything of a document up to this position was said: what is said next is as urgent as the document.
+    fn was_said(&mut self, document: &DocumentId, position: u64) {
+        if let Some(entry) = self.documents.get_mut(document) {
+            entry.lower(position);
+        }
     }
 
     /// Nothing waits to be sent in this lane any more: the next page of its document follows, if there is one. `page_bytes` is how
@@ -78,7 +86,9 @@ impl Session {
         let Some(entry) = self.documents.get_mut(document) else { return };
         let Some(paging) = entry.pagings.front_mut() else { return };
         let page = paging.pager.page(page_bytes).unwrap_or_else(|| Update::empty().bytes().clone());
+        let mut said = 0;
         let message = if paging.pager.is_done() {
+            said = paging.position;
             entry.compared = paging.compares;
             entry.in_flight.push_back(paging.position);
             entry.pagings.pop_front();
@@ -88,5 +98,6 @@ impl Session {
             y_protocols::update(&page)
         };
         self.send_about(handle, replica::packed(replica::y(handle, &message)));
+        self.was_said(document, said);
     }
 }

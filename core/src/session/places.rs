@@ -1,5 +1,7 @@
 //! Which documents are open on the link, and which wait for a place.
 
+use std::cmp::Reverse;
+
 use super::effect::Effect;
 use super::machine::Session;
 use super::standing::Document;
@@ -25,8 +27,9 @@ impl Session {
         let wanting =
             |id: &&DocumentId| documents.get(*id).is_some_and(|entry| entry.wants_open(now, everything));
         let mut wanting: Vec<_> = self.restless.iter().filter(wanting).cloned().collect();
-        // What somebody looks at first, then what is known to differ.
-        wanting.sort_by_key(|id| documents.get(id).map(|entry| (!entry.watched, !entry.differs())));
+        // What is urgent first, then what somebody looks at, then what is known to differ.
+        let order = |entry: &Document| (Reverse(entry.urgency()), !entry.watched, !entry.differs());
+        wanting.sort_by_key(|id| documents.get(id).map(order));
         for id in wanting {
             if self.holds(&id) {
                 self.restless.remove(&id);
@@ -48,11 +51,12 @@ impl Session {
 
     /// It waits for a place, and is not looked at before: there may be very many of them.
     fn queue(&mut self, id: DocumentId) {
-        let acknowledged = self.documents.get(&id).map_or(0, |entry| entry.acknowledged);
+        let Some(entry) = self.documents.get(&id) else { return };
+        let (acknowledged, urgency) = (entry.acknowledged, entry.urgency());
         let floor = if self.queue.is_empty() { acknowledged } else { self.queue_floor.min(acknowledged) };
         self.queue_floor = floor;
         self.restless.remove(&id);
-        self.queue.insert(id);
+        self.queue.insert(id, urgency);
     }
 
     /// Whether another document may be open; makes a place if one is done.

@@ -61,6 +61,8 @@ pub(super) struct Document {
     /// Which opening that is, of all.
     pub(super) opening: u64,
     pub(super) priority: Priority,
+    /// A change up to this position, which waits, is as urgent as this.
+    raised: Option<(Priority, u64)>,
     pub(super) last: u64,
     pub(super) acknowledged: u64,
     /// It waits for a decision.
@@ -120,6 +122,24 @@ const AGAIN_MS: u64 = 1_000;
 const AGAIN_MS_MAX: u64 = 60_000;
 
 impl Document {
+    /// How urgent what is said about it is.
+    pub(super) fn urgency(&self) -> Priority {
+        self.raised.map_or(self.priority, |(raised, _)| raised.max(self.priority))
+    }
+
+    /// A change that waits may be more urgent than its document.
+    pub(super) fn raise(&mut self, priority: Option<Priority>, position: u64) {
+        if let Some(priority) = priority.filter(|priority| *priority > self.priority) {
+            let raised = self.raised.map_or(priority, |(raised, _)| raised.max(priority));
+            self.raised = Some((raised, position));
+        }
+    }
+
+    /// Everything up to this position was said.
+    pub(super) fn lower(&mut self, position: u64) {
+        self.raised.take_if(|(_, last)| *last <= position);
+    }
+
     /// Whether the other end may lack something, or have something that is lacking here.
     pub(super) fn differs(&self) -> bool {
         self.last > self.acknowledged || self.listed

@@ -45,6 +45,7 @@ impl Session {
         entry.answered |= synced.caught_up;
         if keeps {
             entry.acknowledged = entry.acknowledged.max(synced.acknowledged);
+            entry.lower(entry.acknowledged);
         }
         let again = asked && std::mem::take(&mut entry.again);
         if let Some(message) = synced.message {

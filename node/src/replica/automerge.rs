@@ -20,6 +20,7 @@ use tombolo_core::operation::Kind;
 use super::changes::{Change, Observation, Origin};
 use super::error::ReplicaError;
 use super::open::{Live, Open, on_a_large_stack, random};
+use super::urgency::EditOptions;
 
 /// An open Automerge document of a replica. A cheap clone; all handles share one state.
 ///
@@ -120,11 +121,24 @@ impl AutomergeDocument {
         &self,
         work: impl FnOnce(&mut Transaction<'_>) -> Result<T, EditError>,
     ) -> Result<T, ReplicaError> {
+        self.edit_with(EditOptions::default(), work)
+    }
+
+    /// As [`AutomergeDocument::edit`], as urgent as the options say.
+    ///
+    /// # Errors
+    /// As for [`AutomergeDocument::edit`].
+    pub fn edit_with<T>(
+        &self,
+        options: EditOptions,
+        work: impl FnOnce(&mut Transaction<'_>) -> Result<T, EditError>,
+    ) -> Result<T, ReplicaError> {
         // Before 1970 there is no history.
         let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
         let now_s = i64::try_from(now_s).unwrap_or_default();
         let failed = |source| ReplicaError::Edit { document: self.id().clone(), source };
-        let (value, _) = self.open.change(Origin::Local, |live| live.edit(now_s, work).map_err(failed))?;
+        let (value, _) =
+            self.open.change_with(Origin::Local, options, |live| live.edit(now_s, work).map_err(failed))?;
         Ok(value)
     }
 

@@ -13,6 +13,7 @@ use tombolo_core::update::{self, Update};
 use super::changes::{Change, Observation, Origin};
 use super::error::ReplicaError;
 use super::open::{Live, Open, on_a_large_stack, random};
+use super::urgency::EditOptions;
 
 /// An open Yjs document of a replica. A cheap clone; all handles share one state.
 #[derive(Clone)]
@@ -66,7 +67,19 @@ impl YjsDocument {
         &self,
         work: impl FnOnce(&mut Edit<'_, '_>) -> Result<T, EditError>,
     ) -> Result<T, ReplicaError> {
-        let (value, _) = self.open.change(Origin::Local, |live| {
+        self.edit_with(EditOptions::default(), work)
+    }
+
+    /// As [`YjsDocument::edit`], as urgent as the options say.
+    ///
+    /// # Errors
+    /// As for [`YjsDocument::edit`].
+    pub fn edit_with<T>(
+        &self,
+        options: EditOptions,
+        work: impl FnOnce(&mut Edit<'_, '_>) -> Result<T, EditError>,
+    ) -> Result<T, ReplicaError> {
+        let (value, _) = self.open.change_with(Origin::Local, options, |live| {
             let edited = live.edit(work);
             let (live, value, made) =
                 edited.map_err(|source| ReplicaError::Edit { document: self.id().clone(), source })?;

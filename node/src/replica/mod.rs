@@ -59,6 +59,7 @@ mod linked;
 mod listen; // for others that link to this one
 mod open; // what the documents of both formats share
 mod splices; // what makes one text of another
+mod urgency; // how one edit is to be treated
 
 pub use self::automerge::{AutomergeDocument, SyncReceived, SyncState};
 pub use changes::{Change, Observation, Origin};
@@ -76,3 +77,4 @@ pub use tombolo_core::engine::edit::{Any, Array, Edit, EditError, Map, Splice, T
 pub use tombolo_core::id::{DocumentId, Format, ReplicaId};
 pub use tombolo_core::pattern::{InvalidPattern, Pattern};
 pub use tombolo_relay::backplane::Token;
+pub use urgency::EditOptions;

@@ -22,6 +22,7 @@ use tombolo_store::{AppendError, Contents, Document, Store};
 use super::changes::{Change, Changes, Observation, Origin};
 use super::error::ReplicaError;
 use super::link::Hub;
+use super::urgency::EditOptions;
 
 /// Address space of a thread that hydrates: engines recurse into nesting (HAZARDS yrs-3). Pages are used as it goes.
 const STACK_BYTES: usize = 256 * 1024 * 1024;
@@ -94,10 +95,20 @@ impl<L: Live> Open<L> {
         origin: Origin,
         work: impl FnOnce(L) -> Result<(L, T, Option<Bytes>), ReplicaError>,
     ) -> Result<(T, bool), ReplicaError> {
+        self.change_with(origin, EditOptions::default(), work)
+    }
+
+    /// As [`Open::change`], with what holds for this one only.
+    pub(super) fn change_with<T>(
+        &self,
+        origin: Origin,
+        options: EditOptions,
+        work: impl FnOnce(L) -> Result<(L, T, Option<Bytes>), ReplicaError>,
+    ) -> Result<(T, bool), ReplicaError> {
         let (value, receipt) = {
             let mut guard = self.lock()?;
             let (live, value, made) = work(self.live(&mut guard.held)?)?;
-            let receipt = made.map(|payload| self.append(payload, origin)).transpose()?;
+            let receipt = made.map(|payload| self.append(payload, origin, options)).transpose()?;
             guard.held.live = Some(live);
             (value, receipt)
         };
@@ -171,7 +182,7 @@ impl<L: Live> Open<L> {
         }
     }
 
-    fn append(&self, payload: Bytes, origin: Origin) -> Result<Receipt, ReplicaError> {
+    fn append(&self, payload: Bytes, origin: Origin, options: EditOptions) -> Result<Receipt, ReplicaError> {
         let (sender, receiver) = channel();
         let changes = self.changes.clone();
         let change = Change { document: self.id().clone(), origin, update: payload.clone() };
@@ -179,7 +190,7 @@ impl<L: Live> Open<L> {
         // Called in the order of operations, so changes are in that order, too.
         let done = move |result: Result<_, AppendError>| {
             let stored = result.map(|_| {
-                hub.changed(&change.document, &change.update, change.origin);
+                hub.changed(&change.document, &change.update, change.origin, options.priority);
                 changes.push(change);
             });
             // Nobody waits any more only if this thread is gone.

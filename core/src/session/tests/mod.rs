@@ -4,6 +4,7 @@ mod found;
 mod held;
 mod paging;
 mod read;
+mod urgent;
 
 use bytes::Bytes;
 

@@ -200,3 +200,23 @@ fn what_was_folded_is_read_and_edited_like_what_was_not() {
     write(&document, "y");
     assert_eq!(document.text("text").unwrap(), format!("y{}", "x".repeat(50)));
 }
+
+#[test]
+fn links_hear_how_urgent_an_edit_is() {
+    use crate::replica::{EditOptions, LinkId, Priority, link::Heard};
+    let world = World::new();
+    let replica = world.open();
+    let (sender, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    replica.links.hub().join(LinkId(7), sender, replica.store()).unwrap();
+    let urgent = EditOptions::priority(Priority::Critical);
+    let (document, list) = (replica.yjs("d").unwrap(), replica.create_automerge().unwrap());
+    document.edit_with(urgent, |edit| edit.text("text").insert(0, "a")).unwrap();
+    write(&document, "b");
+    use automerge::transaction::Transactable as _;
+    list.edit_with(urgent, |edit| Ok(edit.put(automerge::ROOT, "a", 1)?)).unwrap();
+    let mut priorities = Vec::new();
+    while let Ok(Heard::News(news)) = heard.try_recv() {
+        priorities.push(news.priority);
+    }
+    assert_eq!(priorities, [Some(Priority::Critical), None, Some(Priority::Critical)]);
+}

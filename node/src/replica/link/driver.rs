@@ -310,9 +310,9 @@ impl Driver {
         if !self.session.has(&news.document) {
             self.add(&news.document, 0);
         }
-        let News { document, position, update, via } = news;
+        let News { document, position, update, via, priority } = news;
         let is_from_there = *via == Some(self.id);
-        let change = Change { document, position: *position, update, priority: None, is_from_there };
+        let change = Change { document, position: *position, update, priority: *priority, is_from_there };
         self.session.changed(self.now(), &change);
     }
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use tombolo_core::id::DocumentId;
+use tombolo_core::schedule::Priority;
 use tombolo_store::{ChangeWatch, Store, StoreError};
 
 use super::LinkId;
@@ -23,6 +24,8 @@ pub(in crate::replica) struct News {
     pub(in crate::replica) update: Bytes,
     /// The link that brought it.
     pub(in crate::replica) via: Option<LinkId>,
+    /// How urgent it is, if not as its document.
+    pub(in crate::replica) priority: Option<Priority>,
 }
 
 /// What a link hears.
@@ -106,13 +109,19 @@ impl Hub {
     }
 
     /// A change is durable. Called on the journal's thread, in order, and quick.
-    pub(in crate::replica) fn changed(&self, document: &DocumentId, update: &Bytes, origin: Origin) {
+    pub(in crate::replica) fn changed(
+        &self,
+        document: &DocumentId,
+        update: &Bytes,
+        origin: Origin,
+        priority: Option<Priority>,
+    ) {
         let via = if let Origin::Link(link) = origin { Some(link) } else { None };
         let state = self.lock();
         for (_, news) in &state.links {
             let (document, update) = (document.clone(), update.clone());
             // A link that is ending hears no more.
-            let _ = news.send(Heard::News(News { document, position: self.latest(), update, via }));
+            let _ = news.send(Heard::News(News { document, position: self.latest(), update, via, priority }));
         }
         self.told.fetch_max(self.latest(), Ordering::AcqRel);
     }
