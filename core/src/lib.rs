@@ -21,6 +21,7 @@ pub mod link;
 pub mod operation;
 pub mod pairs;
 pub mod pattern;
+pub mod presence;
 pub mod room;
 pub mod schedule;
 pub mod session;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tombolo_core::id::{DocumentId, Incarnation, ReplicaId};
+use tombolo_core::operation::Stamp;
 use tombolo_core::room::{Answer, Arrival, MemberId, StoreRefused, Ticket};
 use tombolo_core::update::{StateVector, Update};
 
@@ -26,6 +27,14 @@ pub trait Archive: Send + Sync + 'static {
     /// Tells which documents changed since this checkpoint, which may be anybody's, and from now on, until what this gives
     /// back is dropped; none if it cannot.
     fn follow(&self, since: Bytes, port: Arc<dyn FeedPort>) -> Option<Box<dyn Send>>;
+
+    /// The stamp of this moment by its clock, if it has one.
+    fn stamp(&self) -> Option<Stamp> {
+        None
+    }
+
+    /// Somebody who came in is at this stamp by a clock of their own, which may be wrong.
+    fn observe(&self, _: Stamp) {}
 
     /// How much is on its way to the disk.
     fn pressure(&self) -> &Pressure;

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tombolo_core::id::{DocumentId, ReplicaId, Seq};
-use tombolo_core::operation::{Kind, Operation, Stamp, Version};
+use tombolo_core::operation::{Kind, Operation, Version};
 
 use crate::error::{AppendError, StoreError};
 use crate::journal::PAYLOAD_BYTES_MAX;
@@ -28,7 +28,6 @@ pub type Done = Box<dyn FnOnce(Result<Seq, AppendError>) + Send>;
 struct Known {
     /// The last seq given; none until the shelf was asked.
     last: Option<Seq>,
-    stamp: Stamp,
     /// Appended and not yet on the shelf, in order.
     pending: VecDeque<Operation>,
     /// It has operations, of whatever replica.
@@ -281,10 +280,10 @@ impl Document {
         known.deleted = kind == Kind::Deletion;
         known.has_content = !known.deleted;
         let seq = known.last.unwrap_or_default().next();
-        let stamp = known.stamp.tick(now_ms());
+        // Under the document's lock, so that its stamps grow as its seqs do.
+        let stamp = inner.clock.tick();
         let operation = Operation { document: document(), replica: inner.replica, seq, stamp, kind, payload };
         known.last = Some(seq);
-        known.stamp = stamp;
         known.pending.push_back(operation.clone());
         // Under the document's lock, so that the journal's order is the order of seqs.
         let (owner, shared) = (Arc::clone(inner), Arc::clone(entry));

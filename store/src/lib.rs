@@ -8,6 +8,7 @@
 //! Documents of people whom one does not trust need a [`worker::ProcessWorker`]: see [`worker::ThreadWorker`].
 //! Start at [`Store::open`]; bytes on disk are in `store/FORMAT.md`.
 
+mod clock;
 mod compact;
 mod config;
 mod delete;

@@ -7,8 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tombolo_core::clock::Observed;
 use tombolo_core::id::{DocumentId, Identity, ReplicaId};
+use tombolo_core::operation::Stamp;
 
+use crate::clock::StoreClock;
 use crate::compact::Compactor;
 use crate::config::StoreConfig;
 use crate::disk::FileDisk;
@@ -59,6 +62,7 @@ pub(crate) struct Inner {
     pub(crate) feed: Feed,
     pub(crate) compactor: Compactor,
     pub(crate) space: Space,
+    pub(crate) clock: StoreClock,
     idle: Idle,
     config: StoreConfig,
     entries: Mutex<HashMap<DocumentId, Arc<Entry>>>,
@@ -143,6 +147,8 @@ impl Store {
         let (journal, replay) = Journal::open(Arc::new(disk), settings)?;
         let folder = Arc::new(FileDisk::of(&config.path).map_err(not_writable)?);
         let feed = Feed::new(folder, identity.incarnation, replay.shelved);
+        let greatest = replay.operations.iter().map(|(_, operation)| operation.stamp).max();
+        let clock = StoreClock::open(&config.path, greatest.unwrap_or_default());
         let witness = Duration::from_millis(config.witness_ms);
         let inner = Arc::new(Inner {
             replica: identity.replica,
@@ -153,6 +159,7 @@ impl Store {
             feed,
             compactor: Compactor::new(config.compaction),
             space,
+            clock,
             idle: Idle::new(config.tombstone_ms),
             config,
             entries: Mutex::default(),
@@ -181,6 +188,18 @@ impl Store {
     #[must_use]
     pub fn identity(&self) -> &Identity {
         self.life.inner.renewal.identity()
+    }
+
+    /// The stamp of what happens now: later than that of everything that was appended or observed before.
+    #[must_use]
+    pub fn stamp(&self) -> Stamp {
+        self.life.inner.clock.tick()
+    }
+
+    /// Another replica was at this stamp just now: what is appended from here on is stamped later, unless it lies further
+    /// ahead than clocks of devices are apart; then it changes nothing.
+    pub fn observe(&self, stamp: Stamp) -> Observed {
+        self.life.inner.clock.observe(stamp)
     }
 
     /// Opens a document; one that has no operations yet is opened too. Blocking.
@@ -357,6 +376,7 @@ impl Life {
                 );
             }
         }
+        inner.clock.keep();
         inner.shelves.close()?;
         if flushed.is_ok() && ended_well && !inner.shelves.has_doubt() {
             match inner.feed.close(&inner.takeover, inner.journal.durable()) {

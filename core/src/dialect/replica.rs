@@ -17,6 +17,7 @@ use crate::id::{DocumentId, Incarnation, ReplicaId};
 use crate::limits::{
     CHECKPOINT_BYTES_MAX, INFLATE_RATIO_MAX, LISTED_MAX, PATTERNS_MAX, PEER_TEXT_BYTES_MAX, UPDATE_BYTES_MAX,
 };
+use crate::operation::Stamp;
 use crate::room::StoreRefused;
 use crate::validate::validate_sync_message;
 use crate::wire::inflate::inflate;
@@ -98,8 +99,8 @@ impl From<StoreRefused> for Outcome {
 /// One frame.
 #[derive(Clone, Debug)]
 pub enum Message {
-    /// From both, first.
-    Identity(Identity),
+    /// From both, first; with the stamp of that moment, from who has a clock.
+    Identity(Identity, Option<Stamp>),
     /// From who dialled: this document, under this number.
     Open {
         /// Its number from now on.
@@ -185,7 +186,7 @@ fn parse_plain(frame: &Bytes) -> Result<Message, FrameError> {
     let mut reader = Reader::new(frame);
     let kind = reader.var_u64()?;
     let message = match kind {
-        IDENTITY => return Ok(Message::Identity(identity(&mut reader)?)),
+        IDENTITY => return identity(&mut reader),
         OPEN => {
             let handle = handle(&mut reader)?;
             Message::Open { handle, document: DocumentId::from_key(reader.var_bytes()?)? }
@@ -221,7 +222,7 @@ fn parse_plain(frame: &Bytes) -> Result<Message, FrameError> {
 }
 
 /// A later version may say more, which is not looked at.
-fn identity(reader: &mut Reader<'_>) -> Result<Identity, FrameError> {
+fn identity(reader: &mut Reader<'_>) -> Result<Message, FrameError> {
     let bits = reader.var_u64()?;
     let keeps = if bits & 1 == 0 {
         None
@@ -229,7 +230,12 @@ fn identity(reader: &mut Reader<'_>) -> Result<Identity, FrameError> {
         let mut id = || Ok::<[u8; 16], Lib0Error>(reader.bytes(16)?.try_into().unwrap_or_default());
         Some((ReplicaId(id()?), Incarnation(id()?)))
     };
-    Ok(Identity { keeps, lists: bits & 2 != 0 })
+    let stamp = if bits & 4 == 0 {
+        None
+    } else {
+        Some(Stamp(u64::from_be_bytes(reader.bytes(8)?.try_into().unwrap_or_default())))
+    };
+    Ok(Message::Identity(Identity { keeps, lists: bits & 2 != 0 }, stamp))
 }
 
 fn handle(reader: &mut Reader<'_>) -> Result<Handle, FrameError> {
@@ -279,10 +285,21 @@ fn head(kind: u64, fields: &[u64]) -> Vec<u8> {
 /// Says who one is.
 #[must_use]
 pub fn identity_frame(identity: &Identity) -> Vec<u8> {
-    let mut out = head(IDENTITY, &[u64::from(identity.keeps.is_some()) | u64::from(identity.lists) << 1]);
+    identity_frame_at(identity, None)
+}
+
+/// Says who one is, and the stamp of this moment.
+#[must_use]
+pub fn identity_frame_at(identity: &Identity, stamp: Option<Stamp>) -> Vec<u8> {
+    let bits = [identity.keeps.is_some(), identity.lists, stamp.is_some()];
+    let bits = bits.into_iter().zip(0..).fold(0, |bits, (is_set, bit)| bits | u64::from(is_set) << bit);
+    let mut out = head(IDENTITY, &[bits]);
     if let Some((replica, incarnation)) = &identity.keeps {
         out.extend_from_slice(&replica.0);
         out.extend_from_slice(&incarnation.0);
+    }
+    if let Some(stamp) = stamp {
+        out.extend_from_slice(&stamp.0.to_be_bytes());
     }
     out
 }

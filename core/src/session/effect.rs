@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::id::{DocumentId, Incarnation, ReplicaId};
+use crate::operation::Stamp;
 use crate::schedule::Priority;
 use crate::update::{StateVector, Update};
 use crate::validate::AwarenessUpdate;
@@ -70,6 +71,8 @@ pub enum Effect {
         /// What came.
         update: AwarenessUpdate,
     },
+    /// The other end's clock said this just now: observe it, within the bound on drift.
+    Stamp(Stamp),
     /// It is not known which documents the other end lacks: [`Session::add`](super::Session::add) all that are to be kept in
     /// sync, not only those that changed since what was acknowledged.
     All,

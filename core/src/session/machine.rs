@@ -12,6 +12,7 @@ use super::standing::Document;
 use crate::dialect::replica::{self, Handle, Identity, Outcome};
 use crate::dialect::y_protocols;
 use crate::id::{DocumentId, Format, Incarnation, ReplicaId};
+use crate::operation::Stamp;
 use crate::schedule::Priority;
 use crate::time::{Millis, Moment, Steady};
 use crate::update::{StateVector, Update};
@@ -196,9 +197,14 @@ impl Session {
 
     /// A connection is there, and the other end let this replica in. `own` is who this is.
     pub fn begin(&mut self, own: &Identity) {
+        self.begin_at(own, None);
+    }
+
+    /// As [`Session::begin`], at this stamp of a clock.
+    pub fn begin_at(&mut self, own: &Identity, stamp: Option<Stamp>) {
         self.begun = true;
         self.end();
-        self.send(replica::identity_frame(own));
+        self.send(replica::identity_frame_at(own, stamp));
     }
 
     /// The connection is gone.

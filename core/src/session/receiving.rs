@@ -8,6 +8,7 @@ use crate::dialect::FrameError;
 use crate::dialect::replica::{self, Handle, Identity, Message, Outcome};
 use crate::dialect::y_protocols::Message as Said;
 use crate::id::{DocumentId, Format};
+use crate::operation::Stamp;
 use crate::time::{Millis, Moment};
 
 impl Session {
@@ -18,7 +19,7 @@ impl Session {
     pub fn receive(&mut self, now: Millis, frame: &Bytes) -> Result<(), FrameError> {
         let now = self.clock.tell(now);
         match replica::parse(frame)? {
-            Message::Identity(identity) => self.met(identity),
+            Message::Identity(identity, stamp) => self.met(identity, stamp),
             Message::Ping(token) => self.send(replica::pong(token)),
             // The link counts them.
             Message::Pong(_) => {}
@@ -34,10 +35,11 @@ impl Session {
         Ok(())
     }
 
-    fn met(&mut self, identity: Identity) {
+    fn met(&mut self, identity: Identity, stamp: Option<Stamp>) {
         if self.peer.is_some() {
             return;
         }
+        self.effects.extend(stamp.map(Effect::Stamp));
         let is_known = self.known.as_ref().is_some_and(|known| Some(known.keeper) == identity.keeps);
         if !is_known {
             // Another store, or one that went backwards: what was acknowledged there may be gone.

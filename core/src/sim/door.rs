@@ -185,13 +185,13 @@ impl Door {
         };
         let Some(guest) = self.guests.get_mut(&wire) else { return };
         guest.heard = now;
-        let is_identity = matches!(message, Message::Identity(_));
+        let is_identity = matches!(message, Message::Identity(..));
         // The driver's own pings go past its scheduler.
         if !matches!(message, Message::Ping(_)) && is_identity == std::mem::replace(&mut guest.is_met, true) {
             return self.blame("a replica did not say who it is, once and first".to_owned());
         }
         match message {
-            Message::Identity(_) | Message::Pong(_) => {}
+            Message::Identity(..) | Message::Pong(_) => {}
             Message::Ping(token) => self.out.push_back(Out::Send(wire, replica::pong(token))),
             Message::Open { handle, document } => self.open(now, wire, handle, &document),
             Message::Shut { handle, .. } => {

@@ -137,7 +137,7 @@ impl Driver {
                 self.open.remove(&handle);
                 self.link.heard(now);
             }
-            Ok(Message::Identity(identity)) => {
+            Ok(Message::Identity(identity, _)) => {
                 self.peer = Some(identity);
                 self.link.heard(now);
             }

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
+use tombolo_core::clock::Observed;
 use tombolo_core::id::{DocumentId, Incarnation, ReplicaId, Seq};
+use tombolo_core::operation::Stamp;
 use tombolo_core::room::{Arrival, MemberId, Ticket};
 use tombolo_core::update::{StateVector, Update};
 use tombolo_relay::member::{Archive, ArchiveSeat, FeedPort, Pairwise, Pressure, RoomPort};
@@ -126,6 +128,16 @@ impl Archive for StoreArchive {
 
     fn follow(&self, since: Bytes, port: Arc<dyn FeedPort>) -> Option<Box<dyn Send>> {
         Some(Box::new(following::start(&self.common, &since, port)))
+    }
+
+    fn stamp(&self) -> Option<Stamp> {
+        Some(self.common.store.stamp())
+    }
+
+    fn observe(&self, stamp: Stamp) {
+        if let Observed::Ahead { ms } = self.common.store.observe(stamp) {
+            tracing::warn!(ms, "a replica came in whose clock is ahead; it changes nothing here");
+        }
     }
 
     fn pressure(&self) -> &Pressure {

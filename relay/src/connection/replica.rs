@@ -108,7 +108,8 @@ impl Replica {
             follows: None,
         };
         let keeps = this.shared.archive.as_ref().map(|archive| archive.identity());
-        this.send(&replica::identity_frame(&Identity { keeps, lists: keeps.is_some() }));
+        let stamp = this.shared.archive.as_ref().and_then(|archive| archive.stamp());
+        this.send(&replica::identity_frame_at(&Identity { keeps, lists: keeps.is_some() }, stamp));
         this
     }
 
@@ -120,7 +121,11 @@ impl Replica {
         let message = replica::parse(payload)
             .map_err(|error| Closing::refused(native::CLOSE_BAD_FRAME, &error, error.reason()))?;
         match message {
-            Message::Identity(_) => {}
+            Message::Identity(_, stamp) => {
+                if let (Some(archive), Some(stamp)) = (&self.shared.archive, stamp) {
+                    archive.observe(stamp);
+                }
+            }
             Message::Pong(token) => self.pages.pong(token),
             Message::Ping(token) => self.send(&replica::pong(token)),
             Message::Open { handle, document } => self.open(handle, &document)?,

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::mpsc::channel;
 
+use tombolo_core::operation::Stamp;
+
 use super::*;
 use crate::config::StoreConfig;
 use crate::shelf::{Engine, Shelves};

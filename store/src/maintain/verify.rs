@@ -12,6 +12,7 @@ use tombolo_core::id::DocumentId;
 use tombolo_core::operation::Version;
 
 use super::{MaintainError, Progress, Severity, Verification, apply, scratch};
+use crate::clock;
 use crate::disk::FileDisk;
 use crate::feed;
 use crate::identity;
@@ -36,6 +37,9 @@ pub fn verify(folder: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Verif
     }
     if !ballast::is_whole(folder)? {
         verification.damage(None, "ballast", "it was changed; it holds nothing, so remove it".to_owned());
+    }
+    if let Some(found) = clock::fault(folder) {
+        verification.damage(None, "clock", found);
     }
     let mut journaled = BTreeMap::new();
     if folder.join("journal").is_dir() {

@@ -7,6 +7,7 @@ use crate::dialect::FrameError;
 use crate::dialect::replica::*;
 use crate::id::{DocumentId, Incarnation, ReplicaId};
 use crate::limits::{CHECKPOINT_BYTES_MAX, LISTED_MAX, PATTERNS_MAX};
+use crate::operation::Stamp;
 use crate::wire::inflate::inflate;
 
 fn golden() -> Frames {
@@ -24,6 +25,10 @@ fn written() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("replica-identity", identity_frame(&Identity { keeps, lists: false })),
         ("replica-identity-lists", identity_frame(&Identity { keeps, lists: true })),
+        (
+            "replica-identity-stamp",
+            identity_frame_at(&Identity { keeps, lists: false }, Some(Stamp(1 << 16 | 2))),
+        ),
         ("relay-identity", identity_frame(&Identity { keeps: None, lists: false })),
         ("replica-open", open(short, &yjs("a/ü"))),
         ("replica-open-automerge", open(long, &automerge)),
@@ -48,7 +53,7 @@ fn written() -> Vec<(&'static str, Vec<u8>)> {
 fn encode(message: &Message) -> Vec<u8> {
     use crate::dialect::y_protocols::{self, Message as Said};
     match message {
-        Message::Identity(identity) => identity_frame(identity),
+        Message::Identity(identity, stamp) => identity_frame_at(identity, *stamp),
         Message::Open { handle, document } => open(*handle, document),
         Message::Shut { handle, outcome, reason } => shut(*handle, *outcome, reason),
         Message::Y { handle, message } => {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tombolo_core::clock::Observed;
 use tombolo_core::dialect::native::{Hello, Role};
 use tombolo_core::dialect::replica::{self, Identity, Message};
 use tombolo_core::id::{DocumentId, PeerId};
@@ -15,6 +16,7 @@ use tombolo_core::schedule::{Priority, ScheduleConfig, Scheduler};
 use tombolo_core::session::{Change, Effect, Session};
 use tombolo_core::time::Millis;
 use tombolo_relay::backplane::{Failure, RelayAddress, dial};
+use tombolo_store::Store;
 
 use super::desk::{Done, Finished, Job};
 use super::hub::{Heard, News};
@@ -69,6 +71,8 @@ pub(super) struct Driver {
     heard: u64,
     priorities: BTreeMap<DocumentId, Priority>,
     staleness: Staleness,
+    /// Whose clock it is.
+    clock: Store,
 }
 
 /// The parts that a link is made of.
@@ -83,13 +87,14 @@ pub(super) struct Parts {
     pub(super) knowledge: Knowledge,
     pub(super) session: Session,
     pub(super) stale: Staleness,
+    pub(super) clock: Store,
     pub(super) seed: u64,
 }
 
 impl Driver {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { id, address, token, subscription, own, desk, board, knowledge, session, stale, seed } =
-            parts;
+        let Parts { id, address, token, subscription, own, desk, board, knowledge, session, .. } = parts;
+        let Parts { stale: staleness, clock, seed, .. } = parts;
         let now = Millis(0);
         Self {
             id,
@@ -114,7 +119,8 @@ impl Driver {
             job_bytes: 0,
             heard: 0,
             priorities: BTreeMap::new(),
-            staleness: stale,
+            staleness,
+            clock,
         }
     }
 
@@ -215,6 +221,13 @@ impl Driver {
             Effect::Over(talk) => drop(self.desk.send(Job::Over(talk))),
             // Nobody here looks at presence yet.
             Effect::Presence { .. } => {}
+            Effect::Stamp(stamp) => {
+                let clock_ahead_ms = match self.clock.observe(stamp) {
+                    Observed::Taken => None,
+                    Observed::Ahead { ms } => Some(ms),
+                };
+                self.board.write(|status| status.clock_ahead_ms = clock_ahead_ms);
+            }
             Effect::All => {
                 self.knowledge.forget();
                 self.list();
@@ -379,7 +392,7 @@ impl Driver {
                 self.probes.clear();
                 self.session.hold(self.staleness.begin(SystemTime::now(), self.knowledge.synced()));
                 self.board.write(|status| status.backlog = None);
-                self.session.begin(&self.own);
+                self.session.begin_at(&self.own, Some(self.clock.stamp()));
                 self.link.welcomed(now);
                 tracing::debug!(link = %self.address, "linked");
             }

@@ -180,6 +180,7 @@ impl Links {
             knowledge: Knowledge::new(path, memory, synced, latest.feed),
             session,
             stale: Staleness::new(options.stale),
+            clock: store.clone(),
             seed: u64::from_le_bytes(random()?),
         };
         Ok((parts, (Ears { news, done, commands }, commands_sender)))

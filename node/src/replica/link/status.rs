@@ -30,6 +30,9 @@ pub struct LinkStatus {
     pub waits_for_decision: bool,
     /// Documents that are not in sync.
     pub lagging: usize,
+    /// How far the other end's clock is ahead of this device's, in ms, if that is more than clocks are apart; what it says
+    /// about time is left out of account then.
+    pub clock_ahead_ms: Option<u64>,
     /// Bytes that wait to be sent.
     pub queued_bytes: usize,
     /// To the other end and back, in ms.
@@ -75,6 +78,7 @@ impl Board {
             held: 0,
             waits_for_decision: false,
             lagging: 0,
+            clock_ahead_ms: None,
             queued_bytes: 0,
             round_trip_ms: None,
             error: None,

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::unbounded_channel;
+use tombolo_core::clock::Observed;
 use tombolo_core::id::{DocumentId, Incarnation, ReplicaId};
+use tombolo_core::operation::Stamp;
 use tombolo_core::room::{Arrival, MemberId, Ticket};
 use tombolo_core::update::{StateVector, Update};
 use tombolo_relay::member::{
@@ -94,6 +96,16 @@ impl Archive for ReplicaArchive {
     fn follow(&self, since: Bytes, port: Arc<dyn FeedPort>) -> Option<Box<dyn Send>> {
         let (shelves, followers) = (self.shelves.clone(), Arc::clone(&self.followers));
         Some(Box::new(following::start(&self.runtime, shelves, followers, &since, port)))
+    }
+
+    fn stamp(&self) -> Option<Stamp> {
+        Some(self.shelves.store.stamp())
+    }
+
+    fn observe(&self, stamp: Stamp) {
+        if let Observed::Ahead { ms } = self.shelves.store.observe(stamp) {
+            tracing::warn!(ms, "a replica came in whose clock is ahead; it changes nothing here");
+        }
     }
 
     fn pressure(&self) -> &Pressure {
