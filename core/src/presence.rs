@@ -5,7 +5,7 @@
 //! unread.
 //!
 //! Guarantees: memory is bounded whatever comes in ([`AWARENESS_ROOM_MAX`] clients and [`AWARENESS_ROOM_BYTES_MAX`] bytes);
-//! what is said late of somebody who is gone does not show them again while as many are remembered; a clock of the
+//! what is said late of somebody who said goodbye does not show them again while as many are remembered; a clock of the
 //! driver that is set makes nobody stay.
 
 use std::collections::BTreeMap;
@@ -111,17 +111,15 @@ impl Presence {
     fn say(&mut self) -> AwarenessUpdate {
         self.clock += 1;
         self.said = self.time.passed();
-        AwarenessUpdate { entries: vec![self.entry()] }
+        let entry = AwarenessEntry { client: self.client, clock: self.clock, state: self.own.clone() };
+        AwarenessUpdate { entries: vec![entry] }
     }
 
-    fn entry(&self) -> AwarenessEntry {
-        AwarenessEntry { client: self.client, clock: self.clock, state: self.own.clone() }
-    }
-
-    /// What is shown to somebody who just came.
-    #[must_use]
-    pub fn shown(&self) -> Option<AwarenessUpdate> {
-        self.own.is_some().then(|| AwarenessUpdate { entries: vec![self.entry()] })
+    /// What is said over a new connection. With a new clock: those on the other side may have been told that this client
+    /// is gone, when the last one broke.
+    pub fn introduce(&mut self, now: Millis) -> Option<AwarenessUpdate> {
+        self.time.tell(now);
+        self.own.is_some().then(|| self.say())
     }
 
     /// Something came; `via` names the way, for [`Presence::lost`].
@@ -169,9 +167,12 @@ impl Presence {
         News { gone: self.end(|other| now.since(other.heard) >= SILENT_MS), say, ..News::default() }
     }
 
-    /// A way is gone, and so is who was heard through it.
+    /// A way is gone, and so is who was heard through it. When it is back they are told as they were, so nothing of them is
+    /// remembered.
     pub fn lost(&mut self, via: u64) -> News {
-        News { gone: self.end(|other| other.via == via), ..News::default() }
+        let gone = self.end(|other| other.via == via);
+        self.others.retain(|_, other| other.via != via);
+        News { gone, ..News::default() }
     }
 
     fn end(&mut self, is_over: impl Fn(&Other) -> bool) -> Vec<u64> {

@@ -32,6 +32,8 @@ pub mod tokens;
 pub use automerge;
 /// Rust types for Automerge documents. What derives them wants it among a program's own dependencies, too.
 pub use autosurgeon;
+/// What [`replica::YjsDocument::set_presence`] shows.
+pub use serde_json;
 
 /// The examples of the README, compiled.
 #[cfg(doctest)]

@@ -12,6 +12,7 @@ use tombolo_core::id::{DocumentId, Incarnation, ReplicaId};
 use tombolo_core::operation::Stamp;
 use tombolo_core::room::{Answer, Arrival, MemberId, StoreRefused, Ticket};
 use tombolo_core::update::{StateVector, Update};
+use tombolo_core::validate::AwarenessUpdate;
 
 /// What stores. One for the whole relay.
 pub trait Archive: Send + Sync + 'static {
@@ -47,6 +48,8 @@ pub trait ArchiveSeat: Send {
     fn store(&self, ticket: Ticket, update: Update, arrival: Arrival);
     /// Reads what `asker` lacks; the answer is [`RoomPort::answered`].
     fn read(&self, asker: MemberId, state_vector: StateVector);
+    /// Somebody came, moved or went: a message of y-protocols, perhaps what [`RoomPort::show`] said itself.
+    fn shown(&self, _awareness: &Bytes) {}
 }
 
 /// What an archive tells a room.
@@ -57,6 +60,12 @@ pub trait RoomPort: Send + Sync {
     fn answered(&self, asker: MemberId, result: Result<Answer, StoreRefused>);
     /// This update, which was kept back and is stored, is served from now on.
     fn released(&self, update: Update);
+    /// The archive's own program shows this from now on.
+    fn show(&self, _update: AwarenessUpdate) {}
+    /// Everybody who is present.
+    fn present(&self) -> Option<AwarenessUpdate> {
+        None
+    }
 }
 
 /// Documents that changed, and are durable as they are now.

@@ -25,6 +25,9 @@ use crate::wire::lib0::{Reader, write_var_bytes, write_var_u64};
 /// An awareness update without entries: a message that changes nothing, to keep a quiet client connected.
 pub const EMPTY_AWARENESS: [u8; 3] = [1, 1, 0];
 
+/// Asks who is here.
+pub const QUERY_AWARENESS: [u8; 1] = [3];
+
 /// One validated message.
 #[derive(Clone, Debug)]
 pub enum Message {

@@ -22,9 +22,8 @@ fn clients(presence: &Presence) -> Vec<u64> {
 #[test]
 fn they_see_each_other_come_move_and_go() {
     let (mut one, mut two) = (Presence::new(1, NOW), Presence::new(2, NOW));
-    assert_eq!((one.shown(), one.set(NOW, None)), (None, Ok(None)));
+    assert_eq!((one.introduce(NOW), one.set(NOW, None)), (None, Ok(None)));
     let hello = one.set(NOW, text(r#"{"name":"Anna"}"#)).unwrap().unwrap();
-    assert_eq!(one.shown(), Some(hello.clone()));
     assert_eq!(two.hear(NOW, 7, hello.clone()), News { shown: vec![1], ..News::default() });
     assert_eq!(two.hear(NOW, 7, hello), News::default(), "it was heard");
     assert_eq!(two.state_of(1).unwrap(), r#"{"name":"Anna"}"#);
@@ -70,7 +69,16 @@ fn a_way_that_is_lost_takes_those_who_came_by_it() {
     one.hear(NOW, 8, said(2, 1, text("2")));
     assert_eq!(one.lost(7).gone, [2]);
     assert_eq!((clients(&one), one.lost(7)), (vec![3], News::default()));
-    assert_eq!(one.hear(NOW, 8, said(2, 2, text("2"))).shown, [2]);
+    assert_eq!(one.hear(NOW, 7, said(2, 1, text("2"))).shown, [2], "the way is back");
+}
+
+#[test]
+fn who_comes_back_is_seen_at_once() {
+    let (mut one, mut two) = (Presence::new(1, NOW), Presence::new(2, NOW));
+    two.hear(NOW, 7, one.set(NOW, text("1")).unwrap().unwrap());
+    // The door said a goodbye in its name, with the clock that it had.
+    assert_eq!(two.hear(NOW, 7, said(1, 1, None)).gone, [1]);
+    assert_eq!(two.hear(NOW, 7, one.introduce(NOW).unwrap()).shown, [1]);
 }
 
 #[test]

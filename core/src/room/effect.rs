@@ -17,6 +17,8 @@ pub struct MemberId(pub u64);
 impl MemberId {
     /// The first of those that the machine gives: askers of [`Effect::Read`] who are peers, and have no seat.
     pub(super) const PEERS: u64 = 1 << 63;
+    /// The archive's own program, which has no seat, as who shows presence.
+    pub(super) const ARCHIVE: Self = Self(u64::MAX);
 
     /// Whether a peer asks in this name, so that no seat has it.
     #[must_use]

@@ -223,6 +223,21 @@ impl Room {
         }
     }
 
+    /// The archive's own program shows presence: bounded as a member's, and its last word, until it says goodbye.
+    pub fn archive_shows(&mut self, update: AwarenessUpdate) {
+        let before = self.presence.changes();
+        if let Ok(Some(news)) = self.presence.observe(Owner::Member(MemberId::ARCHIVE), update) {
+            self.spread_presence(before, &news);
+            self.publish(PeerMessage::Presence(news));
+        }
+    }
+
+    /// Everybody present.
+    #[must_use]
+    pub fn present(&self) -> Option<AwarenessUpdate> {
+        self.presence.snapshot()
+    }
+
     /// A member goes: goodbyes are said for it, its open answers are asked of others.
     pub fn leave(&mut self, now: Millis, id: MemberId) {
         let held = self.is_held();

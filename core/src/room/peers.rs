@@ -17,7 +17,7 @@ use crate::update::StateVector;
 use crate::validate::AwarenessUpdate;
 
 use super::asking::{Answerer, Asker, Question};
-use super::effect::{Effect, MemberId, StoreRefused};
+use super::effect::{Acknowledgement, Effect, MemberId, StoreRefused};
 use super::machine::Room;
 use super::peer::{AskId, PeerMessage, Roll};
 use super::presence::Owner;
@@ -370,7 +370,8 @@ impl Room {
     }
 
     pub(super) fn spread_presence(&mut self, before: u64, update: &AwarenessUpdate) {
-        if !self.members.is_empty() {
+        // An archive may look on when nobody else does.
+        if !self.members.is_empty() || self.acknowledgement == Acknowledgement::Durable {
             let body = y_protocols::awareness(&update.encode());
             self.effects.push_back(Effect::Spread { except: None, body, presence: Some(before) });
         }

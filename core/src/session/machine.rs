@@ -189,9 +189,15 @@ impl Session {
     /// Somebody here looks at it, so that it stays open; or nobody any more.
     pub fn watch(&mut self, document: &DocumentId, watched: bool) {
         if let Some(entry) = self.documents.get_mut(document) {
+            let asks = watched && !std::mem::replace(&mut entry.watched, watched);
             entry.watched = watched;
+            let handle = entry.handle.filter(|_| asks && document.format() == Format::Yjs);
             self.unsettle(document);
             self.settle(self.clock.passed(), document);
+            if let Some(handle) = handle {
+                // Who was open already was told who is there when nobody looked.
+                self.send_about(handle, replica::y(handle, &y_protocols::QUERY_AWARENESS));
+            }
         }
     }
 

@@ -13,6 +13,7 @@ use tombolo_core::update::{self, Update};
 use super::changes::{Change, Observation, Origin};
 use super::error::ReplicaError;
 use super::open::{Live, Open, on_a_large_stack, random};
+use super::presence::{PresenceChange, PresenceObservation, Stage, States};
 use super::urgency::EditOptions;
 
 /// An open Yjs document of a replica. A cheap clone; all handles share one state.
@@ -176,6 +177,72 @@ impl YjsDocument {
     /// has returned.
     pub fn observe(&self, observer: impl FnMut(&Change) + Send + 'static) -> Observation {
         self.open.observe(observer)
+    }
+
+    /// Shows others a state of this program, such as a name and where its cursor is, for as long as the document is open
+    /// and this program is linked to them; it is kept by nobody. Clients of y-protocols call it their local awareness
+    /// state. Null shows nothing any more.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tombolo::replica::{LinkOptions, ListenOptions, Replica};
+    /// use tombolo::serde_json::json;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let phone = Replica::open(folder.path().join("phone"))?;
+    /// let laptop = Replica::open(folder.path().join("laptop"))?;
+    /// let address = laptop.listen("127.0.0.1:0".parse()?, ListenOptions::default())?;
+    /// phone.link(&format!("ws://{address}"), LinkOptions::default())?;
+    /// let (here, there) = (phone.yjs("list")?, laptop.yjs("list")?);
+    /// let (sender, seen) = std::sync::mpsc::channel();
+    /// let _watch = there.observe_presence(move |change| drop(sender.send(change.clone())))?;
+    /// here.set_presence(&json!({ "name": "Anna" }))?;
+    /// let change = seen.recv_timeout(Duration::from_secs(30))?;
+    /// assert_eq!(change.shown[&here.presence_id()?]["name"], "Anna");
+    /// assert_eq!(there.presence()?, change.shown);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ReplicaError::Presence`] if its JSON has more than 64 KiB, [`ReplicaError::System`] if there are no threads or no
+    /// random numbers.
+    pub fn set_presence(&self, state: &serde_json::Value) -> Result<(), ReplicaError> {
+        self.stage()?.set(Some(state))
+    }
+
+    /// Under which client id [`YjsDocument::set_presence`] shows it. It is none of those that edits are made under.
+    ///
+    /// # Errors
+    /// [`ReplicaError::System`] as for [`YjsDocument::set_presence`].
+    pub fn presence_id(&self) -> Result<u64, ReplicaError> {
+        Ok(self.stage()?.client())
+    }
+
+    /// Who else is in the document now, and what they show, by their client ids. From the first call on that is heard of
+    /// until the document is closed, so the first one may know nobody yet.
+    ///
+    /// # Errors
+    /// [`ReplicaError::System`] as for [`YjsDocument::set_presence`].
+    pub fn presence(&self) -> Result<States, ReplicaError> {
+        Ok(self.stage()?.others())
+    }
+
+    /// Calls `observer` when somebody comes, goes, or shows something else, on a thread of its own for all documents,
+    /// until what this gives back is dropped. It is called for nothing that was there before.
+    ///
+    /// # Errors
+    /// [`ReplicaError::System`] as for [`YjsDocument::set_presence`].
+    pub fn observe_presence(
+        &self,
+        observer: impl FnMut(&PresenceChange) + Send + 'static,
+    ) -> Result<PresenceObservation, ReplicaError> {
+        Ok(self.stage()?.observe(observer))
+    }
+
+    fn stage(&self) -> Result<&Arc<Stage>, ReplicaError> {
+        self.open.stage(random_client()?)
     }
 }
 

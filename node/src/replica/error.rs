@@ -7,6 +7,7 @@ use autosurgeon::HydrateError;
 use tombolo_core::engine::EngineError;
 use tombolo_core::engine::edit::EditError;
 use tombolo_core::id::{DocumentId, InvalidName};
+use tombolo_core::presence::TooLarge;
 use tombolo_core::update::InvalidUpdate;
 use tombolo_relay::StartError;
 use tombolo_relay::backplane::InvalidAddress;
@@ -109,6 +110,15 @@ pub enum ReplicaError {
     SyncOver {
         /// The document.
         document: DocumentId,
+    },
+    /// What is to be shown to others is larger than they take.
+    #[error("nothing else is shown in document {document}")]
+    Presence {
+        /// The document.
+        document: DocumentId,
+        /// Why.
+        #[source]
+        source: TooLarge,
     },
     /// No address of a relay or node.
     #[error("{url} is no address of a relay or node: {source}")]

@@ -40,7 +40,7 @@
 //! [`autosurgeon`](crate::autosurgeon), in the same kind of transaction. Clients of automerge-repo know it by its URL.
 //!
 //! [`Replica::link`] keeps documents in sync with nodes, and Yjs documents with relays and other replicas as well;
-//! [`Replica::listen`] lets these come. Not there yet: Automerge documents without a node, presence, and giving back the
+//! [`Replica::listen`] lets these come. Not there yet: Automerge documents without a node, and giving back the
 //! space of what is safe elsewhere.
 //!
 //! Documents are read by yrs and automerge in this process, without the wall that a server has around them
@@ -58,6 +58,7 @@ mod link; // to relays, nodes and other replicas
 mod linked;
 mod listen; // for others that link to this one
 mod open; // what the documents of both formats share
+mod presence; // who is in a document now
 mod splices; // what makes one text of another
 mod urgency; // how one edit is to be treated
 
@@ -71,6 +72,7 @@ pub use link::{
     Standing, Subscription,
 };
 pub use listen::ListenOptions;
+pub use presence::{PresenceChange, PresenceObservation, States};
 pub use splices::splices;
 pub use tombolo_core::dialect::replica::Outcome;
 pub use tombolo_core::engine::edit::{Any, Array, Edit, EditError, Map, Splice, Text, View};

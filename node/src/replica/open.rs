@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::ThreadId;
 
 use bytes::Bytes;
@@ -22,6 +22,7 @@ use tombolo_store::{AppendError, Contents, Document, Store};
 use super::changes::{Change, Changes, Observation, Origin};
 use super::error::ReplicaError;
 use super::link::Hub;
+use super::presence::Stage;
 use super::urgency::EditOptions;
 
 /// Address space of a thread that hydrates: engines recurse into nesting (HAZARDS yrs-3). Pages are used as it goes.
@@ -45,6 +46,8 @@ pub(super) struct Open<L> {
     changes: Changes,
     /// Where links hear of it.
     hub: Arc<Hub>,
+    /// Who is in it, once somebody asked.
+    stage: OnceLock<Arc<Stage>>,
     /// So that the folder stays open.
     _store: Store,
 }
@@ -76,6 +79,7 @@ impl<L: Live> Open<L> {
             within: Mutex::default(),
             changes: Changes::default(),
             hub,
+            stage: OnceLock::new(),
             _store: store,
         }
     }
@@ -86,6 +90,15 @@ impl<L: Live> Open<L> {
 
     pub(super) fn observe(&self, observer: impl FnMut(&Change) + Send + 'static) -> Observation {
         self.changes.observe(observer)
+    }
+
+    /// Who is in it, as long as it is open. `client` is an id that nobody has.
+    pub(super) fn stage(&self, client: u64) -> Result<&Arc<Stage>, ReplicaError> {
+        if let Some(stage) = self.stage.get() {
+            return Ok(stage);
+        }
+        let stage = self.hub.presences.open(&self.hub, self.id(), client)?;
+        Ok(self.stage.get_or_init(|| stage))
     }
 
     /// Works on the document, and stores the operation that this makes, if any; true then. When this returns it is

@@ -22,6 +22,7 @@ mod kill; // SIGKILL under a client that types
 mod link;
 #[cfg(test)]
 mod link_automerge;
+mod link_presence;
 mod link_stale;
 #[cfg(test)]
 mod link_away; // to a relay whose archive is elsewhere

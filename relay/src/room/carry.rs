@@ -44,7 +44,12 @@ impl RoomDriver {
                     self.hand_out(inner);
                     serve(inner, metrics, to, update);
                 }
-                Effect::Spread { except, body, presence } => self.spread(inner, except, presence, &body),
+                Effect::Spread { except, body, presence } => {
+                    if let Some(archive) = inner.archive.as_ref().filter(|_| presence.is_some()) {
+                        archive.shown(&body);
+                    }
+                    self.spread(inner, except, presence, &body);
+                }
                 Effect::Acknowledge { to, applied: true } if inner.guests.contains_key(&to) => {
                     inner.hear(to, Ok(()));
                 }

@@ -4,6 +4,7 @@ use std::sync::Weak;
 
 use tombolo_core::room::{Answer, MemberId, StoreRefused, Ticket};
 use tombolo_core::update::Update;
+use tombolo_core::validate::AwarenessUpdate;
 
 use super::driver::RoomDriver;
 use crate::member::RoomPort;
@@ -35,5 +36,15 @@ impl RoomPort for Port {
         if let Some(room) = self.0.upgrade() {
             room.drive(|machine| machine.released(&update));
         }
+    }
+
+    fn show(&self, update: AwarenessUpdate) {
+        if let Some(room) = self.0.upgrade() {
+            room.drive(|machine| machine.archive_shows(update));
+        }
+    }
+
+    fn present(&self) -> Option<AwarenessUpdate> {
+        self.0.upgrade()?.lock().machine.present()
     }
 }

@@ -1,6 +1,8 @@
 //! One link, carried out: the machines of [`tombolo_core::link`], [`tombolo_core::session`] and
 //! [`tombolo_core::schedule`] on a real connection, a real clock and a real store.
 
+mod commands; // what its owner says
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant, SystemTime};
@@ -16,11 +18,11 @@ use tombolo_core::schedule::{Priority, ScheduleConfig, Scheduler};
 use tombolo_core::session::{Change, Effect, Session};
 use tombolo_core::time::Millis;
 use tombolo_relay::backplane::{Failure, RelayAddress, dial};
-use tombolo_store::Store;
 
-use super::desk::{Done, Finished, Job};
-use super::hub::{Heard, News};
+use super::desk::{Done, Finished, Job, Shelves};
+use super::hub::{Heard, Hub, News};
 use super::knowledge::Knowledge;
+use super::showing::Showing;
 use super::socket::{Connection, hear};
 use super::stale::Staleness;
 use super::status::Board;
@@ -71,8 +73,8 @@ pub(super) struct Driver {
     heard: u64,
     priorities: BTreeMap<DocumentId, Priority>,
     staleness: Staleness,
-    /// Whose clock it is.
-    clock: Store,
+    shelves: Shelves,
+    showing: Showing,
 }
 
 /// The parts that a link is made of.
@@ -87,14 +89,14 @@ pub(super) struct Parts {
     pub(super) knowledge: Knowledge,
     pub(super) session: Session,
     pub(super) stale: Staleness,
-    pub(super) clock: Store,
+    pub(super) shelves: Shelves,
     pub(super) seed: u64,
 }
 
 impl Driver {
     pub(super) fn new(parts: Parts) -> Self {
         let Parts { id, address, token, subscription, own, desk, board, knowledge, session, .. } = parts;
-        let Parts { stale: staleness, clock, seed, .. } = parts;
+        let Parts { stale: staleness, shelves, seed, .. } = parts;
         let now = Millis(0);
         Self {
             id,
@@ -120,8 +122,13 @@ impl Driver {
             heard: 0,
             priorities: BTreeMap::new(),
             staleness,
-            clock,
+            shelves,
+            showing: Showing::default(),
         }
+    }
+
+    fn hub(&self) -> &Hub {
+        &self.shelves.hub
     }
 
     fn now(&self) -> Millis {
@@ -132,6 +139,9 @@ impl Driver {
     pub(super) async fn run(mut self, mut ears: Ears) {
         let (dialed, mut dials) = unbounded_channel();
         self.list();
+        for document in self.hub().presences.watched() {
+            self.watch(&document, true);
+        }
         loop {
             self.turn(&dialed);
             let list = self.unlisted.as_ref().map(|(_, again)| *again);
@@ -183,6 +193,7 @@ impl Driver {
             self.list();
         }
         loop {
+            self.showing.show(&mut self.session, self.scheduler.bytes());
             while let Some(effect) = self.session.poll(now) {
                 self.carry_out(now, effect);
             }
@@ -219,10 +230,9 @@ impl Driver {
             Effect::Sync { talk, document, message } => self.give(Job::Sync(talk, document, message)),
             // There is no answer to wait for, and without a desk no talk.
             Effect::Over(talk) => drop(self.desk.send(Job::Over(talk))),
-            // Nobody here looks at presence yet.
-            Effect::Presence { .. } => {}
+            Effect::Presence { document, update } => self.hub().presences.heard(self.id, &document, update),
             Effect::Stamp(stamp) => {
-                let clock_ahead_ms = match self.clock.observe(stamp) {
+                let clock_ahead_ms = match self.shelves.store.observe(stamp) {
                     Observed::Taken => None,
                     Observed::Ahead { ms } => Some(ms),
                 };
@@ -280,7 +290,13 @@ impl Driver {
         self.jobs -= usize::from(ends_job).min(self.jobs);
         self.job_bytes = self.job_bytes.saturating_sub(bytes);
         match done {
-            Done::Described(document, have) => self.session.described(&document, &have),
+            Done::Described(document, have) => {
+                self.session.described(&document, &have);
+                // Whoever is there has just come, for this link.
+                if let Some(shown) = self.hub().presences.introduce(&document) {
+                    self.showing.put(document, &shown);
+                }
+            }
             Done::Lacking(document, update, position) => self.session.lacking(&document, &update, position),
             Done::Brought(token, result) => self.session.brought(now, token, result),
             Done::Synced(talk, document, result) => self.session.synced(now, talk, &document, result),
@@ -312,6 +328,8 @@ impl Driver {
             Heard::News(news) => self.news(&news),
             Heard::Mark(position) => self.heard = self.heard.max(position),
             Heard::Flush(done) => drop(done.send(())),
+            Heard::Presence(document, update) => self.showing.put(document, &update),
+            Heard::Watch(document, watched) => self.watch(&document, watched),
         }
     }
 
@@ -327,48 +345,6 @@ impl Driver {
         let is_from_there = *via == Some(self.id);
         let change = Change { document, position: *position, update, priority: *priority, is_from_there };
         self.session.changed(self.now(), &change);
-    }
-
-    /// False if it is to end.
-    fn obey(&mut self, command: Command) -> bool {
-        let now = self.now();
-        match command {
-            Command::End => return false,
-            Command::Hurry => self.session.hurry(now),
-            Command::NetworkChanged => self.link.network_changed(now),
-            Command::Opened(document) => {
-                if self.subscription.has(&document) && !self.session.has(&document) {
-                    self.add(&document, 0);
-                }
-            }
-            Command::Retry(document) => {
-                self.link.retry(now);
-                match document {
-                    Some(document) => self.session.retry(now, &document),
-                    None => {
-                        let lagging: Vec<_> = self.session.lagging().map(|(id, _)| id.clone()).collect();
-                        lagging.iter().for_each(|id| self.session.retry(now, id));
-                    }
-                }
-            }
-            Command::Explain(document, answer) => drop(answer.send(self.session.standing(&document))),
-            Command::Lagging(answer) => {
-                let lagging = self.session.lagging().map(|(id, standing)| (id.clone(), standing));
-                let _ = answer.send(lagging.collect());
-            }
-            Command::Decide(decision, done) => {
-                self.staleness.decide(decision.clone(), SystemTime::now(), &mut self.session);
-                self.board.write(|status| status.decided(decision));
-                self.show();
-                let _ = done.send(());
-            }
-            Command::Mode(mode) => self.scheduler.set_mode(mode, now),
-            Command::Priority(document, priority) => {
-                self.session.set_priority(&document, priority);
-                self.priorities.insert(document, priority);
-            }
-        }
-        true
     }
 
     fn dial(&self, dialed: &UnboundedSender<Result<dial::Socket, Failure>>) {
@@ -392,7 +368,7 @@ impl Driver {
                 self.probes.clear();
                 self.session.hold(self.staleness.begin(SystemTime::now(), self.knowledge.synced()));
                 self.board.write(|status| status.backlog = None);
-                self.session.begin_at(&self.own, Some(self.clock.stamp()));
+                self.session.begin_at(&self.own, Some(self.shelves.store.stamp()));
                 self.link.welcomed(now);
                 tracing::debug!(link = %self.address, "linked");
             }
@@ -443,6 +419,7 @@ impl Driver {
     fn gone(&mut self) {
         self.connection = None;
         self.knowledge.parted();
+        self.hub().presences.lost(self.id);
         self.scheduler.clear(self.now());
         self.session.end();
     }

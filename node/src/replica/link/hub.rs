@@ -11,10 +11,12 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use tombolo_core::id::DocumentId;
 use tombolo_core::schedule::Priority;
+use tombolo_core::validate::AwarenessUpdate;
 use tombolo_store::{ChangeWatch, Store, StoreError};
 
 use super::LinkId;
 use crate::replica::changes::Origin;
+use crate::replica::presence::Presences;
 
 /// A change that is durable.
 #[derive(Clone, Debug)]
@@ -37,6 +39,10 @@ pub(in crate::replica) enum Heard {
     Flush(oneshot::Sender<()>),
     /// Everything up to this position was heard.
     Mark(u64),
+    /// This is shown in a document from now on.
+    Presence(DocumentId, AwarenessUpdate),
+    /// Somebody looks at the presence of a document from now on, or nobody any more.
+    Watch(DocumentId, bool),
 }
 
 #[derive(Default)]
@@ -53,6 +59,7 @@ pub(in crate::replica) struct Hub {
     /// Of the last change that everybody who listens was told of.
     told: AtomicU64,
     state: Mutex<State>,
+    pub(in crate::replica) presences: Presences,
 }
 
 impl Hub {
@@ -106,6 +113,21 @@ impl Hub {
 
     pub(in crate::replica) fn leave(&self, link: LinkId) {
         self.lock().links.retain(|(id, _)| *id != link);
+        self.presences.lost(link);
+    }
+
+    /// Says over all links what is shown in a document.
+    pub(in crate::replica) fn show(&self, document: &DocumentId, update: &AwarenessUpdate) {
+        for (_, news) in &self.lock().links {
+            let _ = news.send(Heard::Presence(document.clone(), update.clone()));
+        }
+    }
+
+    /// Lets every link keep a document open for its presence, or not any more.
+    pub(in crate::replica) fn watch(&self, document: &DocumentId, watched: bool) {
+        for (_, news) in &self.lock().links {
+            let _ = news.send(Heard::Watch(document.clone(), watched));
+        }
     }
 
     /// A change is durable. Called on the journal's thread, in order, and quick.

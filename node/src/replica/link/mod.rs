@@ -12,6 +12,7 @@ mod driver; // one link
 mod hub; // who hears of changes
 mod knowledge; // when what is learned is written down
 mod memory; // what is known from earlier connections
+mod showing; // presence
 mod socket; // the connection
 mod stale; // what waits after a long time apart
 mod status;
@@ -180,7 +181,7 @@ impl Links {
             knowledge: Knowledge::new(path, memory, synced, latest.feed),
             session,
             stale: Staleness::new(options.stale),
-            clock: store.clone(),
+            shelves: self.shelves.clone(),
             seed: u64::from_le_bytes(random()?),
         };
         Ok((parts, (Ears { news, done, commands }, commands_sender)))

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::unbounded_channel;
 use tombolo_core::clock::Observed;
+use tombolo_core::dialect::y_protocols::{self, Message};
 use tombolo_core::id::{DocumentId, Incarnation, ReplicaId};
 use tombolo_core::operation::Stamp;
 use tombolo_core::room::{Arrival, MemberId, Ticket};
@@ -20,7 +21,7 @@ use tombolo_relay::member::{
 use super::following::{self, Followers};
 use super::work::{self, Job};
 use crate::replica::error::ReplicaError;
-use crate::replica::link::{LinkId, Shelves};
+use crate::replica::link::{Hub, LinkId, Shelves};
 
 /// The rooms in which it sits.
 pub(super) type Seats = Mutex<BTreeMap<DocumentId, Weak<Room>>>;
@@ -53,7 +54,13 @@ impl ReplicaArchive {
         shelves.hub.begin_at(latest.number);
         let seats = Arc::new(Seats::default());
         let followers = Arc::new(Followers::new(latest.feed, sender));
-        runtime.spawn(following::hear(news, link, Arc::clone(&seats), Arc::clone(&followers)));
+        runtime.spawn(following::hear(
+            news,
+            link,
+            Arc::clone(&shelves.hub),
+            Arc::clone(&seats),
+            Arc::clone(&followers),
+        ));
         let pressure = Arc::new(Pressure::default());
         let jobs = work::start(shelves.clone(), link, Arc::clone(&pressure)).map_err(ReplicaError::System)?;
         let name = shelves.store.replica().to_string();
@@ -80,8 +87,24 @@ impl Archive for ReplicaArchive {
     fn open(&self, document: &DocumentId, port: Arc<dyn RoomPort>) -> Box<dyn ArchiveSeat> {
         let room = Arc::new(Room { id: document.clone(), port });
         lock(&self.seats).insert(document.clone(), Arc::downgrade(&room));
+        if self.shelves.hub.presences.is_watched(document) {
+            let (hub, room) = (Arc::clone(&self.shelves.hub), Arc::clone(&room));
+            // Not from here: the room is not there yet.
+            self.runtime.spawn(async move {
+                if let Some(shown) = hub.presences.introduce(&room.id) {
+                    room.port.show(shown);
+                }
+            });
+        }
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Box::new(Seat { room, jobs, seats: Arc::clone(&self.seats), pressure: Arc::clone(&self.pressure) })
+        Box::new(Seat {
+            room,
+            jobs,
+            seats: Arc::clone(&self.seats),
+            pressure: Arc::clone(&self.pressure),
+            hub: Arc::clone(&self.shelves.hub),
+            link: self.link,
+        })
     }
 
     fn pairwise(&self) -> &dyn Pairwise {
@@ -119,6 +142,8 @@ struct Seat {
     jobs: Option<Sender<Job>>,
     seats: Arc<Seats>,
     pressure: Arc<Pressure>,
+    hub: Arc<Hub>,
+    link: LinkId,
 }
 
 impl ArchiveSeat for Seat {
@@ -129,6 +154,14 @@ impl ArchiveSeat for Seat {
 
     fn read(&self, asker: MemberId, have: StateVector) {
         self.give(Job::Read(Arc::clone(&self.room), asker, have));
+    }
+
+    fn shown(&self, awareness: &Bytes) {
+        if self.hub.presences.is_watched(&self.room.id)
+            && let Ok(Message::Awareness(update)) = y_protocols::parse(awareness)
+        {
+            self.hub.presences.heard(self.link, &self.room.id, update);
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use tombolo_relay::member::{Changed, FeedPort};
 use tombolo_store::{Checkpoint, FeedId};
 
 use super::archive::{Seats, lock};
-use crate::replica::link::{Heard, LinkId, News, Shelves};
+use crate::replica::link::{Heard, Hub, LinkId, News, Shelves};
 
 /// Documents told at once.
 const PAGE: usize = 1_000;
@@ -70,6 +70,7 @@ impl Followers {
 pub(super) async fn hear(
     mut heard: UnboundedReceiver<Heard>,
     link: LinkId,
+    hub: Arc<Hub>,
     seats: Arc<Seats>,
     followers: Arc<Followers>,
 ) {
@@ -77,7 +78,20 @@ pub(super) async fn hear(
     while let Some(heard) = heard.recv().await {
         let news = match heard {
             Heard::News(news) => news,
-            Heard::Mark(_) => continue,
+            Heard::Mark(_) | Heard::Watch(_, false) => continue,
+            Heard::Presence(document, update) => {
+                if let Some(room) = lock(&seats).get(&document).and_then(Weak::upgrade) {
+                    room.port.show(update);
+                }
+                continue;
+            }
+            Heard::Watch(document, true) => {
+                let room = lock(&seats).get(&document).and_then(Weak::upgrade);
+                if let Some(present) = room.and_then(|room| room.port.present()) {
+                    hub.presences.heard(link, &document, present);
+                }
+                continue;
+            }
             Heard::Flush(done) => {
                 // Whoever waited for it may be gone.
                 let _ = done.send(());
