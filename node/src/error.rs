@@ -217,6 +217,7 @@ fn code_of_note(error: &NoteError) -> u8 {
         | NoteError::Replica(ReplicaError::Name { .. } | ReplicaError::Address { .. }) => 2,
         NoteError::Replica(ReplicaError::InUse { .. } | ReplicaError::Open(_)) => 4,
         NoteError::Kept { source, .. } => code_of_note(source),
+        NoteError::Waits => 8,
         NoteError::Folder(error) => error.exit_code(),
         NoteError::Server(failure) => code_of_failure(failure),
         NoteError::Missing { .. }

@@ -11,7 +11,8 @@ use crate::config::{DATA, Given, LISTEN, LOG};
 
 const AFTER: &str = "Exit codes: 0 success · 1 the system refused · 2 wrong arguments or settings · 3 cannot listen · \
                      4 cannot open the data folder · 5 not everything was put away at the end (nothing acknowledged is lost) · \
-                     6 verify found damage · 7 there is no such document or note, or it does not take or give what was asked";
+                     6 verify found damage · 7 there is no such document or note, or it does not take or give what was asked · \
+                     8 a sync waits for somebody's decision";
 
 /// A CRDT document store for local-first collaboration: what a client was told is saved, is saved.
 #[derive(Debug, Parser)]

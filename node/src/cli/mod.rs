@@ -8,6 +8,7 @@ mod maintain;
 mod manual; // completions and man pages
 mod note;
 mod note_args;
+mod note_backlog;
 mod note_editor; // a text in somebody's editor
 mod note_files; // from Markdown and to it
 mod note_sync; // with relays and nodes

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::store_args::Where;
-use crate::replica::Token;
+use crate::replica::{Pattern, Token};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Note {
@@ -124,6 +124,15 @@ pub(super) struct LinkAdd {
     /// What opens it, if it wants a token; kept in the data folder, readable for you only
     #[arg(long, env = "TOMBOLO_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     pub(super) token: Option<Token>,
+    /// Only notes whose names this fits: ? is a character, * are some without /, ** are any; repeatable
+    #[arg(long, value_name = "PATTERN")]
+    pub(super) only: Vec<Pattern>,
+    /// After so many days without a sync, say what changed here and there before it is merged
+    #[arg(long, value_name = "DAYS")]
+    pub(super) stale_after: Option<u64>,
+    /// And merge it only when `sync --merge` says so
+    #[arg(long, requires = "stale_after")]
+    pub(super) hold: bool,
     #[command(flatten)]
     pub(super) at: Where,
 }
@@ -141,6 +150,12 @@ pub(super) struct Sync {
     /// Give up after so many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(super) limit: u64,
+    /// Merge what changed in a long time apart and waits
+    #[arg(long)]
+    pub(super) merge: bool,
+    /// Merge of it only notes whose names this fits; repeatable
+    #[arg(long, value_name = "PATTERN", conflicts_with = "merge")]
+    pub(super) merge_only: Vec<Pattern>,
     /// Stay, and sync whatever changes, until Ctrl-C
     #[arg(long, conflicts_with = "limit")]
     pub(super) stay: bool,

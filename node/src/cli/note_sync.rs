@@ -12,6 +12,7 @@ use tombolo_store::worker::{ProcessWorker, Worker};
 use super::merge_process;
 use super::note::with_notes;
 use super::note_args::{Explain, Link, LinkAdd, LinkRm, Sync};
+use super::note_backlog::{backlog_lines, backlog_row, decide};
 use super::output::{Output, field, says};
 use super::signal::Ends;
 use crate::admin::{AdminServer, Desk};
@@ -35,6 +36,8 @@ pub(super) fn link(settings: &Settings, command: &Link) -> Result<(), Error> {
 
 fn add(settings: &Settings, args: &LinkAdd) -> Result<(), Error> {
     let link = NoteLink::new(&args.url, args.token.clone())?;
+    let (only, stale_after_days, holds) = (args.only.clone(), args.stale_after, args.hold);
+    let link = NoteLink { only, stale_after_days, holds, ..link };
     // Made by this, if there is none yet; a server that has it does not mind.
     with_notes(settings, |_| Ok(()))?;
     let mut links = load_links(&settings.data)?;
@@ -79,11 +82,19 @@ fn list(settings: &Settings, json: bool) -> Result<(), Error> {
 pub(super) fn linked(settings: &Settings, notes: &Notebook) -> Result<Vec<Value>, NoteError> {
     let row = |link: NoteLink| {
         let unsynced = match notes {
-            Notebook::Here(replica) => Some(replica.unsynced(&link.url, &link.options().subscription)?),
+            Notebook::Here(replica) => Some(replica.unsynced(&link.url, &link.subscription())?),
             // A server that has them does not sync them.
             Notebook::There(_) => None,
         };
-        Ok(json!({ "url": link.url, "token": link.token.is_some(), "unsynced": unsynced }))
+        let only: Vec<_> = link.only.iter().map(ToString::to_string).collect();
+        Ok(json!({
+            "url": link.url,
+            "token": link.token.is_some(),
+            "unsynced": unsynced,
+            "only": only,
+            "stale_after_days": link.stale_after_days,
+            "hold": link.holds,
+        }))
     };
     load_links(&settings.data)?.into_iter().map(row).collect()
 }
@@ -100,6 +111,7 @@ pub(super) fn unsynced(link: &Value) -> String {
 fn with_links<T>(
     settings: &Settings,
     may_be_none: bool,
+    decide: impl Fn(&Replica, &str),
     work: impl FnOnce(&Replica) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let links = load_links(&settings.data)?;
@@ -110,13 +122,15 @@ fn with_links<T>(
         let Notebook::Here(replica) = notes else { return Err(NoteError::ServerHasThem.into()) };
         for link in &links {
             replica.link(&link.url, link.options()).map_err(NoteError::Replica)?;
+            decide(replica, &link.url);
         }
         work(replica)
     })
 }
 
 pub(super) fn sync(settings: &Settings, args: &Sync) -> Result<(), Error> {
-    with_links(settings, args.listen.is_some(), |replica| {
+    let decide = |replica: &Replica, url: &str| decide(replica, url, args);
+    with_links(settings, args.listen.is_some(), decide, |replica| {
         let links = if args.stay {
             if let Some(address) = args.listen {
                 let options = ListenOptions { token: args.listen_token.clone(), ..ListenOptions::default() };
@@ -141,7 +155,8 @@ fn wait(replica: &Replica, limit: Duration) -> Vec<LinkStatus> {
     let links = loop {
         let left = end.saturating_duration_since(Instant::now());
         let links = replica.wait_for_sync(left.min(LOOK));
-        if left.is_zero() || links.iter().all(|link| link.in_sync || link.gave_up) {
+        if left.is_zero() || links.iter().all(|link| link.in_sync || link.gave_up || link.waits_for_decision)
+        {
             break links;
         }
         if is_watched {
@@ -208,6 +223,7 @@ fn relink(settings: &Settings, replica: &Replica, links: &mut Vec<NoteLink>) {
 
 fn state_of(link: &LinkStatus) -> String {
     let what = match (link.in_sync, link.keeps, &link.error) {
+        (false, _, None) if link.held > 0 => format!("{}, {} waiting for a decision", link.state, link.held),
         (true, Some(true), _) => "in sync".to_owned(),
         (true, _, _) => "handed over; nobody there keeps it".to_owned(),
         (false, _, Some(error)) => error.clone(),
@@ -235,23 +251,29 @@ fn report(replica: &Replica, links: &[LinkStatus], json: bool) -> Result<(), Err
             "kept": link.keeps,
             "error": link.error,
             "unsynced": unsynced,
+            "backlog": link.backlog.as_deref().map(|backlog| backlog_row(backlog, link)),
         });
         output
             .row("links", &row, |_| {
                 let lines =
                     unsynced.iter().map(|row| format!("  {}: {}", field(row, "name"), field(row, "why")));
+                let backlog = link.backlog.as_deref().map(|backlog| backlog_lines(backlog, link));
+                let lines = backlog.into_iter().flatten().chain(lines);
                 std::iter::once(state_of(link)).chain(lines).collect::<Vec<_>>().join("\n")
             })
             .map_err(Error::Output)?;
     }
     output.end_of_rows("links", &json!({})).map_err(Error::Output)?;
     let parked = lagging.iter().any(|(_, _, standing)| matches!(standing.lag, Some(Lag::Parked { .. })));
+    if links.iter().any(|link| link.held > 0) {
+        return Err(NoteError::Waits.into());
+    }
     if parked || links.iter().any(|link| !link.in_sync) { Err(NoteError::NotSynced.into()) } else { Ok(()) }
 }
 
-/// What lags on a link that was in sync has come since, unless it is parked.
+/// What lags on a link that was in sync has come since, unless it is parked; what is held is said with the backlog.
 fn is_left_out(link: &LinkStatus, standing: &Standing) -> bool {
-    !link.in_sync || matches!(standing.lag, Some(Lag::Parked { .. }))
+    (!link.in_sync && standing.lag != Some(Lag::Held)) || matches!(standing.lag, Some(Lag::Parked { .. }))
 }
 
 /// Why a document is not in sync, for people.
@@ -275,30 +297,36 @@ fn why(standing: &Standing, link: &LinkStatus) -> String {
 pub(super) fn explain(settings: &Settings, args: &Explain) -> Result<(), Error> {
     let id = DocumentId::yjs(&args.name)
         .map_err(|source| NoteError::Replica(ReplicaError::Name { name: args.name.clone(), source }))?;
-    with_links(settings, false, |replica| {
-        if replica
-            .store()
-            .describe(&id)
-            .map_err(|error| NoteError::Replica(ReplicaError::Read(error)))?
-            .is_none()
-        {
-            return Err(NoteError::Missing { name: args.name.clone() }.into());
-        }
-        let links = wait(replica, Duration::from_secs(args.limit));
-        let mut output = Output::new(args.at.json);
-        for (url, standing) in replica.explain(&id) {
-            let Some(link) = links.iter().find(|link| link.url == url) else { continue };
-            let why = match &standing {
-                Some(standing) => why(standing, link),
-                None if link.in_sync => "in sync".to_owned(),
-                None => {
-                    link.error.clone().unwrap_or_else(|| "it has not changed since it was in sync".to_owned())
-                }
-            };
-            let row = json!({ "url": url, "why": why });
-            let line = |row: &Value| format!("{}: {}", field(row, "url"), field(row, "why"));
-            output.row("links", &row, line).map_err(Error::Output)?;
-        }
-        output.end_of_rows("links", &json!({})).map_err(Error::Output)
-    })
+    with_links(
+        settings,
+        false,
+        |_, _| (),
+        |replica| {
+            if replica
+                .store()
+                .describe(&id)
+                .map_err(|error| NoteError::Replica(ReplicaError::Read(error)))?
+                .is_none()
+            {
+                return Err(NoteError::Missing { name: args.name.clone() }.into());
+            }
+            let links = wait(replica, Duration::from_secs(args.limit));
+            let mut output = Output::new(args.at.json);
+            for (url, standing) in replica.explain(&id) {
+                let Some(link) = links.iter().find(|link| link.url == url) else { continue };
+                let why = match &standing {
+                    Some(standing) => why(standing, link),
+                    None if link.in_sync => "in sync".to_owned(),
+                    None => link
+                        .error
+                        .clone()
+                        .unwrap_or_else(|| "it has not changed since it was in sync".to_owned()),
+                };
+                let row = json!({ "url": url, "why": why });
+                let line = |row: &Value| format!("{}: {}", field(row, "url"), field(row, "why"));
+                output.row("links", &row, line).map_err(Error::Output)?;
+            }
+            output.end_of_rows("links", &json!({})).map_err(Error::Output)
+        },
+    )
 }

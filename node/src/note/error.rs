@@ -130,6 +130,11 @@ pub enum NoteError {
         "not everything is in sync, as listed; nothing is lost, and `tombolo note sync` goes on from here"
     )]
     NotSynced,
+    /// Somebody has to decide.
+    #[error(
+        "what changed in a long time apart waits, as listed; nothing is lost, and `tombolo note sync --merge` merges it"
+    )]
+    Waits,
     /// A server has the folder.
     #[error(
         "another process has these notes open: a server, which does not sync them with others; stop it, or sync from a folder of its own; or `tombolo note sync --stay`, which syncs them already"

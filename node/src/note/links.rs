@@ -4,12 +4,13 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tombolo_relay::backplane::RelayAddress;
 
 use super::error::NoteError;
-use crate::replica::{LinkOptions, ReplicaError, Token};
+use crate::replica::{InvalidPattern, LinkOptions, Pattern, ReplicaError, Stale, Subscription, Token};
 
 /// One place to sync to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,12 @@ pub struct NoteLink {
     pub url: String,
     /// What opens it.
     pub token: Option<Token>,
+    /// Only notes that one of these fits; all, if there is none.
+    pub only: Vec<Pattern>,
+    /// After so many days without a sync, what changed here and there is said before it is merged.
+    pub stale_after_days: Option<u64>,
+    /// And it waits until somebody says so.
+    pub holds: bool,
 }
 
 impl NoteLink {
@@ -28,13 +35,27 @@ impl NoteLink {
     pub fn new(url: &str, token: Option<Token>) -> Result<Self, NoteError> {
         let address = RelayAddress::for_replicas(url)
             .map_err(|source| ReplicaError::Address { url: url.to_owned(), source })?;
-        Ok(Self { url: address.to_string(), token })
+        Ok(Self { url: address.to_string(), token, only: Vec::new(), stale_after_days: None, holds: false })
     }
 
     /// As a replica takes it.
     #[must_use]
     pub fn options(&self) -> LinkOptions {
-        LinkOptions { token: self.token.clone(), ..LinkOptions::default() }
+        let days = self.stale_after_days.map(|days| Duration::from_secs(days.saturating_mul(24 * 3600)));
+        let stale = days.map_or_else(Stale::never, Stale::after);
+        let stale = if self.holds { stale.hold() } else { stale };
+        LinkOptions { token: self.token.clone(), subscription: self.subscription(), stale }
+    }
+
+    /// Which notes are synced with it.
+    #[must_use]
+    pub fn subscription(&self) -> Subscription {
+        Subscription::patterns(self.only.iter().cloned())
+    }
+
+    /// Whether it is more than the first version of the file can say.
+    fn is_special(&self) -> bool {
+        !self.only.is_empty() || self.stale_after_days.is_some() || self.holds
     }
 }
 
@@ -50,9 +71,17 @@ struct StoredLink {
     url: String,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     token: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    only: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    stale_after_days: Option<u64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    hold: bool,
 }
 
-const VERSION: u32 = 1;
+/// The first has addresses and tokens only. It is written as long as that says all, so that older programs read it; one
+/// that knows nothing of the rest must not sync what it should not.
+const VERSIONS: [u32; 2] = [1, 2];
 
 /// The file of a folder.
 fn path(folder: &Path) -> PathBuf {
@@ -72,12 +101,16 @@ pub fn load(folder: &Path) -> Result<Vec<NoteLink>, NoteError> {
     };
     let broken = |why: String| NoteError::Links { path: path.clone(), why };
     let stored: Stored = serde_json::from_slice(&bytes).map_err(|error| broken(error.to_string()))?;
-    if stored.version != VERSION {
-        return Err(broken(format!("it has version {}, and this program knows {VERSION}", stored.version)));
+    if !VERSIONS.contains(&stored.version) {
+        let known = VERSIONS.map(|version| version.to_string()).join(" and ");
+        return Err(broken(format!("it has version {}, and this program knows {known}", stored.version)));
     }
-    let link = |StoredLink { url, token }: StoredLink| {
+    let link = |StoredLink { url, token, only, stale_after_days, hold }: StoredLink| {
         let token = token.map(|token| token.parse()).transpose();
-        NoteLink::new(&url, token.map_err(|error| broken(format!("{error}")))?)
+        let link = NoteLink::new(&url, token.map_err(|error| broken(format!("{error}")))?)?;
+        let only: Result<_, InvalidPattern> = only.iter().map(|pattern| pattern.parse()).collect();
+        let only = only.map_err(|error| broken(error.to_string()))?;
+        Ok(NoteLink { only, stale_after_days, holds: hold, ..link })
     };
     stored.links.into_iter().map(link).collect()
 }
@@ -88,11 +121,16 @@ pub fn load(folder: &Path) -> Result<Vec<NoteLink>, NoteError> {
 /// [`NoteError::File`] if that fails; then they are as they were.
 pub fn save(folder: &Path, links: &[NoteLink]) -> Result<(), NoteError> {
     let path = path(folder);
+    let [first, second] = VERSIONS;
+    let version = if links.iter().any(NoteLink::is_special) { second } else { first };
     let links = links.iter().map(|link| StoredLink {
         url: link.url.clone(),
         token: link.token.as_ref().map(|token| token.secret().to_owned()),
+        only: link.only.iter().map(ToString::to_string).collect(),
+        stale_after_days: link.stale_after_days,
+        hold: link.holds,
     });
-    let stored = Stored { version: VERSION, links: links.collect() };
+    let stored = Stored { version, links: links.collect() };
     let write = || {
         let folder = path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder)?;
@@ -125,8 +163,17 @@ mod tests {
         assert_eq!(load(folder.path()).unwrap(), links);
         let mode = std::fs::metadata(path(folder.path())).unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0);
+        let version = || {
+            serde_json::from_slice::<Stored>(&std::fs::read(path(folder.path())).unwrap()).unwrap().version
+        };
+        assert_eq!(version(), 1, "older programs read it");
+        let only = vec!["notes/*".parse().unwrap(), r"a\*".parse().unwrap()];
+        let special = NoteLink { only, stale_after_days: Some(7), holds: true, ..links[1].clone() };
+        save(folder.path(), &[links[0].clone(), special.clone()]).unwrap();
+        assert_eq!(load(folder.path()).unwrap(), [links[0].clone(), special]);
+        assert_eq!(version(), 2, "older programs would sync too much");
         assert!(NoteLink::new("http://a", None).is_err());
-        for broken in ["", "{}", r#"{"version":2,"links":[]}"#, r#"{"version":1,"links":[{"url":"x"}]}"#] {
+        for broken in ["", "{}", r#"{"version":3,"links":[]}"#, r#"{"version":1,"links":[{"url":"x"}]}"#] {
             std::fs::write(path(folder.path()), broken).unwrap();
             assert!(load(folder.path()).is_err(), "{broken}");
         }

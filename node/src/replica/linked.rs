@@ -87,7 +87,7 @@ impl Replica {
 
     /// Says what is done with what both sides of a link did in a long time apart ([`Stale::hold`](super::Stale::hold)),
     /// which [`LinkStatus::backlog`] tells. A decision to merge holds for this link until it was in sync; one to merge
-    /// some, for as long as something is held. False if there is no link to there. Waits for that link's thread, and for
+    /// some, for as long as something is held; one that comes before it is known what waits is about that. False if there is no link to there. Waits for that link's thread, and for
     /// nothing else.
     #[must_use = "it says whether there was such a link"]
     pub fn decide(&self, url: &str, decision: Decision) -> bool {

@@ -22,8 +22,10 @@ mod kill; // SIGKILL under a client that types
 mod link;
 #[cfg(test)]
 mod link_automerge;
-mod link_presence;
-mod link_stale;
+#[cfg(test)]
+mod link_presence; // who is in a document, between replicas
+#[cfg(test)]
+mod link_stale; // partial replicas, and those that were away for long
 #[cfg(test)]
 mod link_away; // to a relay whose archive is elsewhere
 #[cfg(test)]

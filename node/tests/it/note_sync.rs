@@ -41,7 +41,11 @@ fn what_is_not_synced_is_counted_and_what_is_deleted_stays_so() {
     }
     let links = || note(&one, &["status"])["links"].clone();
     let linked = links()[0]["url"].as_str().unwrap().to_owned();
-    let row = |unsynced| json!([{"url": linked, "token": false, "unsynced": unsynced}]);
+    let row = |unsynced| {
+        json!([{
+            "url": linked, "token": false, "unsynced": unsynced, "only": [], "stale_after_days": null, "hold": false,
+        }])
+    };
     note(&one, &["sync"]);
     assert_eq!(links(), row(0));
     note(&one, &["new", "later", "--text", "l"]);
@@ -139,5 +143,59 @@ fn notes_are_written_and_linked_while_a_sync_stays() {
     assert!(stderr(&refused).contains("syncs them already"), "{}", stderr(&refused));
     assert_eq!(staying.end(), Some(0));
     assert_eq!(names(&one), ["back", "shopping"]);
+    assert_eq!(server.end("TERM"), Some(0));
+}
+
+#[test]
+fn a_link_can_be_partial_and_a_stale_one_waits_for_a_decision() {
+    let folder = tempfile::tempdir().unwrap();
+    let [data, one, two] = ["server", "one", "two"].map(|name| folder.path().join(name));
+    let server = Running::serve(&data, &[]);
+    let url = format!("ws://{}", server.host());
+    ["shared/a", "shared/b", "own"].iter().for_each(|name| drop(note(&one, &["new", name, "--text", "old"])));
+    note(&one, &["link", "add", &url, "--only", "shared/*", "--stale-after", "0", "--hold"]);
+    note(&two, &["link", "add", &url]);
+    note(&one, &["sync"]);
+    note(&two, &["sync"]);
+    assert_eq!(names(&two), ["shared/a", "shared/b"]);
+    let edit = |data: &Path, name: &str, more: &str| {
+        let edited = run(tombolo(&["note", "edit", name, "--data"])
+            .arg(data)
+            .env("EDITOR", format!("echo {more} >>")));
+        assert!(edited.status.success(), "{}", stderr(&edited));
+    };
+    edit(&one, "shared/a", "mine");
+    edit(&one, "shared/b", "mine");
+    edit(&two, "shared/a", "theirs");
+    note(&two, &["sync"]);
+    let sync = |more: &[&str]| {
+        let output = run(tombolo(&["note", "sync", "--json", "--data"]).arg(&one).args(more));
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code(), said["links"][0].clone())
+    };
+    let (code, link) = sync(&[]);
+    assert_eq!((code, &link["in_sync"]), (Some(8), &json!(false)), "{link}");
+    let backlog = |held| {
+        json!({
+            "days_away": 0, "here": ["shared/b"], "there": [], "both": ["shared/a"], "knows_there": true, "held": held,
+        })
+    };
+    assert_eq!((&link["backlog"], &link["unsynced"]), (&backlog(2), &json!([])));
+    let output = run(tombolo(&["note", "sync", "--data"]).arg(&one));
+    let said = String::from_utf8(output.stdout.clone()).unwrap();
+    assert!(said.contains("1 changed here, 0 there, 1 on both sides; 2 wait for --merge"), "{said}");
+    assert!(
+        said.contains("changed on both sides: shared/a") && stderr(&output).contains("--merge"),
+        "{said}"
+    );
+    let (code, _) = sync(&["--merge-only", "**/b"]);
+    assert_eq!(code, Some(8));
+    note(&two, &["sync"]);
+    let text = |data: &Path, name: &str| note(data, &["show", name])["text"].as_str().unwrap().to_owned();
+    assert!(text(&two, "shared/b").contains("mine") && !text(&two, "shared/a").contains("mine"));
+    assert!(!text(&one, "shared/a").contains("theirs"));
+    let (code, link) = sync(&["--merge"]);
+    assert_eq!((code, &link["in_sync"]), (Some(0), &json!(true)), "{link}");
+    assert!(text(&one, "shared/a").contains("mine") && text(&one, "shared/a").contains("theirs"));
     assert_eq!(server.end("TERM"), Some(0));
 }

@@ -33,7 +33,10 @@ fn list(session: &mut Session, until: &'static [u8], documents: &[DocumentId]) {
                 assert!(!matches!(parse(&frame.into()), Ok(Message::Open { .. })), "nothing is opened");
             }
             effect => {
-                assert!(!matches!(effect, Effect::Reached { .. } | Effect::Acknowledged { .. }), "{effect:?}")
+                assert!(
+                    !matches!(effect, Effect::Reached { .. } | Effect::Acknowledged { .. }),
+                    "{effect:?}"
+                );
             }
         }
     }

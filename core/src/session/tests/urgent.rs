@@ -46,11 +46,10 @@ fn what_waits_for_a_place_is_opened_by_its_urgency_until_it_was_said() {
     let mut order = vec![all[0].clone()];
     compare(&mut session, Handle(1), &all[0], 5);
     session.receive(NOW, &stored(Handle(1), Outcome::WELL).into()).unwrap();
-    for handle in 2..=4 {
+    for (handle, priority) in (2..).zip([Priority::Critical, Priority::High, Priority::Normal]) {
         let next = effects(&mut session, NOW);
         let [(given, document)] = &opened(&next)[..] else { panic!("{next:?}") };
         assert_eq!(*given, Handle(handle));
-        let priority = [Priority::Critical, Priority::High, Priority::Normal][handle as usize - 2];
         let is_so = |effect: &&Effect| matches!(effect, Effect::Send { lane, .. } if *lane == handle);
         let first = next.iter().find(is_so);
         assert!(matches!(first, Some(Effect::Send { priority: sent, .. }) if *sent == priority), "{first:?}");

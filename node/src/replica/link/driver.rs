@@ -443,6 +443,7 @@ impl Driver {
         let lagging = if in_sync { 0 } else { self.session.lagging_count() };
         if in_sync {
             self.knowledge.is_synced(SystemTime::now());
+            self.staleness.is_synced();
         }
         self.board.write(|status| {
             status.state = self.link.state();

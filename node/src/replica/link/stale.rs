@@ -92,11 +92,15 @@ pub(super) struct Staleness {
     merged: Option<SystemTime>,
     away: Option<Duration>,
     decision: Option<Decision>,
+    /// It is known what waits, on this connection.
+    told: bool,
+    /// What was decided before it was.
+    early: Vec<Decision>,
 }
 
 impl Staleness {
     pub(super) fn new(stale: Stale) -> Self {
-        Self { stale, merged: None, away: None, decision: None }
+        Self { stale, merged: None, away: None, decision: None, told: false, early: Vec::new() }
     }
 
     /// A connection is there; `synced` is when the link was in sync last, if ever. What is held of it.
@@ -104,6 +108,7 @@ impl Staleness {
         let since = synced.into_iter().chain(self.merged).max();
         // What was merged then is not what waits now.
         self.decision.take_if(|decision| *decision == Decision::Merge);
+        self.told = false;
         // Who never was in sync has not been away.
         let Some(since) = since else { return Rules::default() };
         self.away = match now.duration_since(since) {
@@ -118,14 +123,24 @@ impl Staleness {
     /// Tells what waits, if that is known now, and goes on unless it is to be held.
     pub(super) fn tell(&mut self, session: &mut Session) -> Option<Arc<Backlog>> {
         let apart = session.backlog()?;
-        if !self.stale.holds {
-            self.decide(Decision::Merge, SystemTime::now(), session);
+        self.told = true;
+        let decided = if self.stale.holds { std::mem::take(&mut self.early) } else { vec![Decision::Merge] };
+        for decision in decided {
+            self.decide(decision, SystemTime::now(), session);
         }
         Some(Arc::new(Backlog { away: self.away, apart, decision: self.decision.clone() }))
     }
 
+    /// Nothing waits: what was decided about it was about nothing.
+    pub(super) fn is_synced(&mut self) {
+        self.early.clear();
+    }
+
     /// Somebody decided.
     pub(super) fn decide(&mut self, decision: Decision, now: SystemTime, session: &mut Session) {
+        if !self.told {
+            return self.early.push(decision);
+        }
         match &decision {
             Decision::Merge => {
                 session.release(None);
@@ -197,8 +212,13 @@ mod tests {
         let mut session = Session::new(Default::default(), 0);
         let synced = Some(now() - YEARS);
         assert!(is_stale(&mut staleness, now(), synced, "d"));
+        staleness.told = true;
         staleness.decide(Decision::Leave, now(), &mut session);
         assert!(is_stale(&mut staleness, now(), synced, "d"));
+        // What is decided before anything is known is about what will be.
+        staleness.decide(Decision::Merge, now(), &mut session);
+        assert!(is_stale(&mut staleness, now() + DAY, synced, "d"));
+        staleness.told = true;
         staleness.decide(Decision::Merge, now(), &mut session);
         assert!(!is_stale(&mut staleness, now() + DAY, synced, "d"));
         assert!(is_stale(&mut staleness, now() + 30 * DAY, synced, "d"));
