@@ -23,15 +23,15 @@ mod link;
 #[cfg(test)]
 mod link_automerge;
 #[cfg(test)]
-mod link_presence; // who is in a document, between replicas
-#[cfg(test)]
-mod link_stale; // partial replicas, and those that were away for long
-#[cfg(test)]
 mod link_away; // to a relay whose archive is elsewhere
 #[cfg(test)]
 mod link_frozen; // over a disk that stands still
 #[cfg(test)]
 mod link_pages; // large documents over links that break
+#[cfg(test)]
+mod link_presence; // who is in a document, between replicas
+#[cfg(test)]
+mod link_stale; // partial replicas, and those that were away for long
 #[cfg(test)]
 mod maintain; // verify, repair, compact, quarantine
 #[cfg(test)]
