@@ -6,7 +6,7 @@ use tombolo_core::id::DocumentId;
 use tombolo_core::operation::{Kind, Version};
 
 use crate::error::StoreError;
-use crate::shelf::DocumentRecord;
+use crate::shelf::{DocumentRecord, Stub};
 use crate::store::Store;
 
 /// A document from the outside.
@@ -22,6 +22,10 @@ pub struct Description {
     pub tail_bytes: u64,
     /// Operations in quarantine.
     pub quarantined: u64,
+    /// Bytes of it as it lies on the shelf, packed.
+    pub bytes_at_rest: u64,
+    /// What is left of it if it was evicted.
+    pub stub: Option<Stub>,
 }
 
 impl Description {
@@ -41,11 +45,13 @@ impl Description {
 impl From<DocumentRecord> for Description {
     fn from(record: DocumentRecord) -> Self {
         Self {
+            bytes_at_rest: record.bytes_at_rest(),
             version: record.version,
             snapshot_bytes: record.snapshot_bytes,
             tail_operations: record.tail_count,
             tail_bytes: record.tail_bytes,
             quarantined: record.set_aside,
+            stub: record.stub,
         }
     }
 }
@@ -91,10 +97,12 @@ impl Store {
             }
             deleted = operation.kind == Kind::Deletion;
             if deleted {
-                (described.snapshot_bytes, described.tail_operations, described.tail_bytes) = (0, 0, 0);
+                let version = std::mem::take(&mut described.version);
+                described = Description { version, ..Description::default() };
             } else {
                 described.tail_operations += 1;
                 described.tail_bytes += operation.payload.len() as u64;
+                described.bytes_at_rest += operation.payload.len() as u64;
             }
         }
         Ok((!deleted).then_some(described))

@@ -11,11 +11,13 @@ use tombolo_core::operation::{Kind, Operation, Version};
 
 use crate::error::{AppendError, StoreError};
 use crate::journal::PAYLOAD_BYTES_MAX;
-use crate::shelf::{Contents, ShelfError, Survey};
+use crate::shelf::{Contents, ShelfError, Stub, Survey};
 use crate::store::Inner;
 
+mod evicting; // whether its content may go, and what is left of it
 mod standing; // whether it is what it was
 
+pub use evicting::Held;
 use standing::Edition;
 pub use standing::Standing;
 
@@ -38,6 +40,8 @@ struct Known {
     full: Option<String>,
     /// It was deleted: nothing is read or taken any more.
     deleted: bool,
+    /// What is left of it if it was evicted: it is opened to be fetched only.
+    stub: Option<Stub>,
     has_content: bool,
     /// BLAKE3 of payloads that are in quarantine: the same bytes are not taken again.
     set_aside: BTreeSet<[u8; 32]>,
@@ -104,7 +108,8 @@ impl Entry {
         if known.last.is_none() {
             let mut later = waiting.iter().filter(|(replica, seq, _)| *seq > record.version.get(*replica));
             known.deleted = record.deleted_ms > 0 || later.any(|(.., deletion)| *deletion);
-            known.has_content = !known.deleted && (record.has_content() || !waiting.is_empty());
+            known.has_content = !known.deleted && (record.is_listed() || !waiting.is_empty());
+            known.stub = record.stub;
             // More may have come while the shelf was asked.
             known.set_aside.extend(set_aside.iter().map(|aside| aside.hash));
             known.full = full.map(|full| full.to_string());
@@ -127,7 +132,7 @@ impl Entry {
     /// It may be written again.
     pub(crate) fn undelete(&self) {
         let mut known = self.lock();
-        (known.deleted, known.has_content) = (false, false);
+        (known.deleted, known.has_content, known.stub) = (false, false, None);
         drop(known);
         self.renew();
     }
@@ -185,7 +190,7 @@ impl Entry {
         let mut news = pending.iter().filter(|op| op.seq > record.version.get(op.replica)).peekable();
         if news.peek().is_none() {
             // It may have come to the shelf after that was asked for its documents.
-            return (record.deleted_ms == 0 && record.has_content()).then_some(true);
+            return (record.deleted_ms == 0 && record.is_listed()).then_some(true);
         }
         Some(news.all(|operation| operation.kind != Kind::Deletion))
     }

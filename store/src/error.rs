@@ -77,6 +77,16 @@ pub enum StoreError {
     /// An operation was not stored.
     #[error(transparent)]
     Append(#[from] AppendError),
+    /// Its content is elsewhere.
+    #[error(
+        "document {document} was evicted to make room: {address} has it; fetch it again to read or write it"
+    )]
+    Evicted {
+        /// The document.
+        document: DocumentId,
+        /// Where it is.
+        address: String,
+    },
     /// The document was deleted.
     #[error("document {document} was deleted; it can be read and written again only after it is restored")]
     Deleted {

@@ -16,6 +16,7 @@ mod describe;
 pub mod disk;
 mod document;
 mod error;
+mod evict;
 mod feed;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
@@ -34,9 +35,10 @@ pub mod worker;
 pub use compact::CompactionPolicy;
 pub use config::StoreConfig;
 pub use describe::Description;
-pub use document::{Document, Done, Standing};
+pub use document::{Document, Done, Held, Standing};
 pub use error::{AppendError, OpenError, StoreError};
+pub use evict::Kept;
 pub use feed::{ChangeWatch, Changes, Checkpoint, FeedId, Heard};
-pub use shelf::{Contents, DocumentRecord, Engine, Noted, Release, SetAside, Survey};
+pub use shelf::{Contents, DocumentRecord, Engine, Noted, Release, SetAside, Stub, Survey};
 pub use space::{Level, SpaceMetrics};
 pub use store::{Store, StoreMetrics};

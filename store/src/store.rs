@@ -205,11 +205,14 @@ impl Store {
     /// Opens a document; one that has no operations yet is opened too. Blocking.
     ///
     /// # Errors
-    /// [`StoreError`] if its shelf cannot be read, or it was deleted.
+    /// [`StoreError`] if its shelf cannot be read, or it was deleted or evicted.
     pub fn document(&self, id: &DocumentId) -> Result<Document, StoreError> {
         let (document, entry) = self.open_document(id)?;
         if entry.is_deleted() {
             return Err(StoreError::Deleted { document: id.clone() });
+        }
+        if let Some(stub) = entry.stub() {
+            return Err(StoreError::Evicted { document: id.clone(), address: stub.address });
         }
         Ok(document)
     }
@@ -232,7 +235,7 @@ impl Store {
         &self.life.inner
     }
 
-    /// Names of documents with at least one operation, in the order of their keys, after `after`. Blocking.
+    /// Names of documents with at least one operation, evicted ones included, in the order of their keys, after `after`. Blocking.
     ///
     /// # Errors
     /// [`StoreError`] if a shelf cannot be read.

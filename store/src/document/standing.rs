@@ -43,11 +43,11 @@ fn next_edition() -> u64 {
 /// of one document have the same content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
-    version: Version,
-    life: Life,
-    set_aside: u64,
+    pub(super) version: Version,
+    pub(super) life: Life,
+    pub(super) set_aside: u64,
     /// Operations on their way to the shelf.
-    pending: usize,
+    pub(super) pending: usize,
 }
 
 impl Document {

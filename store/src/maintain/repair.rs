@@ -126,7 +126,8 @@ impl Repair {
         let missing = rescued.missing + self.add_journal(&mut rescued, journaled);
         let Rescued { id, stored, set_aside, whole, .. } = rescued;
         let kept = !stored.tail.is_empty() || !set_aside.is_empty();
-        let empty = stored.snapshot.is_none() && !kept && stored.record.deleted_ms == 0;
+        let is_nothing = stored.record.deleted_ms == 0 && stored.record.stub.is_none();
+        let empty = stored.snapshot.is_none() && !kept && is_nothing;
         if empty && !whole {
             self.lost.push(id);
             return Ok(());

@@ -4,8 +4,9 @@ use bincode::{Decode, Encode};
 use tombolo_core::id::{DocumentId, ReplicaId, Seq};
 use tombolo_core::operation::{Version, bincode as codec};
 
-use super::row::{NoRow, Row, body_bytes_max};
+use super::row::{self, NoRow, Row, body_bytes_max};
 use super::rows::Rows;
+use super::stub::{StoredStub, Stub};
 use super::{Change, ShelfError, Tree};
 
 /// What the shelf knows of a document without reading its content.
@@ -29,6 +30,8 @@ pub struct DocumentRecord {
     pub deleted_ms: u64,
     /// Operations in quarantine.
     pub set_aside: u64,
+    /// What is left of it if it was evicted. Content besides is what was fetched so far, and served to nobody.
+    pub stub: Option<Stub>,
 }
 
 /// More than anything can be counted to; so sums of what a record says do not overflow, whatever that is.
@@ -61,6 +64,13 @@ struct Stored2 {
     set_aside: u64,
 }
 
+/// What rows of version 3 have behind that.
+#[derive(Encode, Decode)]
+struct Stored3 {
+    second: Stored2,
+    stub: StoredStub,
+}
+
 impl DocumentRecord {
     /// The record of a document, if it has one.
     pub(super) fn load(rows: &Rows, id: &DocumentId) -> Result<Option<Self>, ShelfError> {
@@ -78,15 +88,19 @@ impl DocumentRecord {
 
     /// The record that a row holds, if it is one.
     pub(super) fn decode(row: Row<'_>) -> Option<Self> {
-        let stored = if row.version == 1 {
-            Stored2 { first: codec::decode(row.body).ok()?, deleted_ms: 0, set_aside: 0 }
-        } else {
-            codec::decode(row.body).ok()?
+        let (stored, stub) = match row.version {
+            1 => (Stored2 { first: codec::decode(row.body).ok()?, deleted_ms: 0, set_aside: 0 }, None),
+            row::EVICTED => {
+                let Stored3 { second, stub } = codec::decode(row.body).ok()?;
+                (second, Some(Stub::from(stub)))
+            }
+            _ => (codec::decode(row.body).ok()?, None),
         };
         let Stored1 {
             generation, snapshot_bytes, snapshot_stored, tail_first, tail_count, tail_bytes, ..
         } = stored.first;
-        let counts = [snapshot_bytes, snapshot_stored, tail_count, tail_bytes, stored.set_aside];
+        let had = stub.as_ref().map_or(0, |stub| stub.bytes);
+        let counts = [snapshot_bytes, snapshot_stored, tail_count, tail_bytes, stored.set_aside, had];
         if counts.into_iter().chain([generation, tail_first]).any(|count| count > COUNT_MAX) {
             return None;
         }
@@ -104,13 +118,16 @@ impl DocumentRecord {
             tail_bytes,
             deleted_ms: stored.deleted_ms,
             set_aside: stored.set_aside,
+            stub,
         })
     }
 
     /// The change that stores it.
     pub(super) fn to_row(&self, rows: &Rows, id: &DocumentId) -> Result<Change, ShelfError> {
-        let body = self.body(id)?;
-        Ok(rows.put(Tree::Documents, id.to_key(), &body))
+        let (version, body) = self.body(id)?;
+        let key = id.to_key();
+        let row = rows.mark.seal_as(version, Tree::Documents, &key, &body);
+        Ok((key, Some(row)))
     }
 
     /// Whether operations of these replicas can be counted, too: a version lies in one row, so there is an end to them.
@@ -127,7 +144,8 @@ impl DocumentRecord {
         Self { version, ..self.clone() }.body(id).map(drop)
     }
 
-    fn body(&self, id: &DocumentId) -> Result<Vec<u8>, ShelfError> {
+    /// The version of its row, and what is in there.
+    fn body(&self, id: &DocumentId) -> Result<(u8, Vec<u8>), ShelfError> {
         let first = Stored1 {
             generation: self.generation,
             snapshot_bytes: self.snapshot_bytes,
@@ -137,15 +155,19 @@ impl DocumentRecord {
             tail_bytes: self.tail_bytes,
             version: self.version.iter().map(|(replica, seq)| (replica.0, seq.0)).collect(),
         };
-        let stored = Stored2 { first, deleted_ms: self.deleted_ms, set_aside: self.set_aside };
+        let second = Stored2 { first, deleted_ms: self.deleted_ms, set_aside: self.set_aside };
         let what = "its record is full of replicas that wrote to it, one for each copy or restore of the data \
                     folder; it can still be read: export it and import it under another name";
         let too_large = || ShelfError::TooLarge { document: id.clone(), what };
-        let body = codec::encode(&stored).map_err(|_| too_large())?;
+        let (version, encoded) = match &self.stub {
+            None => (row::VERSION, codec::encode(&second)),
+            Some(stub) => (row::EVICTED, codec::encode(&Stored3 { second, stub: stub.clone().into() })),
+        };
+        let body = encoded.map_err(|_| too_large())?;
         if body.len() > body_bytes_max(id.to_key().len()) {
             return Err(too_large());
         }
-        Ok(body)
+        Ok((version, body))
     }
 
     /// Deletes it: nothing of it counts any more.
@@ -154,6 +176,15 @@ impl DocumentRecord {
         // Positions and generations go on, so that what is left over can never count again.
         let generation = self.generation;
         *self = Self { tail_first, generation, version, deleted_ms: at_ms.max(1), ..Self::default() };
+    }
+
+    /// Takes its content away and leaves a stub, or the one that it is already: nothing else of it counts any more.
+    pub(super) fn evict(&mut self, stub: Stub) {
+        let (tail_first, version) = (self.tail_end(), std::mem::take(&mut self.version));
+        // As for a deletion. A fold that is under way is of another life.
+        let generation = self.generation.saturating_add(1);
+        let stub = self.stub.take().unwrap_or(stub);
+        *self = Self { tail_first, generation, version, stub: Some(stub), ..Self::default() };
     }
 
     /// Where the next operation goes.
@@ -165,6 +196,18 @@ impl DocumentRecord {
     #[must_use]
     pub fn has_content(&self) -> bool {
         self.has_snapshot() || self.tail_count > 0 || self.set_aside > 0
+    }
+
+    /// Whether there is a document of this name, here or, if it was evicted, where that says.
+    #[must_use]
+    pub fn is_listed(&self) -> bool {
+        self.has_content() || self.stub.is_some()
+    }
+
+    /// Bytes of it as it lies here: of the packed snapshot, and of payloads behind it.
+    #[must_use]
+    pub fn bytes_at_rest(&self) -> u64 {
+        self.snapshot_stored.saturating_add(self.tail_bytes)
     }
 
     /// Whether there is a snapshot; a packed one is never empty.
@@ -223,6 +266,7 @@ mod tests {
             tail_first: 4,
             tail_count: 5,
             tail_bytes: 6,
+            stub: None,
         };
         let rows = Rows { engine: Box::new(MemoryShelf::default()), mark: Mark(*b"\xd4ROWmark") };
         let (key, row) = record.to_row(&rows, &id).unwrap();

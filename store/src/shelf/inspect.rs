@@ -86,7 +86,7 @@ impl OpenShelf {
             inspection.fault(Some(id.clone()), found);
             return None;
         }
-        inspection.documents += u64::from(stored.record.has_content());
+        inspection.documents += u64::from(stored.record.is_listed());
         inspection.operations += stored.tail.len() as u64;
         inspection.bytes += (stored.snapshot.map_or(0, |snapshot| snapshot.len()) + tail) as u64;
         if stored.record.set_aside > 0 {

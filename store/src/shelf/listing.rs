@@ -11,12 +11,13 @@ use super::ShelfError;
 use super::document::DocumentRecord;
 use super::open_shelf::OpenShelf;
 use super::shelves::Shelves;
+use super::stub::Stub;
 
 /// Rows read of a shelf at once, besides its share of what is asked for: names are not spread quite evenly.
 const SPARE: usize = 16;
 
 impl Shelves {
-    /// Documents that have content, in the order of their keys, behind `after`, at most `limit`, with their records.
+    /// Documents that have content, or were evicted, in the order of their keys, behind `after`, at most `limit`, with their records.
     ///
     /// # Errors
     /// [`ShelfError`] if a shelf cannot be read.
@@ -57,6 +58,14 @@ impl Shelves {
         self.select(|record| (record.deleted_ms > 0).then_some(record.deleted_ms))
     }
 
+    /// Evicted documents.
+    ///
+    /// # Errors
+    /// [`ShelfError`] if a shelf cannot be read.
+    pub fn stubs(&self) -> Result<Vec<(DocumentId, Stub)>, ShelfError> {
+        self.select(|record| record.stub.clone())
+    }
+
     /// Documents that have operations in quarantine, and how many.
     ///
     /// # Errors
@@ -73,10 +82,10 @@ impl Shelves {
         self.visit(&mut |id, _| visit(&id))
     }
 
-    fn select(
+    fn select<T>(
         &self,
-        choose: impl Fn(&DocumentRecord) -> Option<u64>,
-    ) -> Result<Vec<(DocumentId, u64)>, ShelfError> {
+        choose: impl Fn(&DocumentRecord) -> Option<T>,
+    ) -> Result<Vec<(DocumentId, T)>, ShelfError> {
         let mut found = Vec::new();
         self.visit(&mut |id, record| {
             found.extend(record.and_then(|record| choose(&record)).map(|value| (id, value)));

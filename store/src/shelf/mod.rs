@@ -37,6 +37,7 @@ mod shelves; // many shelves by hash of the name
 mod sled; // sled 0.34.7: flush + fdatasync
 mod snapshot; // a folded state in small rows
 mod stored; // one document as it is handed in and out
+mod stub; // what is left of one that was evicted
 mod survey; // which changes a document holds, without its structs
 mod tail; // operations since the snapshot
 #[cfg(test)]
@@ -56,6 +57,7 @@ pub use quarantine::{Noted, SetAside};
 pub use salvage::Rescued;
 pub use shelves::{Shelves, Stuck};
 pub use stored::{Contents, Stored, Survey};
+pub use stub::Stub;
 
 /// The ordered maps of a shelf. Separate, because small and large values in one rewrite each other
 /// (HAZARDS sled-3). The tag is part of each row's checksum.

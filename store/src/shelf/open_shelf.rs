@@ -326,7 +326,7 @@ impl OpenShelf {
         })
     }
 
-    /// Appends documents behind `after` that have content, at most `limit`, with their records.
+    /// Appends documents behind `after` that have content or were evicted, at most `limit`, with their records.
     pub(super) fn documents(
         &self,
         after: Option<&DocumentId>,
@@ -336,7 +336,7 @@ impl OpenShelf {
         let mut count = 0;
         self.records(after, &mut |id, record| {
             // One that is damaged is named; reading it says so.
-            if record.as_ref().is_none_or(DocumentRecord::has_content) {
+            if record.as_ref().is_none_or(DocumentRecord::is_listed) {
                 found.push((id, record.unwrap_or_default()));
                 count += 1;
             }

@@ -3,7 +3,7 @@
 //! | offset | bytes | meaning |
 //! |---|---|---|
 //! | 0 | 4 | first half of the store's mark |
-//! | 4 | 1 | version: 2 |
+//! | 4 | 1 | version: 2, or 3 for the record of an evicted document |
 //! | 5 | 4 | CRC-32C, begun with the second half of the mark, of everything else from 4 on |
 //! | 9 | 1 | tag of the tree |
 //! | 10 | 2 | length of the key |
@@ -19,6 +19,9 @@ use super::{Tree, VALUE_BYTES_MAX};
 
 /// What is written now.
 pub(super) const VERSION: u8 = 2;
+/// The same, of the record of an evicted document: a program that knows no such records must not take it for an empty
+/// document.
+pub(super) const EVICTED: u8 = 3;
 const HEAD: usize = 14;
 /// Version and checksum of version 1.
 const HEAD_1: usize = 5;
@@ -73,9 +76,14 @@ impl Mark {
 
     /// Wraps a body of at most [`body_bytes_max`] bytes.
     pub(super) fn seal(self, tree: Tree, key: &[u8], body: &[u8]) -> Vec<u8> {
+        self.seal_as(VERSION, tree, key, body)
+    }
+
+    /// As [`Mark::seal`], of another version.
+    pub(super) fn seal_as(self, version: u8, tree: Tree, key: &[u8], body: &[u8]) -> Vec<u8> {
         let mut row = Vec::with_capacity(HEAD + key.len() + body.len());
         row.extend_from_slice(&self.halves().0);
-        row.push(VERSION);
+        row.push(version);
         row.extend_from_slice(&[0; 4]);
         row.push(tree.tag());
         // Both fit: a value is at most VALUE_BYTES_MAX.
@@ -99,8 +107,8 @@ impl Mark {
         if whole.len != row.len() || (whole.tag, whole.key) != (tree.tag(), key) {
             return Err(NoRow::Broken);
         }
-        if whole.version == VERSION {
-            Ok(Row { version: VERSION, body: whole.body })
+        if is_known(tree, whole.version) {
+            Ok(Row { version: whole.version, body: whole.body })
         } else {
             Err(NoRow::TooNew(whole.version))
         }
@@ -129,8 +137,8 @@ impl Mark {
         while let Some(ahead) = finder.find(bytes.get(at..).unwrap_or_default()) {
             at += ahead;
             let rest = bytes.get(at..).unwrap_or_default();
-            let row = self.read(rest).filter(|row| row.version == VERSION);
-            match row.and_then(|row| Some((Tree::of_tag(row.tag)?, row))) {
+            let row = self.read(rest).and_then(|row| Some((Tree::of_tag(row.tag)?, row)));
+            match row.filter(|(tree, row)| is_known(*tree, row.version)) {
                 Some((tree, row)) => {
                     found(Carved { tree, key: row.key, row: rest.get(..row.len).unwrap_or_default() });
                     at += row.len;
@@ -144,6 +152,11 @@ impl Mark {
         let version = crc32c::crc32c_append(self.halves().1, row.get(4..5).unwrap_or_default());
         crc32c::crc32c_append(version, row.get(9..).unwrap_or_default())
     }
+}
+
+/// Whether rows of this tree have this version, but for the first, which looks otherwise.
+fn is_known(tree: Tree, version: u8) -> bool {
+    version == VERSION || (version == EVICTED && tree == Tree::Documents)
 }
 
 fn open_1<'a>(tree: Tree, key: &[u8], row: &'a [u8]) -> Result<Row<'a>, NoRow> {

@@ -189,6 +189,12 @@ impl Carving {
             let stored = Stored { record: record.clone(), ..Stored::default() };
             return Some(Rescued { id, stored, set_aside: Vec::new(), whole: true, missing: 0 });
         }
+        // Of an evicted one nothing was here; what was before lies elsewhere.
+        let stub = newest.as_ref().filter(|record| record.stub.is_some() && !record.has_content());
+        if let Some(record) = stub {
+            let stored = Stored { record: record.clone(), ..Stored::default() };
+            return Some(Rescued { id, stored, set_aside: Vec::new(), whole: true, missing: 0 });
+        }
         let from = newest.as_ref().map_or(0, |record| record.tail_first);
         let generation = newest.as_ref().map_or(0, |record| record.generation);
         let (of, snapshot) = self.newest_snapshot(newest.as_ref());

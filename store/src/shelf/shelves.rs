@@ -21,6 +21,7 @@ use super::made::Made;
 use super::open_shelf::OpenShelf;
 use super::quarantine::{Noted, SetAside};
 use super::stored::Stored;
+use super::stub::Stub;
 use super::{ShelfError, open, reclaim, seal};
 
 /// Documents that cannot take operations, and why.
@@ -195,6 +196,28 @@ impl Shelves {
         release: Release,
     ) -> Result<bool, ShelfError> {
         self.write(self.index(id), |shelf| shelf.release(id, name, release))
+    }
+
+    /// Takes the content of a document away, if its record is as it is to be, and leaves a stub, which it gives back; none
+    /// if it is not.
+    ///
+    /// # Errors
+    /// [`ShelfError`]; the document is then whole or a stub.
+    pub fn evict(
+        &self,
+        id: &DocumentId,
+        is_it: &dyn Fn(&DocumentRecord) -> bool,
+        stub: &Stub,
+    ) -> Result<Option<Stub>, ShelfError> {
+        self.write(self.index(id), |shelf| shelf.evict(id, is_it, stub.clone()))
+    }
+
+    /// The content of an evicted document is here again: it is one like any other.
+    ///
+    /// # Errors
+    /// [`ShelfError`] if it cannot be read or written.
+    pub fn fetched(&self, id: &DocumentId) -> Result<(), ShelfError> {
+        self.write(self.index(id), |shelf| shelf.fetched(id))
     }
 
     /// Takes the tombstone of a document away.

@@ -33,6 +33,8 @@ mod deletion; // deleted stays deleted
 #[cfg(test)]
 mod describe; // documents from the outside
 #[cfg(test)]
+mod eviction; // stubs, and fetching them again
+#[cfg(test)]
 mod fold; // tails in any order, with gaps, and with what an engine dies of
 #[cfg(test)]
 mod footprint; // bytes on the disk for a byte of a document
