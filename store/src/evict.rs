@@ -129,3 +129,10 @@ impl Store {
         Ok(())
     }
 }
+
+/// For one that is given up once more: it says who had it.
+impl From<Stub> for Kept {
+    fn from(stub: Stub) -> Self {
+        Self { keeper: stub.keeper, address: stub.address, had: stub.had }
+    }
+}

@@ -44,7 +44,12 @@ impl NoteLink {
         let days = self.stale_after_days.map(|days| Duration::from_secs(days.saturating_mul(24 * 3600)));
         let stale = days.map_or_else(Stale::never, Stale::after);
         let stale = if self.holds { stale.hold() } else { stale };
-        LinkOptions { token: self.token.clone(), subscription: self.subscription(), stale }
+        LinkOptions {
+            token: self.token.clone(),
+            subscription: self.subscription(),
+            stale,
+            ..LinkOptions::default()
+        }
     }
 
     /// Which notes are synced with it.

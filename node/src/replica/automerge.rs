@@ -1,5 +1,6 @@
 //! One open Automerge document: edited, read, watched, synced.
 
+mod fetched; // whether it has come
 mod talk; // on a link
 
 pub(super) use talk::Talk;

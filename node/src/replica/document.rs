@@ -8,7 +8,7 @@ use tombolo_core::engine::edit::{Edit, EditError, Live as Yjs, View};
 use tombolo_core::id::DocumentId;
 use tombolo_core::limits::CLIENT_ID_MAX;
 use tombolo_core::operation::Kind;
-use tombolo_core::update::{self, Update};
+use tombolo_core::update::{self, Coverage, StateVector, Update};
 
 use super::changes::{Change, Observation, Origin};
 use super::error::ReplicaError;
@@ -165,6 +165,15 @@ impl YjsDocument {
             })
         };
         self.open.parts()?.into_iter().map(parse).collect()
+    }
+
+    /// How far each client's changes are here.
+    pub(super) fn state_vector(&self) -> Result<StateVector, ReplicaError> {
+        let mut coverage = Coverage::default();
+        for update in &self.updates()? {
+            coverage.add(update);
+        }
+        Ok(coverage.state_vector())
     }
 
     /// Waits until everything that was appended before is fsynced.

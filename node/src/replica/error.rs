@@ -48,6 +48,80 @@ pub enum ReplicaError {
         /// The document.
         document: DocumentId,
     },
+    /// The document is not here.
+    #[error("document {document} was evicted to make room: {address} has it; get it back with `fetch`")]
+    Evicted {
+        /// The document.
+        document: DocumentId,
+        /// Who had it then.
+        address: String,
+    },
+    /// An evicted document did not come back.
+    #[error(
+        "document {document} was evicted to make room, and was not fetched: {reason}; link to {address}, which had it, \
+         and fetch it again"
+    )]
+    NotFetched {
+        /// The document.
+        document: DocumentId,
+        /// Who had it then.
+        address: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The budget is used, and nothing can go.
+    #[error(
+        "document {document} was not changed: {used} of {budget} bytes are used, and nothing can be evicted; {unsynced} \
+         bytes are not known to be anywhere else: sync, unpin or remove something, or set a larger budget"
+    )]
+    BudgetFull {
+        /// The document.
+        document: DocumentId,
+        /// Bytes that are stored.
+        used: u64,
+        /// Bytes that may be.
+        budget: u64,
+        /// Bytes that nobody else is known to have.
+        unsynced: u64,
+    },
+    /// Too much waits for a link.
+    #[error(
+        "document {document} was not changed: {documents} documents with {bytes} bytes of changes wait for {url} \
+         already; sync, end that link, or drop what is parked"
+    )]
+    OutboxFull {
+        /// The document.
+        document: DocumentId,
+        /// For which link.
+        url: String,
+        /// Documents that wait for it.
+        documents: usize,
+        /// Bytes of their changes.
+        bytes: u64,
+    },
+    /// The marks of a budget make no sense.
+    #[error(
+        "a budget that warns at {warn_at} % and makes room down to {down_to} % makes no sense; warn at 100 % at most, \
+         and go down to no more than that"
+    )]
+    Budget {
+        /// In percent.
+        warn_at: u8,
+        /// In percent.
+        down_to: u8,
+    },
+    /// The file of pins cannot be read or written.
+    #[error(
+        "what is pinned cannot be read or written in {path}; make it accessible, or remove it to begin without pins",
+        path = path.display()
+    )]
+    Ledger {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// What is stored cannot be read. Nothing of it is lost by that.
     #[error("the replica cannot read what it has stored; run `tombolo verify` on its folder")]
     Read(#[source] StoreError),
@@ -175,6 +249,7 @@ impl ReplicaError {
     pub(super) fn read(error: StoreError) -> Self {
         match error {
             StoreError::Deleted { document } => Self::Deleted { document },
+            StoreError::Evicted { document, address } => Self::Evicted { document, address },
             StoreError::Append(error) => Self::not_stored(error),
             StoreError::Shelf(ShelfError::Closed) => Self::Closed,
             other => Self::Read(other),

@@ -10,6 +10,7 @@ use tombolo_store::worker::{ThreadWorker, Worker};
 use tombolo_store::{OpenError, Store, StoreConfig};
 
 use super::automerge::AutomergeDocument;
+use super::budget::Space;
 use super::document::YjsDocument;
 use super::error::ReplicaError;
 use super::link::{Links, Shelves};
@@ -73,6 +74,7 @@ impl Replica {
             yjs: Arc::clone(&yjs),
             automerge: Arc::clone(&automerge),
             hub: Arc::default(),
+            space: Space::of(&store),
         };
         Self { store, yjs, automerge, links: Arc::new(Links::new(shelves)) }
     }
@@ -94,11 +96,11 @@ impl Replica {
     ///
     /// # Errors
     /// [`ReplicaError::Name`] if there can be no such document, [`ReplicaError::Deleted`] if it was deleted,
-    /// [`ReplicaError::Read`] if what is stored of it cannot be read.
+    /// [`ReplicaError::Evicted`] if it is to be fetched first, [`ReplicaError::Read`] if what is stored of it cannot be read.
     pub fn yjs(&self, name: &str) -> Result<YjsDocument, ReplicaError> {
         let id =
             DocumentId::yjs(name).map_err(|source| ReplicaError::Name { name: name.to_owned(), source })?;
-        let document = self.yjs.open(&self.store, self.links.hub(), &id).map(YjsDocument::of)?;
+        let document = self.yjs.open(self.links.shelves(), &id, false).map(YjsDocument::of)?;
         self.links.opened(&id);
         Ok(document)
     }
@@ -125,7 +127,7 @@ impl Replica {
     pub fn automerge(&self, name: &str) -> Result<AutomergeDocument, ReplicaError> {
         let id = DocumentId::automerge_from_url(name)
             .map_err(|source| ReplicaError::Name { name: name.to_owned(), source })?;
-        let document = self.automerge.open(&self.store, self.links.hub(), &id).map(AutomergeDocument::of)?;
+        let document = self.automerge.open(self.links.shelves(), &id, false).map(AutomergeDocument::of)?;
         self.links.opened(&id);
         Ok(document)
     }
@@ -149,11 +151,11 @@ impl Replica {
     /// [`ReplicaError::System`] if there are no random numbers, else as for [`Replica::yjs`].
     pub fn create_automerge(&self) -> Result<AutomergeDocument, ReplicaError> {
         self.automerge
-            .open(&self.store, self.links.hub(), &DocumentId::Automerge(random()?))
+            .open(self.links.shelves(), &DocumentId::Automerge(random()?), false)
             .map(AutomergeDocument::of)
     }
 
-    /// Which documents there are, in the order of their names, Yjs before Automerge. Reads the folder as it goes.
+    /// Which documents there are, evicted ones included, in the order of their names, Yjs before Automerge. Reads the folder as it goes.
     ///
     /// ```
     /// # use tombolo::replica::Replica;

@@ -48,6 +48,7 @@
 //! trust.
 
 mod automerge; // one open Automerge document
+mod budget; // how much of the disk it takes, and what goes
 mod changes; // who watches a document, and in which order they hear
 #[cfg(feature = "server")]
 pub(crate) mod detached; // a copy in hand, for notes
@@ -63,13 +64,14 @@ mod splices; // what makes one text of another
 mod urgency; // how one edit is to be treated
 
 pub use self::automerge::{AutomergeDocument, SyncReceived, SyncState};
+pub use budget::{Budget, Fetched, MadeRoom, Usage};
 pub use changes::{Change, Observation, Origin};
 pub use document::YjsDocument;
 pub use error::ReplicaError;
 pub use handle::{Documents, Replica};
 pub use link::{
-    Apart, Backlog, Decision, Lag, LinkId, LinkOptions, LinkState, LinkStatus, Mode, Priority, Stale,
-    Standing, Subscription,
+    Apart, Backlog, Decision, Lag, LinkId, LinkOptions, LinkState, LinkStatus, Mode, OutboxMax, Priority,
+    Stale, Standing, Subscription,
 };
 pub use listen::ListenOptions;
 pub use presence::{PresenceChange, PresenceObservation, States};
@@ -79,4 +81,5 @@ pub use tombolo_core::engine::edit::{Any, Array, Edit, EditError, Map, Splice, T
 pub use tombolo_core::id::{DocumentId, Format, ReplicaId};
 pub use tombolo_core::pattern::{InvalidPattern, Pattern};
 pub use tombolo_relay::backplane::Token;
+pub use tombolo_store::Stub;
 pub use urgency::EditOptions;

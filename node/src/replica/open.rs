@@ -19,9 +19,10 @@ use tombolo_core::operation::Kind;
 use tombolo_store::journal::JournalError;
 use tombolo_store::{AppendError, Contents, Document, Store};
 
+use super::budget::Space;
 use super::changes::{Change, Changes, Observation, Origin};
 use super::error::ReplicaError;
-use super::link::Hub;
+use super::link::{Hub, Shelves};
 use super::presence::Stage;
 use super::urgency::EditOptions;
 
@@ -48,6 +49,8 @@ pub(super) struct Open<L> {
     hub: Arc<Hub>,
     /// Who is in it, once somebody asked.
     stage: OnceLock<Arc<Stage>>,
+    /// What lets in what is to be stored.
+    space: Arc<Space>,
     /// So that the folder stays open.
     _store: Store,
 }
@@ -72,15 +75,16 @@ impl<L> Drop for Guard<'_, L> {
 }
 
 impl<L: Live> Open<L> {
-    fn new(store: Store, hub: Arc<Hub>, stored: Document) -> Self {
+    fn new(Shelves { store, hub, space, .. }: &Shelves, stored: Document) -> Self {
         Self {
             stored,
             held: Mutex::new(Held { live: None, edition: 0 }),
             within: Mutex::default(),
             changes: Changes::default(),
-            hub,
+            hub: Arc::clone(hub),
+            space: Arc::clone(space),
             stage: OnceLock::new(),
-            _store: store,
+            _store: store.clone(),
         }
     }
 
@@ -196,6 +200,10 @@ impl<L: Live> Open<L> {
     }
 
     fn append(&self, payload: Bytes, origin: Origin, options: EditOptions) -> Result<Receipt, ReplicaError> {
+        let admitted = self.space.admit(self.id(), payload.len(), origin)?;
+        if origin == Origin::Local {
+            self.space.touch(self.id());
+        }
         let (sender, receiver) = channel();
         let changes = self.changes.clone();
         let change = Change { document: self.id().clone(), origin, update: payload.clone() };
@@ -203,6 +211,7 @@ impl<L: Live> Open<L> {
         // Called in the order of operations, so changes are in that order, too.
         let done = move |result: Result<_, AppendError>| {
             let stored = result.map(|_| {
+                admitted.stored();
                 hub.changed(&change.document, &change.update, change.origin, options.priority);
                 changes.push(change);
             });
@@ -236,14 +245,17 @@ impl<L> Default for Opened<L> {
 }
 
 impl<L: Live> Opened<L> {
-    /// The document that all who open it share.
+    /// The document that all who open it share. A link opens what was evicted, too, while that is fetched.
     pub(super) fn open(
         &self,
-        store: &Store,
-        hub: &Arc<Hub>,
+        shelves: &Shelves,
         id: &DocumentId,
+        is_link: bool,
     ) -> Result<Arc<Open<L>>, ReplicaError> {
-        let stored = store.document(id).map_err(ReplicaError::read)?;
+        let Shelves { store, space, .. } = shelves;
+        let is_fetched = is_link && space.is_fetching(id);
+        let stored = if is_fetched { store.fetch(id) } else { store.document(id) };
+        let stored = stored.map_err(ReplicaError::read)?;
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(document) = open.get(id).and_then(Weak::upgrade) {
             return Ok(document);
@@ -252,9 +264,15 @@ impl<L: Live> Opened<L> {
         if open.len() >= 64 && open.len().is_power_of_two() {
             open.retain(|_, document| document.strong_count() > 0);
         }
-        let document = Arc::new(Open::new(store.clone(), Arc::clone(hub), stored));
+        let document = Arc::new(Open::new(shelves, stored));
         open.insert(id.clone(), Arc::downgrade(&document));
         Ok(document)
+    }
+
+    /// Whether somebody holds it.
+    pub(super) fn is_held(&self, id: &DocumentId) -> bool {
+        let open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        open.get(id).is_some_and(|document| document.strong_count() > 0)
     }
 }
 

@@ -51,7 +51,7 @@ pub(super) fn in_sync(replica: &Replica) -> Vec<LinkStatus> {
 }
 
 /// So many characters that cannot be packed.
-fn noise(length: usize) -> String {
+pub(super) fn noise(length: usize) -> String {
     let mut noise = vec![0; length];
     blake3::Hasher::new().finalize_xof().fill(&mut noise);
     noise.iter().map(|byte| char::from(b' ' + byte % 95)).collect()

@@ -7,6 +7,8 @@ mod backplane; // what joins relays, over NATS and through the door
 #[cfg(test)]
 mod blame; // documents that an engine dies of, over processes of its own
 #[cfg(test)]
+mod budget; // what is evicted, and what is refused
+#[cfg(test)]
 mod command_line; // what it says and how it ends
 #[cfg(test)]
 mod corpus; // what fuzzers found worth keeping

@@ -13,12 +13,13 @@ use tombolo_core::engine::automerge::Live as Automerge;
 use tombolo_core::engine::edit::Live as Yjs;
 use tombolo_core::id::DocumentId;
 use tombolo_core::session::{Failed, Synced, Talk, Token};
-use tombolo_core::update::{self, Coverage, StateVector, Update};
+use tombolo_core::update::{self, StateVector, Update};
 use tombolo_store::{Checkpoint, Store};
 
 use super::LinkId;
 use super::hub::Hub;
 use crate::replica::automerge::{self, AutomergeDocument};
+use crate::replica::budget::Space;
 use crate::replica::changes::Origin;
 use crate::replica::document::YjsDocument;
 use crate::replica::error::ReplicaError;
@@ -36,6 +37,8 @@ pub(super) enum Job {
     Sync(Talk, DocumentId, Option<Bytes>),
     /// A talk is over. There is no answer.
     Over(Talk),
+    /// There is such a document at the other end.
+    Find(DocumentId),
     /// List what changed since this; everything if there is none.
     List(Option<Checkpoint>),
 }
@@ -46,7 +49,7 @@ impl Job {
         match self {
             Self::Bring(_, _, update) => update.bytes().len(),
             Self::Sync(_, _, message) => message.as_ref().map_or(0, Bytes::len),
-            Self::Describe(_) | Self::Read(..) | Self::Over(_) | Self::List(_) => 0,
+            Self::Describe(_) | Self::Read(..) | Self::Over(_) | Self::Find(_) | Self::List(_) => 0,
         }
     }
 }
@@ -66,6 +69,8 @@ pub(super) enum Done {
     Lacking(DocumentId, Bytes, u64),
     Brought(Token, Result<(), String>),
     Synced(Talk, DocumentId, Result<Synced, String>),
+    /// It is not evicted here.
+    Found(DocumentId),
     /// A page of documents with the positions of their last changes.
     Listed {
         documents: Vec<(DocumentId, u64)>,
@@ -73,6 +78,8 @@ pub(super) enum Done {
     },
     /// The document was deleted here.
     Gone(DocumentId),
+    /// The document was evicted here, and nobody fetches it.
+    Evicted(DocumentId),
     /// It cannot be read now.
     Failed(DocumentId, Failed, String),
     /// What changed cannot be listed.
@@ -89,22 +96,40 @@ pub(in crate::replica) struct Shelves {
     pub(in crate::replica) yjs: Arc<Opened<Yjs>>,
     pub(in crate::replica) automerge: Arc<Opened<Automerge>>,
     pub(in crate::replica) hub: Arc<Hub>,
+    pub(in crate::replica) space: Arc<Space>,
 }
 
 impl Shelves {
+    /// Of what was evicted, while it is fetched, too.
     pub(in crate::replica) fn document(&self, id: &DocumentId) -> Result<YjsDocument, ReplicaError> {
-        self.yjs.open(&self.store, &self.hub, id).map(YjsDocument::of)
+        self.yjs.open(self, id, true).map(YjsDocument::of)
+    }
+
+    /// Of what was evicted, while it is fetched, too.
+    pub(in crate::replica) fn automerge_document(
+        &self,
+        id: &DocumentId,
+    ) -> Result<AutomergeDocument, ReplicaError> {
+        self.automerge.open(self, id, true).map(AutomergeDocument::of)
+    }
+
+    /// Whether it was evicted, and nobody fetches it. One that cannot be looked at says why when it is opened.
+    pub(super) fn is_evicted(&self, id: &DocumentId) -> bool {
+        let may_be = self.space.has_stubs() && !self.space.is_fetching(id);
+        may_be && self.store.stub(id).is_ok_and(|stub| stub.is_some())
+    }
+
+    /// Bytes that it takes here, as far as can be told.
+    pub(super) fn bytes(&self, id: &DocumentId) -> u64 {
+        self.store.describe(id).ok().flatten().map_or(0, |described| described.bytes_at_rest)
     }
 
     fn describe(&self, id: &DocumentId) -> Result<StateVector, ReplicaError> {
         let document = self.document(id)?;
-        let mut coverage = Coverage::default();
-        for update in &document.updates()? {
-            coverage.add(update);
-        }
+        let have = document.state_vector()?;
         // What is said to be here is asked for nowhere else: it must not go with the power.
         document.settle()?;
-        Ok(coverage.state_vector())
+        Ok(have)
     }
 
     fn lacking(&self, id: &DocumentId, have: &StateVector) -> Result<(Bytes, u64), ReplicaError> {
@@ -130,15 +155,15 @@ fn sync(
 ) -> Done {
     let going_on = match talks.entry(talk) {
         Entry::Occupied(going_on) => Ok(going_on.into_mut()),
-        Entry::Vacant(new) => shelves
-            .automerge
-            .open(&shelves.store, &shelves.hub, &id)
-            .map(|open| new.insert(automerge::Talk::new(AutomergeDocument::of(open)))),
+        Entry::Vacant(new) => {
+            shelves.automerge_document(&id).map(|document| new.insert(automerge::Talk::new(document)))
+        }
     };
     let turn =
         going_on.and_then(|going_on| going_on.turn(message, Origin::Link(link), || shelves.hub.latest()));
     match turn {
         Err(ReplicaError::Deleted { .. }) => Done::Gone(id),
+        Err(ReplicaError::Evicted { .. }) => Done::Evicted(id),
         synced => Done::Synced(talk, id, synced.map_err(|error| error.to_string())),
     }
 }
@@ -161,9 +186,10 @@ fn work(shelves: &Shelves, link: LinkId, jobs: &Receiver<Job>, done: &UnboundedS
         let bytes = job.bytes();
         let told = match job {
             Job::List(since) => list(shelves, since, done),
+            Job::Find(id) => tell(done, find(shelves, id), bytes),
             Job::Describe(id) => tell(done, describe(shelves, id), bytes),
             Job::Read(id, have) => tell(done, read(shelves, id, &have), bytes),
-            Job::Bring(token, id, update) => tell(done, bring(shelves, link, token, id, &update), bytes),
+            Job::Bring(token, id, update) => bring(shelves, link, (token, id, &update), done),
             Job::Sync(talk, id, message) => {
                 tell(done, sync(shelves, link, &mut talks, talk, id, message.as_ref()), bytes)
             }
@@ -197,16 +223,33 @@ fn read(shelves: &Shelves, id: DocumentId, have: &StateVector) -> Done {
     }
 }
 
-fn bring(shelves: &Shelves, link: LinkId, token: Token, id: DocumentId, update: &Update) -> Done {
-    match shelves.document(&id).and_then(|document| document.take(update, Origin::Link(link))) {
-        Err(ReplicaError::Deleted { .. }) => Done::Gone(id),
-        brought => Done::Brought(token, brought.map(|_| ()).map_err(|error| error.to_string())),
-    }
+/// What came is answered for whatever became of the document.
+fn bring(
+    shelves: &Shelves,
+    link: LinkId,
+    (token, id, update): (Token, DocumentId, &Update),
+    done: &UnboundedSender<Finished>,
+) -> Result<(), ()> {
+    let not_here = |part| {
+        done.send(Finished { done: part, bytes: 0, ends_job: false }).map_err(drop)?;
+        Ok(Err("the document is not here any more".to_owned()))
+    };
+    let brought = match shelves.document(&id).and_then(|document| document.take(update, Origin::Link(link))) {
+        Err(ReplicaError::Deleted { .. }) => not_here(Done::Gone(id))?,
+        Err(ReplicaError::Evicted { .. }) => not_here(Done::Evicted(id))?,
+        brought => brought.map(drop).map_err(|error| error.to_string()),
+    };
+    tell(done, Done::Brought(token, brought), update.bytes().len())
+}
+
+fn find(shelves: &Shelves, id: DocumentId) -> Done {
+    if shelves.is_evicted(&id) { Done::Evicted(id) } else { Done::Found(id) }
 }
 
 fn failed(id: DocumentId, failed: Failed, error: &ReplicaError) -> Done {
     match error {
         ReplicaError::Deleted { .. } => Done::Gone(id),
+        ReplicaError::Evicted { .. } => Done::Evicted(id),
         error => Done::Failed(id, failed, error.to_string()),
     }
 }
@@ -217,8 +260,9 @@ fn list(shelves: &Shelves, since: Option<Checkpoint>, done: &UnboundedSender<Fin
     loop {
         match shelves.store.changes(since.as_ref(), PAGE) {
             Ok(changes) => {
-                let (documents, up_to, last) = (changes.documents, changes.up_to, !changes.more);
-                page(Done::Listed { documents, last }, last)?;
+                let (up_to, last) = (changes.up_to, !changes.more);
+                let here = changes.documents.into_iter().filter(|(id, _)| !shelves.is_evicted(id));
+                page(Done::Listed { documents: here.collect(), last }, last)?;
                 if last {
                     return Ok(());
                 }

@@ -4,6 +4,7 @@
 mod commands; // what its owner says
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -22,6 +23,7 @@ use tombolo_relay::backplane::{Failure, RelayAddress, dial};
 use super::desk::{Done, Finished, Job, Shelves};
 use super::hub::{Heard, Hub, News};
 use super::knowledge::Knowledge;
+use super::outbox::Outbox;
 use super::showing::Showing;
 use super::socket::{Connection, hear};
 use super::stale::Staleness;
@@ -53,9 +55,10 @@ pub(super) struct Driver {
     pub(super) desk: Sender<Job>,
     pub(super) board: Board,
     pub(super) knowledge: Knowledge,
+    pub(super) outbox: Arc<Outbox>,
     start: Instant,
     link: Link,
-    session: Session,
+    pub(super) session: Session,
     scheduler: Scheduler<Vec<u8>>,
     connection: Option<Connection>,
     /// Bytes that were sent before each of our own pings, by token.
@@ -64,6 +67,8 @@ pub(super) struct Driver {
     unprobed: usize,
     /// Everything is to be listed, or is being listed.
     listing: bool,
+    /// All that changed here since then was listed; none until it was.
+    pub(super) listed_since: Option<u64>,
     /// Why that failed, and when it is tried again.
     unlisted: Option<(String, Millis)>,
     /// Work on the desk, and what updates of it weigh in bytes.
@@ -71,7 +76,7 @@ pub(super) struct Driver {
     job_bytes: usize,
     /// The last change here that was heard of.
     heard: u64,
-    priorities: BTreeMap<DocumentId, Priority>,
+    pub(super) priorities: BTreeMap<DocumentId, Priority>,
     staleness: Staleness,
     shelves: Shelves,
     showing: Showing,
@@ -87,6 +92,7 @@ pub(super) struct Parts {
     pub(super) desk: Sender<Job>,
     pub(super) board: Board,
     pub(super) knowledge: Knowledge,
+    pub(super) outbox: Arc<Outbox>,
     pub(super) session: Session,
     pub(super) stale: Staleness,
     pub(super) shelves: Shelves,
@@ -95,7 +101,8 @@ pub(super) struct Parts {
 
 impl Driver {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { id, address, token, subscription, own, desk, board, knowledge, session, .. } = parts;
+        let Parts { id, address, token, subscription, own, desk, board, knowledge, outbox, session, .. } =
+            parts;
         let Parts { stale: staleness, shelves, seed, .. } = parts;
         let now = Millis(0);
         Self {
@@ -107,6 +114,7 @@ impl Driver {
             desk,
             board,
             knowledge,
+            outbox,
             start: Instant::now(),
             link: Link::new(LinkConfig::default(), seed, now),
             session,
@@ -116,6 +124,7 @@ impl Driver {
             next_probe: 0,
             unprobed: 0,
             listing: false,
+            listed_since: None,
             unlisted: None,
             jobs: 0,
             job_bytes: 0,
@@ -148,7 +157,7 @@ impl Driver {
             let deadline = [self.link.deadline(), self.session.deadline(), self.scheduler.deadline(), list];
             let wait =
                 deadline.into_iter().flatten().min().map_or(60_000, |at| at.0.saturating_sub(self.now().0));
-            let save = self.knowledge.wait_ms().unwrap_or(u64::MAX);
+            let save = self.knowledge.wait_ms().unwrap_or(u64::MAX).min(self.outbox_wait_ms());
             tokio::select! {
                 biased;
                 command = ears.commands.recv() => {
@@ -216,6 +225,7 @@ impl Driver {
             self.next_probe += 1;
         }
         self.knowledge.save_if_due();
+        self.sweep_outbox();
         self.show();
     }
 
@@ -244,7 +254,7 @@ impl Driver {
             }
             Effect::Found(document) => {
                 if self.subscription.has(&document) {
-                    self.add(&document, 0);
+                    self.give(Job::Find(document));
                 } else {
                     self.session.decline(&document);
                 }
@@ -271,11 +281,11 @@ impl Driver {
     }
 
     fn list(&mut self) {
-        self.listing = true;
+        (self.listing, self.listed_since) = (true, None);
         self.give(Job::List(self.knowledge.since()));
     }
 
-    fn add(&mut self, document: &DocumentId, last: u64) {
+    pub(super) fn add(&mut self, document: &DocumentId, last: u64) {
         self.session.add(document, last);
         if let Some(priority) =
             self.priorities.get(document).or(self.subscription.priority_for(document).as_ref())
@@ -304,14 +314,18 @@ impl Driver {
                 for (document, position) in documents {
                     if self.subscription.has(&document) {
                         self.add(&document, position);
+                        self.lacks(&document, position);
                     }
                 }
                 self.listing &= !last;
                 if last {
                     self.unlisted = None;
+                    self.listed_since = Some(self.knowledge.since().map_or(0, |since| since.number));
                 }
             }
+            Done::Found(document) => self.add(&document, 0),
             Done::Gone(document) => self.session.remove(&document),
+            Done::Evicted(document) => self.evicted(&document),
             Done::Failed(document, failed, reason) => {
                 tracing::warn!(link = %self.address, %document, reason, "a document cannot be synced now");
                 self.session.failed(now, &document, failed, reason);
@@ -342,6 +356,7 @@ impl Driver {
             self.add(&news.document, 0);
         }
         let News { document, position, update, via, priority } = news;
+        self.lacks_change(news);
         let is_from_there = *via == Some(self.id);
         let change = Change { document, position: *position, update, priority: *priority, is_from_there };
         self.session.changed(self.now(), &change);

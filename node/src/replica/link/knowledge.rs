@@ -69,6 +69,11 @@ impl Knowledge {
         self.memory.as_ref()?.acknowledged
     }
 
+    /// Whose store it is about.
+    pub(super) fn keeper(&self) -> Option<(ReplicaId, Incarnation)> {
+        self.memory.as_ref()?.keeper
+    }
+
     /// Nothing is known any more.
     pub(super) fn forget(&mut self) {
         self.memory = None;

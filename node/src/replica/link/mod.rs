@@ -12,26 +12,31 @@ mod driver; // one link
 mod hub; // who hears of changes
 mod knowledge; // when what is learned is written down
 mod memory; // what is known from earlier connections
+mod outbox; // how much may wait for a link
 mod showing; // presence
 mod socket; // the connection
 mod stale; // what waits after a long time apart
 mod status;
 mod subscription; // what is kept in sync
+mod vouching; // who has what, before it goes here
 
 pub(super) use desk::Shelves;
 pub(super) use hub::{Heard, Hub, News};
+pub(super) use outbox::Outbox;
+pub use outbox::OutboxMax;
 pub use stale::{Backlog, Decision, Stale};
 pub use status::LinkStatus;
 pub use subscription::Subscription;
 pub use tombolo_core::link::LinkState;
 pub use tombolo_core::schedule::{Mode, Priority};
 pub use tombolo_core::session::{Apart, Lag, Standing};
+pub(super) use vouching::{Holding, Keeper};
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -64,6 +69,8 @@ pub struct LinkOptions {
     pub subscription: Subscription,
     /// When it was away for so long that what both sides did meanwhile is told before it is merged.
     pub stale: Stale,
+    /// How much may wait for it before edits are refused.
+    pub outbox_max: OutboxMax,
 }
 
 /// What a link is told to do.
@@ -79,6 +86,11 @@ enum Command {
     Decide(Decision, SyncSender<()>),
     Mode(Mode),
     Priority(DocumentId, Priority),
+    Vouch(vouching::Question),
+    /// It is not here any more.
+    Evicted(DocumentId),
+    /// It is wanted here again, or that is over.
+    Fetch(DocumentId, bool),
 }
 
 /// A link that runs.
@@ -87,6 +99,8 @@ struct Running {
     url: String,
     commands: UnboundedSender<Command>,
     board: Board,
+    subscription: Subscription,
+    outbox: Arc<Outbox>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -102,6 +116,7 @@ struct State {
     runtime: Option<Runtime>,
     running: Vec<Running>,
     listening: Option<Listening>,
+    priorities: BTreeMap<DocumentId, Priority>,
 }
 
 /// All links of a replica. They end with it.
@@ -119,10 +134,6 @@ impl Links {
         Self { shelves, next: AtomicU64::new(1), state: Mutex::default() }
     }
 
-    pub(super) fn hub(&self) -> &std::sync::Arc<Hub> {
-        &self.shelves.hub
-    }
-
     pub(super) fn add(&self, url: &str, options: LinkOptions) -> Result<(), ReplicaError> {
         let address = RelayAddress::for_replicas(url)
             .map_err(|source| ReplicaError::Address { url: url.to_owned(), source })?;
@@ -134,9 +145,13 @@ impl Links {
         let id = LinkId(self.next.fetch_add(1, Ordering::Relaxed));
         let (parts, ears) = self.prepare(id, address, options)?;
         let (commands, board) = (ears.1, parts.board.clone());
+        let (subscription, outbox) = (parts.subscription.clone(), Arc::clone(&parts.outbox));
         let handle = state.handle()?;
+        if outbox.is_bound() {
+            self.shelves.space.watch_outbox(&outbox);
+        }
         let task = handle.spawn(Driver::new(parts).run(ears.0));
-        state.running.push(Running { id, url, commands, board, task });
+        state.running.push(Running { id, url, commands, board, subscription, outbox, task });
         Ok(())
     }
 
@@ -170,10 +185,15 @@ impl Links {
         }
         let identity = store.identity();
         let own = Identity { keeps: Some((identity.replica, identity.incarnation)), lists: false };
+        let url = address.to_string();
+        let outbox = Outbox::new(url, options.subscription.clone(), options.outbox_max);
+        let acknowledged = memory.as_ref().and_then(|memory| memory.acknowledged);
+        outbox.fill(&self.shelves, acknowledged.as_ref())?;
         let parts = Parts {
             id,
             token: options.token.as_ref().map(|token| token.secret().to_owned()).unwrap_or_default(),
             board: Board::new(&address.to_string()),
+            outbox: Arc::new(outbox),
             address,
             subscription: options.subscription,
             own,
@@ -218,6 +238,7 @@ impl Links {
 
     fn end(&self, running: &Running) {
         self.shelves.hub.leave(running.id);
+        self.shelves.space.forget_outbox(&running.outbox);
         // One that has ended hears nothing.
         let _ = running.commands.send(Command::End);
         let end = std::time::Instant::now() + END;
@@ -256,10 +277,13 @@ impl Links {
         let store = &self.shelves.store;
         let memory = Memory::load(&memory::path(store.path(), &address.to_string(), &subscription.names()));
         let mut since = memory.and_then(|memory| memory.acknowledged);
-        // A deletion is a change that does not travel.
+        // A deletion is a change that does not travel, and what was evicted was synced.
         let deleted: BTreeSet<_> =
             store.tombstones().map_err(ReplicaError::read)?.into_iter().map(|(id, _)| id).collect();
-        let is_owed = |document: &DocumentId| subscription.has(document) && !deleted.contains(document);
+        let evicted: BTreeSet<_> =
+            store.stubs().map_err(ReplicaError::read)?.into_iter().map(|(id, _)| id).collect();
+        let is_here = |document: &DocumentId| !deleted.contains(document) && !evicted.contains(document);
+        let is_owed = |document: &DocumentId| subscription.has(document) && is_here(document);
         let mut count = 0;
         loop {
             let page = store.changes(since.as_ref(), 1_000).map_err(ReplicaError::read)?;
@@ -297,6 +321,7 @@ impl Links {
 
     /// Somebody here is interested in a document, whether or not there is anything in it yet.
     pub(super) fn opened(&self, document: &DocumentId) {
+        self.shelves.space.touch(document);
         self.tell(|| Command::Opened(document.clone()));
     }
 
@@ -327,6 +352,7 @@ impl Links {
     }
 
     pub(super) fn set_priority(&self, document: &DocumentId, priority: Priority) {
+        self.lock().priorities.insert(document.clone(), priority);
         self.tell(|| Command::Priority(document.clone(), priority));
     }
 
@@ -338,7 +364,8 @@ impl Links {
 
     /// Ends all links.
     pub(super) fn close(&self) {
-        let State { running, runtime, listening } = std::mem::take(&mut *self.lock());
+        self.shelves.space.close();
+        let State { running, runtime, listening, .. } = std::mem::take(&mut *self.lock());
         running.iter().for_each(|running| self.end(running));
         if let Some(runtime) = runtime {
             if let Some(listening) = listening {

@@ -37,6 +37,9 @@ impl Driver {
                 self.show();
                 let _ = done.send(());
             }
+            Command::Vouch(question) => self.vouch(question),
+            Command::Evicted(document) => self.evicted(&document),
+            Command::Fetch(document, wanted) => self.fetch(&document, wanted),
             Command::Mode(mode) => self.scheduler.set_mode(mode, now),
             Command::Priority(document, priority) => {
                 self.session.set_priority(&document, priority);
