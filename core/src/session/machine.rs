@@ -158,6 +158,9 @@ impl Session {
         let entry = self.documents.entry(document.clone()).or_default();
         entry.last = entry.last.max(last);
         entry.stale += stale;
+        if entry.last > entry.acknowledged {
+            entry.take_up();
+        }
         if is_new && self.begun {
             // Nothing is known of it, neither what is lacking there nor what changed before the checkpoint.
             entry.listed = true;
@@ -269,6 +272,9 @@ impl Session {
         let keeps = self.keeps();
         let Some(entry) = self.documents.get_mut(document) else { return };
         entry.last = entry.last.max(position);
+        if !is_from_there {
+            entry.take_up();
+        }
         if !is_from_there && (document.format() == Format::Automerge || !entry.compared) {
             // It goes with what is found to be lacking.
             entry.raise(priority, position);
@@ -343,6 +349,12 @@ impl Session {
     /// Tries a document that is refused there once more.
     pub fn retry(&mut self, now: Millis, document: &DocumentId) {
         let now = self.clock.tell(now);
+        let Some(entry) = self.documents.get_mut(document) else { return };
+        if entry.dropped.take().is_some() {
+            // As if nothing of it were known there.
+            entry.acknowledged = 0;
+            self.unsettle(document);
+        }
         if let Some(entry) = self.documents.get_mut(document)
             && let Some(refusal) = &mut entry.refusal
         {

@@ -13,6 +13,7 @@
 //! Frames are those of [`crate::dialect::replica`]; how a Yjs document is reconciled is y-protocols' (`sync.js`), with
 //! acknowledgements besides; an Automerge document, by automerge's sync protocol.
 
+mod dropping; // what is given up by decision
 mod effect;
 mod failing; // what cannot be read here
 mod holding; // what waits for a decision after a long time apart
@@ -29,6 +30,7 @@ mod talking; // Automerge documents
 mod tests;
 mod waiting; // for all that there was at one moment
 
+pub use dropping::Dropped;
 pub use effect::{Effect, Talk, Token};
 pub use failing::Failed;
 pub use holding::Apart;

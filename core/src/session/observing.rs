@@ -59,7 +59,7 @@ impl Session {
         let Some(peer) = &self.peer else { return false };
         let is_settled = |id: &DocumentId| {
             let lag = self.standing(id).and_then(|standing| standing.lag);
-            matches!(lag, None | Some(Lag::Parked { .. } | Lag::Unkept))
+            matches!(lag, None | Some(Lag::Parked { .. } | Lag::Dropped { .. } | Lag::Unkept))
         };
         !self.look
             && self.queue.is_empty()

@@ -124,6 +124,14 @@ impl Session {
         over.iter().for_each(|id| self.shut(id));
     }
 
+    /// Shuts what is done with now, if the other end tells when it changes: somebody wants it closed.
+    pub fn shut_done(&mut self) {
+        if self.is_listing() {
+            let done: Vec<_> = self.done.keys().cloned().collect();
+            done.iter().for_each(|id| self.shut(id));
+        }
+    }
+
     /// Shuts a document, if it is open.
     pub(super) fn shut(&mut self, id: &DocumentId) {
         self.done.remove(id);

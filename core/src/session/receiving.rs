@@ -45,7 +45,10 @@ impl Session {
             // Another store, or one that went backwards: what was acknowledged there may be gone.
             self.known =
                 identity.keeps.map(|keeper| Known { keeper, acknowledged: 0, checkpoint: Bytes::new() });
-            self.documents.values_mut().for_each(|document| document.acknowledged = 0);
+            for document in self.documents.values_mut() {
+                document.acknowledged = 0;
+                document.take_up();
+            }
             self.restless.extend(self.documents.keys().cloned());
         }
         if !is_known || !identity.lists {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::dropping::Dropped;
 use super::paging::Pagings;
 use crate::dialect::replica::{Handle, Outcome};
 use crate::schedule::Priority;
@@ -15,6 +16,13 @@ pub enum Lag {
     /// It is refused there until somebody decides something.
     Parked {
         /// Why.
+        outcome: Outcome,
+        /// The same for people.
+        reason: String,
+    },
+    /// It was refused there, and that was left at: what has changed here since the last that was taken is not there.
+    Dropped {
+        /// Why it had been refused.
         outcome: Outcome,
         /// The same for people.
         reason: String,
@@ -102,6 +110,8 @@ pub(super) struct Document {
     /// The last of them ends what the other end had when it was opened.
     pub(super) answered: bool,
     pub(super) refusal: Option<Refusal>,
+    /// What had been refused is given up.
+    pub(super) dropped: Option<Dropped>,
 }
 
 /// The other end does not take it.
@@ -169,6 +179,13 @@ impl Document {
     pub(super) fn is_at_rest(&self, everything: bool) -> bool {
         let may_open = self.watched || (everything && !self.seen) || self.refusal.is_some();
         self.handle.is_none() && !may_open && !self.differs()
+    }
+
+    /// It was edited, or is to be tried once more: it is compared, and sent, as it is.
+    pub(super) fn take_up(&mut self) {
+        if self.dropped.take().is_some() {
+            self.refusal = None;
+        }
     }
 
     /// The connection is gone, and what was known because of it.
@@ -247,6 +264,9 @@ impl Document {
 
     /// `keeps` is none without a connection.
     fn lag(&self, keeps: Option<bool>, clock: &Steady) -> Option<Lag> {
+        if let Some(Dropped { outcome, reason, .. }) = self.dropped.clone() {
+            return Some(Lag::Dropped { outcome, reason });
+        }
         if let Some(Refusal { outcome, reason, again, .. }) = &self.refusal {
             let (outcome, reason) = (*outcome, reason.clone());
             return Some(match again {

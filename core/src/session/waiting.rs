@@ -18,7 +18,7 @@ impl Session {
         let mut settled = self.latest;
         for entry in self.restless.iter().filter_map(|id| self.documents.get(id)) {
             match entry.standing(Some(true), &self.clock).lag {
-                None | Some(Lag::Parked { .. }) => {}
+                None | Some(Lag::Parked { .. } | Lag::Dropped { .. }) => {}
                 Some(Lag::Storing | Lag::Unacknowledged) if entry.caught_up => {
                     if entry.last > entry.acknowledged {
                         settled = settled.min(entry.acknowledged);

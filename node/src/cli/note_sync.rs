@@ -284,6 +284,7 @@ fn why(standing: &Standing, link: &LinkStatus) -> String {
         Some(Lag::Parked { reason, .. }) => {
             format!("refused there: {reason}; it is not tried again by itself")
         }
+        Some(Lag::Dropped { reason, .. }) => format!("refused there, and left at that: {reason}"),
         Some(Lag::Refused { reason, .. }) => format!("refused for now: {reason}; it is tried again"),
         Some(Lag::Held) => "it changed in a long time apart, and waits for a decision".to_owned(),
         Some(Lag::Queued) => "it waits for others".to_owned(),

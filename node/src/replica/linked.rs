@@ -121,6 +121,14 @@ impl Replica {
         self.links.retry(document);
     }
 
+    /// What the other end refused of a document for good is left at that: it stays here, counts as acknowledged as it is, and
+    /// holds nothing else up. [`Replica::explain`] names it as dropped until it is edited again or retried; it is never
+    /// evicted on the word of that link. Kept across restarts. False if nothing of it was parked.
+    #[must_use = "it says whether there was anything to drop"]
+    pub fn drop_parked(&self, document: &DocumentId) -> bool {
+        self.links.drop_parked(document)
+    }
+
     /// The device has another network, or one again: links are tried at once.
     pub fn network_changed(&self) {
         self.links.network_changed();

@@ -270,3 +270,54 @@ fn a_break_loses_nothing_that_was_learned_and_keeps_nothing_that_was_not() {
     let kept = effects(&mut session, NOW);
     assert!(matches!(&kept[..], [Effect::Acknowledged { position: 3, .. }]), "{kept:?}");
 }
+
+#[test]
+fn what_is_dropped_counts_as_acknowledged_until_it_is_edited() {
+    let (one, two, update) = (yjs("one"), yjs("two"), update());
+    let mut session = Session::new(SessionConfig::default(), 2);
+    session.add(&one, 1);
+    session.add(&two, 2);
+    met(&mut session, true, false);
+    compare(&mut session, Handle(1), &one, 1);
+    session.receive(NOW, &stored(Handle(1), Outcome::WELL).into()).unwrap();
+    assert_eq!(session.drop_parked(&two), None, "nothing is parked");
+    session.receive(NOW, &shut(Handle(2), Outcome::DELETED, "gone").into()).unwrap();
+    assert_eq!(session.acknowledged(), 0);
+    let dropped = session.drop_parked(&two).unwrap();
+    assert_eq!(session.drop_parked(&two), None, "once");
+    assert_eq!(session.acknowledged(), 2);
+    let lag = |session: &Session| session.standing(&two).unwrap().lag;
+    assert!(matches!(lag(&session), Some(Lag::Dropped { outcome: Outcome::DELETED, .. })));
+    assert!(opened(&effects(&mut session, NOW.plus(1 << 40))).is_empty() && session.is_in_sync());
+    // So it is in the next life.
+    let mut next = Session::new(SessionConfig::default(), 2);
+    next.remember(KEEPER, 2, Bytes::new());
+    next.remember_dropped(&two, dropped.clone());
+    met(&mut next, true, false);
+    assert!(matches!(lag(&next), Some(Lag::Dropped { .. })));
+    assert_eq!(next.acknowledged(), 2);
+    // An edit takes it up, and so does one that was made while nobody remembered.
+    for session in [&mut session, &mut next] {
+        session.changed(NOW, &change(&two, 3, &update));
+        assert_eq!(session.acknowledged(), 2);
+        assert_eq!(opened(&effects(session, NOW)).len(), 1);
+        assert_eq!(lag(session), Some(Lag::Comparing));
+    }
+    let mut edited = Session::new(SessionConfig::default(), 3);
+    edited.remember(KEEPER, 2, Bytes::new());
+    edited.remember_dropped(&two, dropped.clone());
+    edited.add(&two, 3);
+    assert_eq!((lag(&edited), edited.acknowledged()), (Some(Lag::Offline), 2));
+    // Another try compares all of it, and for another keeper nothing was ever dropped.
+    let mut retried = Session::new(SessionConfig::default(), 2);
+    retried.remember(KEEPER, 2, Bytes::new());
+    retried.remember_dropped(&two, dropped.clone());
+    met(&mut retried, true, false);
+    retried.retry(NOW, &two);
+    assert_eq!((opened(&effects(&mut retried, NOW)).len(), retried.acknowledged()), (1, 0));
+    let mut other = Session::new(SessionConfig::default(), 2);
+    other.remember((KEEPER.0, Incarnation([9; 16])), 2, Bytes::new());
+    other.remember_dropped(&two, dropped);
+    met(&mut other, true, false);
+    assert_eq!((lag(&other), other.acknowledged()), (Some(Lag::Comparing), 0));
+}

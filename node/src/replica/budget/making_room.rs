@@ -85,6 +85,7 @@ pub(super) fn make_room(links: &Links, asked: bool) -> Result<Evicted, ReplicaEr
         Ok(()) | Err(StoreError::Takeover { .. }) => {}
         Err(error) => return Err(ReplicaError::read(error)),
     }
+    links.let_go();
     let look = Look::new(links)?;
     let is_narrow = look.used > budget.warn_at();
     let goal = if asked || is_narrow { budget.down_to() } else { u64::MAX };

@@ -73,11 +73,15 @@ impl Replica {
     pub fn set_budget(&self, budget: Option<Budget>) -> Result<(), ReplicaError> {
         budget.as_ref().map_or(Ok(()), Budget::check)?;
         let space = &self.links.shelves().space;
+        // Nothing goes by an earlier one any more.
+        let _one = lock(&space.making_room);
         lock(&space.ledger).open(self.store().path())?;
         space.set_budget(budget);
         if budget.is_some() {
             self.look()?;
             making_room::start(&self.links)?;
+            // What nobody uses goes however much room there is.
+            space.ring();
         }
         Ok(())
     }
@@ -146,7 +150,10 @@ impl Replica {
     }
 
     fn set_pin(&self, document: &DocumentId, pinned: bool) -> Result<bool, ReplicaError> {
-        let mut ledger = lock(&self.links.shelves().space.ledger);
+        let space = &self.links.shelves().space;
+        // What is chosen to go has gone, or stays.
+        let _one = lock(&space.making_room);
+        let mut ledger = lock(&space.ledger);
         ledger.open(self.store().path())?;
         ledger.pin(document, pinned)
     }

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
 
 use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedSender;
@@ -37,6 +37,8 @@ pub(super) enum Job {
     Sync(Talk, DocumentId, Option<Bytes>),
     /// A talk is over. There is no answer.
     Over(Talk),
+    /// Say that everything before is done.
+    Reached(SyncSender<()>),
     /// There is such a document at the other end.
     Find(DocumentId),
     /// List what changed since this; everything if there is none.
@@ -49,7 +51,7 @@ impl Job {
         match self {
             Self::Bring(_, _, update) => update.bytes().len(),
             Self::Sync(_, _, message) => message.as_ref().map_or(0, Bytes::len),
-            Self::Describe(_) | Self::Read(..) | Self::Over(_) | Self::Find(_) | Self::List(_) => 0,
+            _ => 0,
         }
     }
 }
@@ -69,8 +71,8 @@ pub(super) enum Done {
     Lacking(DocumentId, Bytes, u64),
     Brought(Token, Result<(), String>),
     Synced(Talk, DocumentId, Result<Synced, String>),
-    /// It is not evicted here.
-    Found(DocumentId),
+    /// Whether it was evicted here.
+    Found(DocumentId, bool),
     /// A page of documents with the positions of their last changes.
     Listed {
         documents: Vec<(DocumentId, u64)>,
@@ -193,6 +195,10 @@ fn work(shelves: &Shelves, link: LinkId, jobs: &Receiver<Job>, done: &UnboundedS
             Job::Sync(talk, id, message) => {
                 tell(done, sync(shelves, link, &mut talks, talk, id, message.as_ref()), bytes)
             }
+            Job::Reached(done) => {
+                let _ = done.send(());
+                Ok(())
+            }
             Job::Over(talk) => {
                 talks.remove(&talk);
                 Ok(())
@@ -243,7 +249,8 @@ fn bring(
 }
 
 fn find(shelves: &Shelves, id: DocumentId) -> Done {
-    if shelves.is_evicted(&id) { Done::Evicted(id) } else { Done::Found(id) }
+    let is_evicted = shelves.is_evicted(&id);
+    Done::Found(id, is_evicted)
 }
 
 fn failed(id: DocumentId, failed: Failed, error: &ReplicaError) -> Done {

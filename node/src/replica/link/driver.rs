@@ -73,6 +73,8 @@ pub(super) struct Driver {
     unlisted: Option<(String, Millis)>,
     /// Work on the desk, and what updates of it weigh in bytes.
     jobs: usize,
+    /// Documents of the other end about which it is asked whether they were evicted here.
+    finding: usize,
     job_bytes: usize,
     /// The last change here that was heard of.
     heard: u64,
@@ -127,6 +129,7 @@ impl Driver {
             listed_since: None,
             unlisted: None,
             jobs: 0,
+            finding: 0,
             job_bytes: 0,
             heard: 0,
             priorities: BTreeMap::new(),
@@ -140,7 +143,7 @@ impl Driver {
         &self.shelves.hub
     }
 
-    fn now(&self) -> Millis {
+    pub(super) fn now(&self) -> Millis {
         Millis(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
@@ -206,7 +209,9 @@ impl Driver {
             while let Some(effect) = self.session.poll(now) {
                 self.carry_out(now, effect);
             }
-            if let Some(backlog) = (!self.listing).then(|| self.staleness.tell(&mut self.session)).flatten() {
+            if let Some(backlog) =
+                (!self.listing && self.finding == 0).then(|| self.staleness.tell(&mut self.session)).flatten()
+            {
                 // Before anything of it is opened.
                 self.board.write(|status| status.backlog = Some(backlog));
                 continue;
@@ -224,12 +229,13 @@ impl Driver {
             self.transmit(replica::ping(self.next_probe << 1 | 1));
             self.next_probe += 1;
         }
+        self.forget_dropped();
         self.knowledge.save_if_due();
         self.sweep_outbox();
         self.show();
     }
 
-    fn carry_out(&mut self, now: Millis, effect: Effect) {
+    pub(super) fn carry_out(&mut self, now: Millis, effect: Effect) {
         match effect {
             Effect::Send { lane, priority, frame } => {
                 self.scheduler.push(lane, priority, frame.len(), frame, now);
@@ -254,6 +260,7 @@ impl Driver {
             }
             Effect::Found(document) => {
                 if self.subscription.has(&document) {
+                    self.finding += 1;
                     self.give(Job::Find(document));
                 } else {
                     self.session.decline(&document);
@@ -323,7 +330,14 @@ impl Driver {
                     self.listed_since = Some(self.knowledge.since().map_or(0, |since| since.number));
                 }
             }
-            Done::Found(document) => self.add(&document, 0),
+            Done::Found(document, is_evicted) => {
+                self.finding = self.finding.saturating_sub(1);
+                if is_evicted {
+                    self.evicted(&document);
+                } else {
+                    self.add(&document, 0);
+                }
+            }
             Done::Gone(document) => self.session.remove(&document),
             Done::Evicted(document) => self.evicted(&document),
             Done::Failed(document, failed, reason) => {

@@ -2,11 +2,13 @@
 //! must stop no link.
 
 use std::path::PathBuf;
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use tokio::task::JoinHandle;
-use tombolo_core::id::{Incarnation, ReplicaId};
+use tombolo_core::id::{DocumentId, Incarnation, ReplicaId};
+use tombolo_core::session::Dropped;
 use tombolo_store::{Checkpoint, FeedId};
 
 use super::memory::Memory;
@@ -74,6 +76,41 @@ impl Knowledge {
         self.memory.as_ref()?.keeper
     }
 
+    /// This is dropped from here on; of which keeper, if none is known yet. Written down at once, and then said.
+    pub(super) fn dropped(
+        &mut self,
+        keeper: Option<(ReplicaId, Incarnation)>,
+        document: &DocumentId,
+        dropped: Dropped,
+        done: SyncSender<bool>,
+    ) {
+        if let Some(keeper) = keeper.or(self.keeper()) {
+            self.of(keeper).dropped.insert(document.clone(), dropped);
+        }
+        self.save();
+        let before = self.writing.take();
+        self.writing = Some(tokio::spawn(async move {
+            if let Some(before) = before {
+                let _ = before.await;
+            }
+            let _ = done.send(true);
+        }));
+    }
+
+    /// This is not dropped any more.
+    pub(super) fn taken_up(&mut self, document: &DocumentId) {
+        if let Some(memory) = &mut self.memory
+            && memory.dropped.remove(document).is_some()
+        {
+            self.news.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// What was dropped and may have come there since.
+    pub(super) fn all_dropped(&self) -> impl Iterator<Item = &DocumentId> {
+        self.memory.iter().flat_map(|memory| memory.dropped.keys())
+    }
+
     /// Nothing is known any more.
     pub(super) fn forget(&mut self) {
         self.memory = None;
@@ -135,11 +172,19 @@ impl Knowledge {
         // A relay keeps nothing, and so nothing but the time is known of it.
         let memory = Memory { synced: self.synced, ..self.memory.clone().unwrap_or_default() };
         let path = self.path.clone();
-        self.writing = Some(tokio::task::spawn_blocking(move || {
+        let before = self.writing.take();
+        let write = move || {
             if let Err(error) = memory.save(&path) {
                 // It costs a comparison at the next start.
                 tracing::warn!(path = %path.display(), %error, "what a link knows was not written down");
             }
+        };
+        self.writing = Some(tokio::spawn(async move {
+            // What is newer is written behind it. A panic in there is said by its thread.
+            if let Some(before) = before {
+                let _ = before.await;
+            }
+            let _ = tokio::task::spawn_blocking(write).await;
         }));
     }
 }

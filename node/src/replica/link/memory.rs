@@ -4,12 +4,15 @@
 //! It saves work and is believed in nothing else: a file that is lost, old or damaged costs one comparison of all
 //! documents. It is bound to both stores' lives, so a restore on either side makes it worthless, as it must.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
-use tombolo_core::id::{Incarnation, ReplicaId};
+use tombolo_core::dialect::replica::Outcome;
+use tombolo_core::id::{DocumentId, Incarnation, ReplicaId};
+use tombolo_core::session::Dropped;
 use tombolo_store::Checkpoint;
 
 /// What is known of one keeper.
@@ -23,6 +26,8 @@ pub(super) struct Memory {
     pub(super) reached: Vec<u8>,
     /// When the link was in sync last, whoever was there.
     pub(super) synced: Option<SystemTime>,
+    /// What counts as acknowledged there although it was refused.
+    pub(super) dropped: BTreeMap<DocumentId, Dropped>,
 }
 
 /// As the file has it.
@@ -36,11 +41,35 @@ struct Stored {
     /// In ms since 1970.
     #[serde(default)]
     synced_ms: Option<u64>,
+    #[serde(default)]
+    dropped: Vec<StoredDropped>,
 }
 
-/// The first knew of Yjs documents only, the second not when a link was in sync.
+/// A document is its key in hex.
+#[derive(Serialize, Deserialize)]
+struct StoredDropped {
+    document: String,
+    outcome: u64,
+    reason: String,
+    may_read: bool,
+}
+
+impl StoredDropped {
+    fn of((document, dropped): (&DocumentId, &Dropped)) -> Self {
+        let Dropped { outcome, reason, may_read } = dropped.clone();
+        Self { document: hex(&document.to_key()), outcome: outcome.0, reason, may_read }
+    }
+
+    fn read(self) -> Option<(DocumentId, Dropped)> {
+        let Self { document, outcome, reason, may_read } = self;
+        let document = DocumentId::from_key(&unhex(&document)?).ok()?;
+        Some((document, Dropped { outcome: Outcome(outcome), reason, may_read }))
+    }
+}
+
+/// The first knew of Yjs documents only, the second not when a link was in sync, the third of nothing that was dropped.
 const VERSIONS: std::ops::RangeInclusive<u32> = 2..=VERSION;
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// Where the memory of the link to this place lies, for these subscriptions.
 pub(super) fn path(folder: &Path, url: &str, prefixes: &[String]) -> PathBuf {
@@ -73,7 +102,9 @@ impl Memory {
             Some(ms) => Some(UNIX_EPOCH.checked_add(Duration::from_millis(ms))?),
             None => None,
         };
-        VERSIONS.contains(&stored.version).then_some(Self { keeper, acknowledged, reached, synced })
+        let dropped: Option<_> = stored.dropped.into_iter().map(StoredDropped::read).collect();
+        let memory = Self { keeper, acknowledged, reached, synced, dropped: dropped? };
+        VERSIONS.contains(&stored.version).then_some(memory)
     }
 
     /// Keeps it, whole or not at all. Not fsynced: an older one is as good.
@@ -90,6 +121,7 @@ impl Memory {
                 let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
                 u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
             }),
+            dropped: self.dropped.iter().map(StoredDropped::of).collect(),
         };
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         file.write_all(&serde_json::to_vec_pretty(&stored)?)?;
@@ -128,6 +160,22 @@ mod tests {
   "reached": "0506",
   "synced_ms": 7
 }"#;
+    const VERSION_4: &str = r#"{
+  "version": 4,
+  "replica": "01010101010101010101010101010101",
+  "incarnation": "02020202020202020202020202020202",
+  "acknowledged": "01030303030303030303030303030303030000000000000004",
+  "reached": "0506",
+  "synced_ms": 7,
+  "dropped": [
+    {
+      "document": "0164",
+      "outcome": 9,
+      "reason": "no",
+      "may_read": true
+    }
+  ]
+}"#;
 
     #[test]
     fn it_comes_back_and_what_is_damaged_is_forgotten() {
@@ -135,19 +183,24 @@ mod tests {
         let path = path(folder.path(), "ws://a", &["notes/".to_owned()]);
         assert_ne!(path, super::path(folder.path(), "ws://a", &[]));
         assert_eq!(Memory::load(&path), None);
+        let dropped = Dropped { outcome: Outcome(9), reason: "no".to_owned(), may_read: true };
         let memory = Memory {
             keeper: Some((ReplicaId([1; 16]), Incarnation([2; 16]))),
             acknowledged: Some(Checkpoint { feed: FeedId([3; 16]), number: 4 }),
             reached: vec![5, 6],
             synced: Some(UNIX_EPOCH + Duration::from_millis(7)),
+            dropped: BTreeMap::from([(DocumentId::yjs("d").unwrap(), dropped)]),
         };
         memory.save(&path).unwrap();
         assert_eq!(Memory::load(&path), Some(memory.clone()));
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), VERSION_3);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), VERSION_4);
+        let of_before = Memory { dropped: BTreeMap::new(), ..memory.clone() };
+        std::fs::write(&path, VERSION_3).unwrap();
+        assert_eq!(Memory::load(&path), Some(of_before.clone()));
         std::fs::write(&path, VERSION_2).unwrap();
-        assert_eq!(Memory::load(&path), Some(Memory { synced: None, ..memory.clone() }));
-        for version in [0, 1, 4] {
-            std::fs::write(&path, VERSION_3.replace("\"version\": 3", &format!("\"version\": {version}")))
+        assert_eq!(Memory::load(&path), Some(Memory { synced: None, ..of_before }));
+        for version in [0, 1, 5] {
+            std::fs::write(&path, VERSION_4.replace("\"version\": 4", &format!("\"version\": {version}")))
                 .unwrap();
             assert_eq!(Memory::load(&path), None, "version {version}");
         }

@@ -13,6 +13,7 @@ mod hub; // who hears of changes
 mod knowledge; // when what is learned is written down
 mod memory; // what is known from earlier connections
 mod outbox; // how much may wait for a link
+mod parked; // what was refused, given up
 mod showing; // presence
 mod socket; // the connection
 mod stale; // what waits after a long time apart
@@ -87,6 +88,8 @@ enum Command {
     Mode(Mode),
     Priority(DocumentId, Priority),
     Vouch(vouching::Question),
+    LetGo(SyncSender<()>),
+    DropParked(DocumentId, SyncSender<bool>),
     /// It is not here any more.
     Evicted(DocumentId),
     /// It is wanted here again, or that is over.
@@ -181,6 +184,9 @@ impl Links {
             let number = memory.acknowledged.map_or(0, |checkpoint| checkpoint.number);
             if let Some(keeper) = memory.keeper {
                 session.remember(keeper, number, memory.reached.clone().into());
+                for (document, dropped) in &memory.dropped {
+                    session.remember_dropped(document, dropped.clone());
+                }
             }
         }
         let identity = store.identity();

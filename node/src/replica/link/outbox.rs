@@ -198,7 +198,8 @@ impl Driver {
 
     /// What has arrived there waits no more.
     pub(super) fn sweep_outbox(&self) {
-        if self.outbox.is_bound() {
+        // Before what changed is listed, the session knows nothing of it.
+        if self.outbox.is_bound() && self.listed_since.is_some() {
             self.outbox.sweep(|document| Some(self.session.standing(document)?.acknowledged));
         }
     }

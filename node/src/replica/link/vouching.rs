@@ -7,7 +7,9 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 
 use tombolo_core::id::{DocumentId, Format, Incarnation, ReplicaId};
 use tombolo_core::schedule::Priority;
+use tombolo_core::session::Lag;
 
+use super::desk::Job;
 use super::driver::Driver;
 use super::{Command, Links, Running, Shelves};
 
@@ -82,6 +84,20 @@ impl Links {
         }
     }
 
+    /// What links hold open without need is let go.
+    pub(in crate::replica) fn let_go(&self) {
+        let ask = |running: &Running| {
+            let (sender, receiver) = sync_channel(1);
+            let _ = running.commands.send(Command::LetGo(sender));
+            receiver
+        };
+        let asked: Vec<_> = self.lock().running.iter().map(ask).collect();
+        for done in asked {
+            // One that has ended holds nothing.
+            let _ = done.recv();
+        }
+    }
+
     /// A document is not here any more.
     pub(in crate::replica) fn evicted(&self, document: &DocumentId) {
         self.tell(|| Command::Evicted(document.clone()));
@@ -105,17 +121,30 @@ impl Driver {
         if !self.subscription.has(document) {
             return Holding::Unknown;
         }
-        let is_held = match self.session.standing(document) {
-            Some(standing) => standing.acknowledged >= number,
-            // It has not changed since what the list of changes began at; nothing is known before that was read.
-            None => self.listed_since.is_some_and(|since| since >= number),
-        };
+        let standing = self.session.standing(document);
+        if standing.as_ref().is_some_and(|standing| matches!(standing.lag, Some(Lag::Dropped { .. }))) {
+            // It counts as acknowledged, and is not.
+            return Holding::Unknown;
+        }
+        // What has not changed since the list of changes began was there before; nothing is known before that was read.
+        let is_held = standing.is_some_and(|standing| standing.acknowledged >= number)
+            || self.listed_since.is_some_and(|since| since >= number);
         let is_there = self.session.peer().is_some_and(|peer| peer.keeps.is_some());
         match (is_held, is_there, self.knowledge.keeper().is_some()) {
             (true, true, _) => Holding::Held,
             (false, _, true) | (false, true, _) => Holding::Owed,
             (_, false, _) => Holding::Unknown,
         }
+    }
+
+    pub(super) fn let_go(&mut self, done: SyncSender<()>) {
+        let now = self.now();
+        self.session.shut_done();
+        while let Some(effect) = self.session.poll(now) {
+            self.carry_out(now, effect);
+        }
+        // Behind what is to be let go.
+        let _ = self.desk.send(Job::Reached(done));
     }
 
     /// Nothing is sent of it any more, nor asked for: that it is not here says nothing about it.
