@@ -9,6 +9,8 @@ mod blame; // documents that an engine dies of, over processes of its own
 #[cfg(test)]
 mod budget; // what is evicted, and what is refused
 #[cfg(test)]
+mod budget_random; // the same, any steps and SIGKILL
+#[cfg(test)]
 mod command_line; // what it says and how it ends
 #[cfg(test)]
 mod corpus; // what fuzzers found worth keeping

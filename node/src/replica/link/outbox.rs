@@ -223,6 +223,11 @@ mod tests {
         Outbox::new("ws://a".to_owned(), Subscription::prefixes(["n/"]), OutboxMax { documents, bytes })
     }
 
+    fn counts(outbox: &Outbox) -> (usize, u64) {
+        let state = outbox.lock();
+        (state.documents.len(), state.bytes)
+    }
+
     #[test]
     fn what_would_be_too_much_is_refused_and_what_has_arrived_makes_room() {
         let outbox = of(Some(2), Some(100));
@@ -237,13 +242,13 @@ mod tests {
         assert!(outbox.reserve(&id("n/c"), 20).unwrap());
         outbox.heard(&id("n/a"), 1);
         outbox.sweep(|_| Some(9));
-        assert_eq!(outbox.lock().documents.len(), 2, "one edit of the first is not heard of");
+        assert_eq!(counts(&outbox).0, 2, "one edit of the first is not heard of");
         outbox.heard(&id("n/a"), 2);
         outbox.heard(&id("n/c"), 3);
         outbox.sweep(|_| Some(2));
-        assert_eq!((outbox.lock().documents.len(), outbox.lock().bytes), (1, 20));
+        assert_eq!(counts(&outbox), (1, 20));
         outbox.sweep(|_| None);
-        assert_eq!((outbox.lock().documents.len(), outbox.lock().bytes), (0, 0));
+        assert_eq!(counts(&outbox), (0, 0));
     }
 
     #[test]
