@@ -221,6 +221,7 @@ fn code_of_note(error: &NoteError) -> u8 {
         NoteError::Folder(error) => error.exit_code(),
         NoteError::Server(failure) => code_of_failure(failure),
         NoteError::Missing { .. }
+        | NoteError::Evicted { .. }
         | NoteError::Exists { .. }
         | NoteError::Empty { .. }
         | NoteError::FrontMatter { .. }
@@ -234,7 +235,12 @@ fn code_of_note(error: &NoteError) -> u8 {
         | NoteError::NoLinks
         | NoteError::NotSynced
         | NoteError::ServerHasThem
-        | NoteError::Replica(ReplicaError::Deleted { .. } | ReplicaError::Edit { .. }) => 7,
+        | NoteError::Replica(
+            ReplicaError::Deleted { .. }
+            | ReplicaError::Edit { .. }
+            | ReplicaError::Evicted { .. }
+            | ReplicaError::NotFetched { .. },
+        ) => 7,
         NoteError::Editor { .. }
         | NoteError::Links { .. }
         | NoteError::File { .. }

@@ -39,7 +39,11 @@ fn row(id: &DocumentId, described: Result<Option<tombolo_store::Description>, St
         Ok(None) => None,
         Ok(Some(described)) => {
             let (operations, bytes) = (described.operations(), described.bytes());
-            Some(json!({ "name": name, "format": format, "operations": operations, "bytes": bytes }))
+            let mut row = json!({ "name": name, "format": format, "operations": operations, "bytes": bytes });
+            if let (Some(row), Some(stub)) = (row.as_object_mut(), described.stub) {
+                row.insert("evicted".to_owned(), stub.address.into());
+            }
+            Some(row)
         }
         Err(error) => Some(json!({ "name": name, "format": format, "error": Failure::from(error).message })),
     }

@@ -36,6 +36,13 @@ pub(super) fn show(
             shown.insert(key.to_owned(), value);
         }
     };
+    if let Some(stub) = described.stub {
+        // There is nothing more of it here.
+        say("evicted", stub.address.into());
+        say("evicted_ms", stub.evicted_ms.into());
+        say("evicted_bytes", stub.bytes.into());
+        return Ok(shown);
+    }
     let parts = desk.contents(id)?;
     match id.format() {
         Format::Yjs => {

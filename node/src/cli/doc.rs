@@ -71,9 +71,10 @@ fn list(counter: &Counter, args: &List) -> Result<(), Error> {
                 field(row, "bytes"),
                 name_of(row)
             );
-            match field(row, "error") {
-                error if error.is_empty() => line,
-                error => format!("{line}  ({error})"),
+            match (field(row, "error"), field(row, "evicted")) {
+                (error, evicted) if error.is_empty() && evicted.is_empty() => line,
+                (error, evicted) if error.is_empty() => format!("{line}  (evicted; {evicted} has it)"),
+                (error, _) => format!("{line}  ({error})"),
             }
         }),
         _ => Ok(()),
@@ -148,6 +149,7 @@ fn described(shown: &Value) -> String {
         ("heads:", "heads"),
         ("heads:", "heads_error"),
         ("content:", "content_error"),
+        ("evicted to:", "evicted"),
     ] {
         if shown.get(key).is_some() {
             lines.push(format!("{label:11} {}", shortened(field(shown, key).as_bytes())));

@@ -36,9 +36,9 @@ pub(super) fn run(settings: &Settings, command: &Command) -> Result<(), Error> {
         Command::New(args) => new(settings, args),
         Command::Edit(args) => edit(settings, args),
         Command::List(args) => with(&|notes| list(notes, args)),
-        Command::Show(args) => with(&|notes| show(notes, args)),
+        Command::Show(args) => with(&|notes| show(settings, notes, args)),
         Command::Search(args) => with(&|notes| look(notes, args)),
-        Command::Tag(args) => with(&|notes| tag(notes, args)),
+        Command::Tag(args) => with(&|notes| tag(settings, notes, args)),
         Command::Rm(args) => with(&|notes| remove(settings, notes, args)),
         Command::Import(args) => with(&|notes| note_files::import(notes, args)),
         Command::Export(args) => with(&|notes| note_files::export(notes, args)),
@@ -66,8 +66,10 @@ pub(super) fn with_notes<T>(
     Ok(value)
 }
 
-fn existing(notes: &Notebook, name: &str) -> Result<Note, NoteError> {
-    notes.read(name)?.ok_or_else(|| NoteError::Missing { name: name.to_owned() })
+/// The note; one that was evicted is fetched.
+fn existing(settings: &Settings, notes: &Notebook, name: &str) -> Result<Note, NoteError> {
+    let note = notes.read_or_fetch(name, &load_links(&settings.data)?)?;
+    note.ok_or_else(|| NoteError::Missing { name: name.to_owned() })
 }
 
 fn new(settings: &Settings, args: &New) -> Result<(), Error> {
@@ -105,7 +107,7 @@ fn new(settings: &Settings, args: &New) -> Result<(), Error> {
 }
 
 fn edit(settings: &Settings, args: &One) -> Result<(), Error> {
-    let note = with_notes(settings, |notes| Ok(existing(notes, &args.name)?))?;
+    let note = with_notes(settings, |notes| Ok(existing(settings, notes, &args.name)?))?;
     let written = note_editor::edit(&note.text)?;
     let text = written.text.clone();
     let changed = if text == note.text {
@@ -167,6 +169,7 @@ fn row(listed: &Listed, note: Result<Note, NoteError>) -> Value {
             "tags": tags(&note.text),
             "characters": note.text.chars().count(),
         }),
+        Err(_) if listed.evicted.is_some() => json!({ "name": listed.name, "evicted": listed.evicted }),
         Err(error) => json!({ "name": listed.name, "error": error.to_string() }),
     }
 }
@@ -194,9 +197,10 @@ fn list(notes: &Notebook, args: &List) -> Result<(), Error> {
         let line = |row: &Value| {
             let title: String = field(row, "title").chars().take(TITLE_SHOWN).collect();
             let line = format!("{:name$}  {:tag$}  {title}", field(row, "name"), tags_of(row));
-            match field(row, "error") {
-                error if error.is_empty() => line.trim_end().to_owned(),
-                error => format!("{line}({error})"),
+            match (field(row, "error"), field(row, "evicted")) {
+                (error, evicted) if error.is_empty() && evicted.is_empty() => line.trim_end().to_owned(),
+                (error, evicted) if error.is_empty() => format!("{line}(evicted; {evicted} has it)"),
+                (error, _) => format!("{line}({error})"),
             }
         };
         output.row("notes", row, line).map_err(Error::Output)?;
@@ -209,8 +213,8 @@ fn tags_of(row: &Value) -> String {
     plain(&tags.collect::<Vec<_>>().join(", "))
 }
 
-fn show(notes: &Notebook, args: &One) -> Result<(), Error> {
-    let note = existing(notes, &args.name)?;
+fn show(settings: &Settings, notes: &Notebook, args: &One) -> Result<(), Error> {
+    let note = existing(settings, notes, &args.name)?;
     if args.at.json {
         let (title, tags) = (title(&note.text), tags(&note.text));
         let answer = json!({ "name": note.name, "title": title, "tags": tags, "text": note.text });
@@ -252,10 +256,10 @@ fn look(notes: &Notebook, args: &Search) -> Result<(), Error> {
     output.end_of_rows("matches", &json!({})).map_err(Error::Output)
 }
 
-fn tag(notes: &Notebook, args: &Tags) -> Result<(), Error> {
+fn tag(settings: &Settings, notes: &Notebook, args: &Tags) -> Result<(), Error> {
     let parse = |tags: &[String]| tags.iter().map(|tag| tag.parse()).collect::<Result<Vec<Tag>, _>>();
     let (add, remove) = (parse(&args.add)?, parse(&args.remove)?);
-    let note = existing(notes, &args.name)?;
+    let note = existing(settings, notes, &args.name)?;
     let text = tagged(&note.text, &add, &remove)
         .map_err(|why| NoteError::FrontMatter { name: note.name.clone(), why })?;
     let changed = notes.write(&note, &text)?;
@@ -286,10 +290,11 @@ fn status(settings: &Settings, notes: &Notebook, json: bool) -> Result<(), Error
     let listed = notes.list()?;
     let mut count = 0_usize;
     let mut damaged = 0_usize;
+    let evicted = listed.iter().filter(|listed| listed.evicted.is_some()).count();
     for listed in &listed {
         match notes.read(&listed.name) {
             Ok(note) => count += usize::from(note.is_some()),
-            Err(_) => damaged += 1,
+            Err(_) => damaged += usize::from(listed.evicted.is_none()),
         }
     }
     let sum = |of: fn(&Listed) -> u64| listed.iter().map(of).fold(0_u64, u64::saturating_add);
@@ -299,6 +304,7 @@ fn status(settings: &Settings, notes: &Notebook, json: bool) -> Result<(), Error
         "server": notes.is_there(),
         "notes": count,
         "unreadable": damaged,
+        "evicted": evicted,
         "deleted": notes.deleted()?,
         "operations": sum(|listed| listed.operations),
         "bytes": sum(|listed| listed.bytes),
@@ -308,7 +314,7 @@ fn status(settings: &Settings, notes: &Notebook, json: bool) -> Result<(), Error
         let by = if notes.is_there() { "a running server" } else { "nobody else" };
         let mut lines =
             vec![format!("{:12} {}", "folder:", field(answer, "folder")), format!("{:12} {by}", "open by:")];
-        for key in ["notes", "unreadable", "deleted", "operations", "bytes"] {
+        for key in ["notes", "evicted", "unreadable", "deleted", "operations", "bytes"] {
             lines.push(format!("{:12} {}", format!("{key}:"), field(answer, key)));
         }
         for link in answer.get("links").and_then(Value::as_array).into_iter().flatten() {

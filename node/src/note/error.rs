@@ -17,6 +17,17 @@ pub enum NoteError {
         /// Of which name.
         name: String,
     },
+    /// It is elsewhere.
+    #[error(
+        "the note {name:?} is not here: it was evicted to make room, and {address} has it; link to that with `tombolo \
+         note link add`, and it is fetched when it is shown"
+    )]
+    Evicted {
+        /// Which note.
+        name: String,
+        /// Who had it then.
+        address: String,
+    },
     /// There is one already.
     #[error("there is a note {name:?} already; edit it with `tombolo note edit`, or choose another name")]
     Exists {

@@ -8,6 +8,7 @@
 //! Guarantees: a change is made against the text that its writer saw and merged into what the note is by then; what was
 //! not changed is not touched; everything that is answered is fsynced.
 
+mod elsewhere; // what was evicted, fetched
 mod error;
 mod files; // which note a file is
 mod front_matter; // tags and title

@@ -56,6 +56,8 @@ pub struct Listed {
     pub operations: u64,
     /// Bytes that it takes.
     pub bytes: u64,
+    /// Who has it, if it was evicted.
+    pub evicted: Option<String>,
 }
 
 /// Documents asked for at once.
@@ -85,7 +87,8 @@ impl Notebook {
                     let notes = page.into_iter().filter(|(id, _)| id.format() == Format::Yjs);
                     listed.extend(notes.map(|(id, described)| {
                         let (operations, bytes) = (described.operations(), described.bytes());
-                        Listed { name: id.to_string(), operations, bytes }
+                        let evicted = described.stub.map(|stub| stub.address);
+                        Listed { name: id.to_string(), operations, bytes, evicted }
                     }));
                 }
             }
@@ -248,5 +251,6 @@ fn listed_of(row: &Value) -> Option<Listed> {
     }
     let number = |key| row.get(key).and_then(Value::as_u64).unwrap_or_default();
     let name = row.get("name")?.as_str()?.to_owned();
-    Some(Listed { name, operations: number("operations"), bytes: number("bytes") })
+    let evicted = row.get("evicted").and_then(Value::as_str).map(str::to_owned);
+    Some(Listed { name, operations: number("operations"), bytes: number("bytes"), evicted })
 }

@@ -10,6 +10,7 @@ use tombolo::replica::{
     Subscription, YjsDocument,
 };
 
+use super::command_line::{run, stderr, tombolo};
 use super::link::{LIMIT, in_sync, linked, noise, serve, text, url, write};
 
 fn id(name: &str) -> DocumentId {
@@ -330,4 +331,50 @@ fn what_is_dropped_by_decision_holds_nothing_up_and_stays() {
     evict_all(&one);
     assert_eq!(evicted(&one), ["a"]);
     assert_eq!(fetch(&one, "a").text("text").unwrap(), "still mine");
+}
+
+/// What a command prints.
+fn printed(folder: &std::path::Path, arguments: &[&str]) -> String {
+    let output = run(tombolo(arguments).arg("--data").arg(folder));
+    assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn notes_that_were_evicted_are_marked_and_fetched() {
+    let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let server = serve(data.path(), &[]);
+    let folder = folder.path();
+    let one = linked(folder, &[&server]);
+    write(&one, "gone", "# Gone\n");
+    write(&one, "here", "# Here\n");
+    in_sync(&one);
+    assert!(one.pin(&id("here")).unwrap());
+    evict_all(&one);
+    one.close().unwrap();
+    let list: serde_json::Value =
+        serde_json::from_str(&printed(folder, &["note", "list", "--json"])).unwrap();
+    assert_eq!((&list["notes"][0]["name"], &list["notes"][1]["title"]), (&"gone".into(), &"Here".into()));
+    assert!(list["notes"][0]["evicted"].as_str().unwrap().starts_with(&url(&server)), "{list}");
+    for command in ["note", "doc"] {
+        let table = printed(folder, &[command, "list"]);
+        assert!(table.contains(&format!("(evicted; {}", url(&server))), "{table}");
+    }
+    assert!(printed(folder, &["doc", "show", "gone"]).contains("evicted to: ws://"));
+    let status: serde_json::Value =
+        serde_json::from_str(&printed(folder, &["note", "status", "--json"])).unwrap();
+    assert_eq!(
+        (&status["notes"], &status["evicted"], &status["unreadable"]),
+        (&1.into(), &1.into(), &0.into())
+    );
+    let refused = run(tombolo(&["note", "show", "gone"]).arg("--data").arg(folder));
+    assert!(
+        !refused.status.success() && stderr(&refused).contains("tombolo note link add"),
+        "{}",
+        stderr(&refused)
+    );
+    printed(folder, &["note", "link", "add", &url(&server)]);
+    assert_eq!(printed(folder, &["note", "show", "gone"]), "# Gone\n");
+    let list = printed(folder, &["note", "list"]);
+    assert!(!list.contains("evicted"), "{list}");
 }

@@ -3,7 +3,7 @@
 
 mod commands; // what its owner says
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant, SystemTime};
@@ -79,6 +79,8 @@ pub(super) struct Driver {
     /// The last change here that was heard of.
     heard: u64,
     pub(super) priorities: BTreeMap<DocumentId, Priority>,
+    /// What was evicted and is wanted again.
+    pub(super) fetching: BTreeSet<DocumentId>,
     staleness: Staleness,
     shelves: Shelves,
     showing: Showing,
@@ -133,6 +135,7 @@ impl Driver {
             job_bytes: 0,
             heard: 0,
             priorities: BTreeMap::new(),
+            fetching: BTreeSet::new(),
             staleness,
             shelves,
             showing: Showing::default(),
@@ -333,13 +336,13 @@ impl Driver {
             Done::Found(document, is_evicted) => {
                 self.finding = self.finding.saturating_sub(1);
                 if is_evicted {
-                    self.evicted(&document);
+                    self.found_evicted(&document);
                 } else {
                     self.add(&document, 0);
                 }
             }
             Done::Gone(document) => self.session.remove(&document),
-            Done::Evicted(document) => self.evicted(&document),
+            Done::Evicted(document) => self.found_evicted(&document),
             Done::Failed(document, failed, reason) => {
                 tracing::warn!(link = %self.address, %document, reason, "a document cannot be synced now");
                 self.session.failed(now, &document, failed, reason);

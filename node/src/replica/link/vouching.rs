@@ -153,17 +153,28 @@ impl Driver {
         self.outbox.forget(document);
     }
 
+    /// It is evicted, as was found or decided; perhaps just before it was to be fetched.
+    pub(super) fn found_evicted(&mut self, document: &DocumentId) {
+        if self.fetching.contains(document) {
+            self.fetch(document, true);
+        } else {
+            self.evicted(document);
+        }
+    }
+
     pub(super) fn fetch(&mut self, document: &DocumentId, wanted: bool) {
         if !self.subscription.has(document) {
             return;
         }
         if wanted {
+            self.fetching.insert(document.clone());
             // Anew, whatever was known of it: it is not here.
             self.session.remove(document);
             self.add(document, 0);
             self.session.watch(document, true);
             self.session.set_priority(document, Priority::Critical);
         } else {
+            self.fetching.remove(document);
             self.session.watch(document, false);
             let priority = self.priorities.get(document).copied();
             let priority = priority.or(self.subscription.priority_for(document)).unwrap_or_default();
