@@ -40,8 +40,10 @@
 //! [`autosurgeon`](crate::autosurgeon), in the same kind of transaction. Clients of automerge-repo know it by its URL.
 //!
 //! [`Replica::link`] keeps documents in sync with nodes, and Yjs documents with relays and other replicas as well;
-//! [`Replica::listen`] lets these come. Not there yet: Automerge documents without a node, and giving back the
-//! space of what is safe elsewhere.
+//! [`Replica::listen`] lets these come. Not there yet: Automerge documents without a node.
+//!
+//! [`Replica::set_budget`] says how much of the disk a replica may take: what others keep is evicted, and comes back with
+//! [`Replica::fetch`].
 //!
 //! Documents are read by yrs and automerge in this process, without the wall that a server has around them
 //! ([`ThreadWorker`](tombolo_store::worker::ThreadWorker) says why that matters): open documents of people whom you

@@ -13,6 +13,7 @@ use tombolo_core::id::{DocumentId, Incarnation, ReplicaId};
 use tombolo_core::operation::Kind;
 use tombolo_store::{Document, Engine, Held, Kept, Store, StoreError, maintain};
 
+use super::fold::{self, Deadly};
 use super::kill::{name, open, random};
 use super::typist::{keystroke, paste, reach, text, typed};
 
@@ -25,6 +26,7 @@ const DOCUMENTS: u64 = 4;
 on_each_engine! {
     a_stub_is_opened_by_fetching_only,
     what_is_held_stays,
+    what_is_in_quarantine_stays,
     a_kill_leaves_the_whole_document_or_the_stub,
 }
 
@@ -124,6 +126,18 @@ fn what_is_held_stays(engine: Engine) {
     assert_eq!(store.evict(&never, &standing, &kept(0)).unwrap(), Err(Held::Nothing));
     assert_eq!(store.stubs().unwrap(), []);
     assert!(evict(&store, &id, 2).is_ok());
+}
+
+fn what_is_in_quarantine_stays(engine: Engine) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = fold::open(folder.path(), engine, Deadly::dies([100]));
+    fold::append(&store, (0..3).map(|clock| keystroke(7, clock)).chain([keystroke(100, 0)]));
+    fold::fold(&store);
+    while store.quarantine(&fold::document()).unwrap().is_empty() {
+        std::thread::yield_now();
+    }
+    assert_eq!(evict(&store, &fold::document(), 3), Err(Held::Quarantine));
+    assert_eq!(fold::read(&store), typed(3));
 }
 
 /// Repair hands a stub on, whatever else is damaged.

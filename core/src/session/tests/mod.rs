@@ -321,3 +321,23 @@ fn what_is_dropped_counts_as_acknowledged_until_it_is_edited() {
     met(&mut other, true, false);
     assert_eq!((lag(&other), other.acknowledged()), (Some(Lag::Comparing), 0));
 }
+
+#[test]
+fn what_is_done_with_is_let_go_where_that_costs_nothing() {
+    for lists in [true, false] {
+        let document = yjs("d");
+        let mut session = Session::new(SessionConfig::default(), 1);
+        session.add(&document, 1);
+        met(&mut session, true, lists);
+        session.let_go();
+        assert_eq!(session.handles.len(), 1, "it is not done with");
+        compare(&mut session, Handle(1), &document, 1);
+        session.receive(NOW, &stored(Handle(1), Outcome::WELL).into()).unwrap();
+        session.let_go();
+        let is_shut = frames(&mut session)
+            .into_iter()
+            .any(|frame| matches!(parse(&frame.into()), Ok(Message::Shut { outcome: Outcome::WELL, .. })));
+        assert_eq!(is_shut, lists, "what nobody lists has to stay open to be heard of");
+        assert_eq!(session.standing(&document).unwrap().lag, None);
+    }
+}

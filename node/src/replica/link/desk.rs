@@ -279,3 +279,28 @@ fn list(shelves: &Shelves, since: Option<Checkpoint>, done: &UnboundedSender<Fin
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+    use crate::replica::Replica;
+
+    /// Who brought it waits for the answer, and is in sync no sooner.
+    #[test]
+    fn what_comes_for_a_document_that_is_gone_is_answered_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let replica = Replica::open(folder.path()).unwrap();
+        let id = DocumentId::yjs("d").unwrap();
+        replica.yjs("d").unwrap().edit(|edit| edit.text("text").insert(0, "d")).unwrap();
+        assert!(replica.remove("d").unwrap());
+        let (sender, mut done) = unbounded_channel();
+        let update = Update::empty();
+        bring(replica.links.shelves(), LinkId(1), (Token(7), id.clone(), &update), &sender).unwrap();
+        let first = done.try_recv().unwrap();
+        assert!(matches!(&first.done, Done::Gone(gone) if *gone == id) && !first.ends_job);
+        let second = done.try_recv().unwrap();
+        assert!(matches!(second.done, Done::Brought(Token(7), Err(_))) && second.ends_job);
+    }
+}
