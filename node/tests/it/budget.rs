@@ -378,3 +378,24 @@ fn notes_that_were_evicted_are_marked_and_fetched() {
     let list = printed(folder, &["note", "list"]);
     assert!(!list.contains("evicted"), "{list}");
 }
+
+#[test]
+fn what_is_on_its_way_to_the_keeper_stays() {
+    let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let server = serve(data.path(), &[]);
+    let one = linked(folder.path(), &[&server]);
+    write(&one, "a", "a");
+    in_sync(&one);
+    // It hears and stores nothing, and is still there.
+    server.signal("STOP");
+    write(&one, "b", "b");
+    write(&one, "a", "more ");
+    evict_all(&one);
+    let (gone, usage) = (evicted(&one), one.usage().unwrap());
+    server.signal("CONT");
+    assert_eq!(one.links()[0].keeps, Some(true));
+    assert_eq!((gone, usage.unsynced), (Vec::<String>::new(), usage.bytes));
+    in_sync(&one);
+    evict_all(&one);
+    assert_eq!(evicted(&one), ["a", "b"]);
+}
