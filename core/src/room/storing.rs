@@ -35,7 +35,7 @@ pub(super) enum Waits {
 impl Room {
     /// A `SyncStep2` of a member.
     pub(super) fn answer_arrived(&mut self, now: Millis, id: MemberId, update: Update) {
-        let purpose = self.members.get_mut(&id).and_then(|member| member.expected.pop_front());
+        let purpose = self.members.get_mut(&id).and_then(Member::answers);
         match purpose {
             Some(Purpose::AnswerFor(ask, asker)) => self.member_answers(now, id, ask, asker, &update),
             Some(Purpose::OwnContent(content)) => self.content_arrived(id, update, content),
