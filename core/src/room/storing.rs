@@ -103,8 +103,8 @@ impl Room {
     /// Spreads what may be news to a member; tells whether it may be to anyone.
     fn pass_on(&mut self, except: Option<MemberId>, update: &Update, arrival: Arrival) -> bool {
         let news = self.coverage.add(update) || arrival == Arrival::Change;
-        let everybody_has = self.archive_here() || self.members.values().all(|member| member.caught_up);
-        let is_news = !update.is_empty() && (news || !everybody_has);
+        let everybody_has = || self.archive_here() || self.members.values().all(|member| member.caught_up);
+        let is_news = !update.is_empty() && (news || !everybody_has());
         if is_news {
             self.spread(except, y_protocols::update(update.bytes()));
         }

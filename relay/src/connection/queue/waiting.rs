@@ -8,6 +8,7 @@ use std::io::{self, IoSlice};
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes};
+use rustix::net::{SendFlags, send};
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::Instant;
 
@@ -168,7 +169,10 @@ impl Waiting {
     /// error is left to be found by the connection.
     pub(super) fn write_one(&mut self, mut piece: Bytes) {
         self.spoke |= frame::is_message(&piece);
-        let written = self.socket.as_ref().map_or(0, |socket| socket.try_write(&piece).unwrap_or(0));
+        // Past the runtime, which would look up first what it knows of the socket.
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let written =
+            self.socket.as_ref().map_or(0, |socket| send(socket.as_ref(), &piece, flags).unwrap_or(0));
         if written < piece.len() {
             self.is_begun = written > 0;
             piece.advance(written);
