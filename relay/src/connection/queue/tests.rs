@@ -121,6 +121,22 @@ async fn a_frame_that_was_begun_is_finished_before_the_last_words() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_on_its_way_keeps_nobody_from_asking() {
+    let (socket, _client) = sockets().await;
+    let queue = Queue::new(10, Counter::default());
+    queue.open(socket);
+    queue.answer_in_parts([Bytes::from_static(b"head"), vec![7; 16 << 20].into()]);
+    assert_eq!(queue.leave_to_read(10), Leave::Wait);
+    assert!(matches!(write(&queue).await, Written::Stuck { .. }));
+    assert_eq!(queue.leave_to_read(10), Leave::Read);
+    let waits = queue.bytes();
+    assert!(waits > 1 << 20, "it is seen to wait");
+    queue.answer(Bytes::from_static(b"one more"));
+    queue.answer(Bytes::from_static(b"one more"));
+    assert_eq!((queue.leave_to_read(10), queue.bytes()), (Leave::Wait, waits + 16));
+}
+
+#[tokio::test]
 async fn what_is_written_directly_comes_in_its_order() {
     let (socket, mut client) = sockets().await;
     let queue = Queue::new(64 << 20, Counter::default());

@@ -54,6 +54,8 @@ pub(super) struct Waiting {
     frames: VecDeque<(Bytes, Origin)>,
     /// The socket took the beginning of the frame in front, or of what that is a part of.
     is_begun: bool,
+    /// The socket took the beginning of the piece in front. The rest is no longer counted: it is on its way.
+    is_cut: bool,
     pub(super) forwarded_bytes: usize,
     pub(super) answer_bytes: usize,
     pub(super) debts: Vec<Debt>,
@@ -83,7 +85,8 @@ impl Waiting {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.forwarded_bytes + self.answer_bytes
+        let on_its_way = self.frames.front().filter(|_| self.is_cut).map_or(0, |(piece, _)| piece.len());
+        self.forwarded_bytes + self.answer_bytes + on_its_way
     }
 
     /// Who rests from now on.
@@ -116,8 +119,10 @@ impl Waiting {
         if self.frames.is_empty() {
             self.frames = VecDeque::new();
         }
-        let counted = self.counted(origin);
-        *counted = counted.saturating_sub(frame.len());
+        if !std::mem::take(&mut self.is_cut) {
+            let counted = self.counted(origin);
+            *counted = counted.saturating_sub(frame.len());
+        }
         Some((frame, origin))
     }
 
@@ -173,12 +178,16 @@ impl Waiting {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         let written =
             self.socket.as_ref().map_or(0, |socket| send(socket.as_ref(), &piece, flags).unwrap_or(0));
-        if written < piece.len() {
-            self.is_begun = written > 0;
-            piece.advance(written);
-            self.forwarded_bytes += piece.len();
-            self.frames.push_back((piece, Origin::Forwarded));
+        if written == piece.len() {
+            return;
         }
+        if written == 0 {
+            self.forwarded_bytes += piece.len();
+        } else {
+            piece.advance(written);
+            (self.is_begun, self.is_cut) = (true, true);
+        }
+        self.frames.push_back((piece, Origin::Forwarded));
     }
 
     /// Writes all that waits, and the last words. Pending if the socket takes no more now; `progressed` if it took
@@ -225,7 +234,7 @@ impl Waiting {
             self.is_begun = now < frame.len() || origin == Origin::Unfinished;
             if now < frame.len() {
                 frame.advance(now);
-                *self.counted(origin) += frame.len();
+                self.is_cut = true;
                 self.frames.push_front((frame, origin));
             }
         }
