@@ -342,17 +342,15 @@ fn upgrade(visit: Visit, mut endpoint: Endpoint, mut request: Request<Incoming>)
         let early = Bytes::copy_from_slice(&parts.read_buf);
         let shards = Arc::clone(&shared);
         let room = endpoint.room().map(str::to_owned);
-        let run = move |socket| async move {
-            if endpoint.may_be_handed_on() {
-                // Boxed: it is rarely waited for, and takes no room in the task then.
-                Box::pin(shared.joint.settled()).await;
-            }
-            let accepted = Accepted { socket, early, address, endpoint, counted };
-            connection::run(shared, accepted).await;
+        if endpoint.may_be_handed_on() {
+            shared.joint.settled().await;
+        }
+        let start = move |socket| {
+            connection::start(shared, Accepted { socket, early, address, endpoint, counted });
         };
         match room {
-            Some(room) => shards.shards.give_for(&room, socket, run),
-            None => run(socket).await,
+            Some(room) => shards.shards.give_for(&room, socket, start),
+            None => start(socket),
         }
     });
     let mut response = Response::builder()

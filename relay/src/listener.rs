@@ -231,7 +231,7 @@ fn open(shared: &Arc<Shared>, entrance: &Arc<Entrance>, socket: TcpStream, addre
     let _ = socket.set_nodelay(true);
     let visit =
         Visit { shared: Arc::clone(shared), entrance: Arc::clone(entrance), address, counted, is_spare };
-    shared.shards.give(socket, move |socket| http::serve(visit, socket));
+    shared.shards.give(socket, move |socket| drop(tokio::spawn(http::serve(visit, socket))));
 }
 
 /// Counts an open socket once, for as long as anything holds a clone of this.

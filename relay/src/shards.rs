@@ -59,41 +59,31 @@ impl Shards {
     }
 
     /// Goes on with a socket on the next shard in turn.
-    pub(crate) fn give<F: Future<Output = ()> + Send + 'static>(
-        &self,
-        socket: TcpStream,
-        then: impl FnOnce(TcpStream) -> F + Send + 'static,
-    ) {
+    pub(crate) fn give(&self, socket: TcpStream, then: impl FnOnce(TcpStream) + Send + 'static) {
         self.give_to(self.next.fetch_add(1, Ordering::Relaxed), socket, then);
     }
 
     /// Goes on with a socket on the shard of a room.
     #[expect(clippy::cast_possible_truncation, reason = "any part of a hash will do")]
-    pub(crate) fn give_for<F: Future<Output = ()> + Send + 'static>(
+    pub(crate) fn give_for(
         &self,
         room: &str,
         socket: TcpStream,
-        then: impl FnOnce(TcpStream) -> F + Send + 'static,
+        then: impl FnOnce(TcpStream) + Send + 'static,
     ) {
         self.give_to(self.hasher.hash_one(room) as usize, socket, then);
     }
 
-    fn give_to<F: Future<Output = ()> + Send + 'static>(
-        &self,
-        number: usize,
-        socket: TcpStream,
-        then: impl FnOnce(TcpStream) -> F + Send + 'static,
-    ) {
+    fn give_to(&self, number: usize, socket: TcpStream, then: impl FnOnce(TcpStream) + Send + 'static) {
         let Some(shard) = self.shards.get(number % self.shards.len()) else { return };
         if shard.thread == std::thread::current().id() {
-            shard.runtime.spawn(then(socket));
-            return;
+            return then(socket);
         }
         // A socket belongs to the epoll instance of its runtime.
         match socket.into_std() {
             Ok(socket) => drop(shard.runtime.spawn(async {
                 match TcpStream::from_std(socket) {
-                    Ok(socket) => then(socket).await,
+                    Ok(socket) => then(socket),
                     Err(error) => tracing::warn!(%error, "cannot take over a connection"),
                 }
             })),

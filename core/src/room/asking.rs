@@ -4,7 +4,7 @@
 //! else a local member that has caught up, else a peer that has such a one, else whoever is there. A peer's question
 //! goes to local members only, so that questions do not wander.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::dialect::y_protocols;
 use crate::id::PeerId;
@@ -154,11 +154,15 @@ impl Room {
     /// A question is answered, or is no more.
     pub(super) fn close_question(&mut self, ask: AskId) -> Option<Question> {
         let question = self.questions.remove(&ask)?;
+        if self.questions.is_empty() {
+            // An empty map keeps room for eleven.
+            self.questions = BTreeMap::new();
+        }
         self.ask_no_more(question.asked);
         match question.asker {
             Asker::Member(id) => {
                 if let Some(member) = self.members.get_mut(&id) {
-                    member.questions.remove(&ask);
+                    member.asks_no_more(ask);
                 }
             }
             Asker::Peer(id, _) => {

@@ -131,15 +131,18 @@ impl Room {
 
     /// The next thing to do, in order.
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        self.effects.pop_front().or_else(|| {
-            let (to, times) = self.payments.front_mut()?;
-            *times -= 1;
-            let effect = Effect::Acknowledge { to: *to, applied: true };
-            if *times == 0 {
-                self.payments.pop_front();
-            }
-            Some(effect)
-        })
+        if let Some(effect) = self.effects.pop_front() {
+            return Some(effect);
+        }
+        // The next one goes to the beginning again, not wherever the last one was.
+        self.effects.clear();
+        let (to, times) = self.payments.front_mut()?;
+        *times -= 1;
+        let effect = Effect::Acknowledge { to: *to, applied: true };
+        if *times == 0 {
+            self.payments.pop_front();
+        }
+        Some(effect)
     }
 
     /// When [`Room::handle_timeout`] must be called at the latest.

@@ -59,6 +59,23 @@ pub(super) struct Member {
 }
 
 impl Member {
+    /// It answers: what for. A member that is at rest keeps room for nothing.
+    pub(super) fn answers(&mut self) -> Option<Purpose> {
+        let purpose = self.expected.pop_front();
+        if self.expected.is_empty() {
+            self.expected = VecDeque::new();
+        }
+        purpose
+    }
+
+    /// One of its questions is no more.
+    pub(super) fn asks_no_more(&mut self, ask: AskId) {
+        self.questions.remove(&ask);
+        if self.questions.is_empty() {
+            self.questions = BTreeSet::new();
+        }
+    }
+
     /// Whether all that it has is asked for and has not come yet.
     pub(super) fn is_asked_for_all(&self) -> bool {
         let is_all = |purpose: &Purpose| matches!(purpose, Purpose::OwnContent(Content { whole: true, .. }));

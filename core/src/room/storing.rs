@@ -35,7 +35,7 @@ pub(super) enum Waits {
 impl Room {
     /// A `SyncStep2` of a member.
     pub(super) fn answer_arrived(&mut self, now: Millis, id: MemberId, update: Update) {
-        let purpose = self.members.get_mut(&id).and_then(|member| member.expected.pop_front());
+        let purpose = self.members.get_mut(&id).and_then(Member::answers);
         match purpose {
             Some(Purpose::AnswerFor(ask, asker)) => self.member_answers(now, id, ask, asker, &update),
             Some(Purpose::OwnContent(content)) => self.content_arrived(id, update, content),
@@ -103,8 +103,8 @@ impl Room {
     /// Spreads what may be news to a member; tells whether it may be to anyone.
     fn pass_on(&mut self, except: Option<MemberId>, update: &Update, arrival: Arrival) -> bool {
         let news = self.coverage.add(update) || arrival == Arrival::Change;
-        let everybody_has = self.archive_here() || self.members.values().all(|member| member.caught_up);
-        let is_news = !update.is_empty() && (news || !everybody_has);
+        let everybody_has = || self.archive_here() || self.members.values().all(|member| member.caught_up);
+        let is_news = !update.is_empty() && (news || !everybody_has());
         if is_news {
             self.spread(except, y_protocols::update(update.bytes()));
         }

@@ -130,7 +130,7 @@ async fn write(shared: &Shared, (peer, tunnel): (PeerId, TunnelId), queue: &Queu
     let mut out = VecDeque::new();
     let mut frames = Frames::default();
     loop {
-        let (_, taken) = queue.take(&mut out, TAKEN_BYTES).await;
+        let taken = queue.take(&mut out, TAKEN_BYTES).await;
         for piece in out.drain(..) {
             frames.put(&piece);
             while let Some(frame) = frames.next(tunnel) {
@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(all.load(Ordering::Relaxed), 1_000);
         second.put(vec![0; 1].into());
         let mut out = VecDeque::new();
-        assert_eq!(second_queue.take(&mut out, TAKEN_BYTES).now_or_never().unwrap().1, Taken::Last);
+        assert_eq!(second_queue.take(&mut out, TAKEN_BYTES).now_or_never().unwrap(), Taken::Last);
         assert_eq!(out, [frame::close(1013, "more than the server can take now")]);
         // What was read waits no more, so there is room for others.
         assert_eq!(all.load(Ordering::Relaxed), 1_000, "what is refused is not counted");
@@ -205,7 +205,7 @@ mod tests {
         first.put(vec![0; 600].into());
         first_queue.answer(frame::ping());
         out.clear();
-        assert_eq!(first_queue.take(&mut out, TAKEN_BYTES).now_or_never().unwrap().1, Taken::Frames);
+        assert_eq!(first_queue.take(&mut out, TAKEN_BYTES).now_or_never().unwrap(), Taken::Frames);
     }
 
     #[test]

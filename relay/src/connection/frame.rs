@@ -1,7 +1,6 @@
 //! Server frames of RFC 6455 as finished bytes: framed once, shared by every receiver.
 //!
-//! tungstenite reads; its write side cannot take a frame that is finished already, so these are written to
-//! the socket directly. Server frames are unmasked and never fragmented here.
+//! Server frames are unmasked and never fragmented here.
 
 use bytes::Bytes;
 
@@ -14,6 +13,7 @@ pub(crate) const CLOSE: u8 = FIN_CLOSE;
 const FIN_BINARY: u8 = 0x82;
 const FIN_TEXT: u8 = 0x81;
 const FIN_PING: u8 = 0x89;
+const FIN_PONG: u8 = 0x8a;
 const FIN_CLOSE: u8 = 0x88;
 
 /// Whether a finished frame carries a message; the others are for the socket itself.
@@ -47,6 +47,11 @@ pub(crate) fn binary_head(parts: &[&[u8]], rest: usize) -> Bytes {
 /// A ping without payload.
 pub(crate) fn ping() -> Bytes {
     frame(FIN_PING, &[])
+}
+
+/// The answer to a ping with this payload.
+pub(crate) fn pong(payload: &[u8]) -> Bytes {
+    frame(FIN_PONG, &[payload])
 }
 
 /// What a close without a code is called; it is for no wire.

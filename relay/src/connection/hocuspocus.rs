@@ -115,7 +115,7 @@ impl Hocuspocus {
             ));
         }
         self.send(&hocuspocus::authenticated(&address, scope(access)));
-        let (queue, framing) = (Arc::clone(&self.queue), Framing::Addressed(address.clone()));
+        let (queue, framing) = (Arc::clone(&self.queue), Framing::Addressed(Arc::new(address.clone())));
         let seat = Seat { queue, framing, pages: None };
         let seated = match self.shared.rooms.join(document, &seat, true, access) {
             Ok(seated) => seated,

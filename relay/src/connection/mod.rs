@@ -1,22 +1,26 @@
 //! One socket's life: handshake done, read frames into a dialect, write what waits, say goodbye.
 
 mod automerge;
+mod dialects; // which one a connection speaks
 pub(crate) mod frame;
+mod hearing; // what becomes of a message
 mod hocuspocus;
+mod inbound; // frames of clients
 mod native;
+mod pace; // what happens because time has passed
 pub(crate) mod pages; // large answers to a replica
 pub(crate) mod queue;
 mod read;
 mod reader; // members that may only read
 mod replica;
-mod task;
-mod write;
+mod task; // the life of a connection
 mod y_webrtc;
 mod y_websocket;
 
 pub(crate) use automerge::{Automerge, refuse_text};
+pub(crate) use hearing::{ease, judge};
 pub(crate) use native::{Native, binary_only};
-pub(crate) use task::{Accepted, ease, judge, run};
+pub(crate) use task::{Accepted, start};
 pub(crate) use y_webrtc::YWebrtc;
 
 use std::sync::{Mutex, PoisonError};

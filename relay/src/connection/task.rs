@@ -1,36 +1,29 @@
-//! The task of one connection.
+//! The life of one connection: one task, which reads, writes what waits and looks at the time whenever it is woken.
+//!
+//! It is a plain state machine and not a tree of futures: what each of those needs now and then would take its room in
+//! the task of every connection, and each would be asked on the way of every message.
 
+use std::future::{Future as _, poll_fn};
+use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error, Message};
-use tombolo_core::dialect::{hocuspocus, native, y_protocols, y_websocket};
+use tokio::time::{Sleep, sleep, sleep_until, timeout};
+use tombolo_core::dialect::y_websocket;
 
-use super::automerge::Automerge;
-use super::hocuspocus::Hocuspocus;
-use super::native::{Door, Native};
-use super::queue::Queue;
+use super::dialects::{Bounds, dialect_of};
+use super::hearing::{End, Hearing, Pause, Stop, refused};
+use super::pace::Pace;
+use super::queue::{Queue, Written};
 use super::read::ReadSide;
-use super::write::{self, Pace};
-use super::y_webrtc::YWebrtc;
-use super::y_websocket::YWebsocket;
-use super::{Closing, Dialect, frame};
-use crate::admission::{Claim, admit_writer};
-use crate::backplane::Link;
-use crate::cluster::{Away, Handed, Tunnels};
-use crate::config::{Rate, RelayConfig};
 use crate::http::Endpoint;
-use crate::limits::{Allowance, Dues, TooFast};
+use crate::limits::Dues;
 use crate::listener::{self, Shared};
 use crate::metrics::DialectLabel;
 
@@ -44,10 +37,10 @@ pub(crate) struct Accepted {
     pub(crate) counted: listener::Counted,
 }
 
-/// Runs a connection to its end.
+/// Starts a connection, which runs to its end by itself.
 ///
 /// The beginning is done here and now: what only it needs would take its room in the task for as long as that lives.
-pub(crate) fn run(shared: Arc<Shared>, accepted: Accepted) -> impl Future<Output = ()> + Send {
+pub(crate) fn start(shared: Arc<Shared>, accepted: Accepted) {
     let Accepted { socket, early, address, endpoint, counted } = accepted;
     let config = &shared.config;
     let bounds = Bounds::of(config, &endpoint);
@@ -60,65 +53,24 @@ pub(crate) fn run(shared: Arc<Shared>, accepted: Accepted) -> impl Future<Output
         queue.close(y_websocket::CLOSE_VIOLATION, "too many connections of one address");
     }
     let counted = Counted::new(&shared, endpoint.dialect(), counted);
-    let (dialect, harmless) = dialect_of(&shared, &queue, address, &endpoint);
+    let (dialect, word) = dialect_of(&shared, &queue, address, &endpoint);
     let (read, write) = socket.into_split();
     queue.open(write);
-    let pace = Pace {
-        ping: Duration::from_millis(config.ping_ms),
-        write: Duration::from_millis(config.write_ms),
-        harmless,
-    };
-    let side = ReadSide::new(early, read, Arc::clone(&queue), raw_bytes_max(bounds.message_bytes));
-    serve(shared, counted, queue, (dialect, dues), pace, (side, bounds.message_bytes), address)
-}
-
-async fn serve(
-    shared: Arc<Shared>,
-    counted: Counted,
-    queue: Arc<Queue>,
-    (dialect, mut dues): (Box<dyn Dialect>, Dues),
-    pace: Pace,
-    (side, message_bytes): (ReadSide, usize),
-    address: SocketAddr,
-) {
-    let _counted = counted;
-    let _open = shared.open.enter(&queue);
-    let mut dialect = Some(dialect);
-    // Pinned where they are made: whatever is moved takes its room in the task twice.
-    let mut reading = pin!(async {
-        let mut socket =
-            WebSocketStream::from_raw_socket(side, Role::Server, Some(limits(message_bytes))).await;
-        let end = tokio::select! {
-            biased;
-            () = queue.closing() => End::Closing,
-            end = read_all(&shared, &mut socket, &mut dialect, &queue, &mut dues) => end,
+    let pace = Pace::new(config, word);
+    let side = ReadSide::new(early, read, bounds.message_bytes);
+    let hearing = Hearing::new(Arc::clone(&shared), queue, dialect, dues);
+    let mut connection =
+        Connection { side, hearing, pace, pause: None, stuck: None, address, _counted: counted };
+    // Not a function with `async`: the arguments of one take their room twice.
+    tokio::spawn(async move {
+        let _open = shared.open.enter(&connection.hearing.queue);
+        let ended = {
+            let mut alarm = pin!(sleep_until(connection.pace.next()));
+            poll_fn(|cx| connection.poll(cx, alarm.as_mut())).await
         };
-        let gone = matches!(end, End::Gone);
-        finish(&shared, &queue, address, end);
-        // The seats are given up now: whoever does not take its last words is no member until then.
-        drop(dialect);
-        (!gone).then(|| socket.into_inner())
+        // Boxed, as all that is rarely needed: it would take its room in the task from the start.
+        Box::pin(connection.leave(ended)).await;
     });
-    let mut writing = pin!(async {
-        if let Err(error) = write::run(&queue, &pace).await {
-            tracing::trace!(%address, %error, "write failed");
-        }
-        queue.end();
-    });
-    // The end of one is the end of the other.
-    let side = tokio::select! {
-        biased;
-        side = &mut reading => {
-            // Whoever does not take its last words in time is cut.
-            // Boxed, as all that is rarely needed: it would take its room in the task from the start.
-            let _ = Box::pin(timeout(pace.write, &mut writing)).await;
-            side
-        }
-        () = &mut writing => reading.await,
-    };
-    if let Some(side) = side {
-        Box::pin(side.linger()).await;
-    }
 }
 
 /// Counts a connection while it lives.
@@ -143,108 +95,121 @@ impl Drop for Counted {
     }
 }
 
-/// What one connection may send, and what may wait for it.
-struct Bounds {
-    is_client: bool,
-    rates: (Rate, Rate),
-    queue_bytes: usize,
-    message_bytes: usize,
-}
-
-impl Bounds {
-    fn of(config: &RelayConfig, endpoint: &Endpoint) -> Self {
-        match endpoint {
-            // It speaks for all members of another process.
-            Endpoint::Native { .. } => Self {
-                is_client: false,
-                rates: (config.peer_messages, config.peer_kib),
-                queue_bytes: config.peer_queue_bytes_max,
-                message_bytes: native::FRAME_BYTES_MAX,
-            },
-            _ => Self {
-                is_client: true,
-                rates: (config.connection_messages, config.connection_kib),
-                queue_bytes: config.queue_bytes_max,
-                message_bytes: config.message_bytes_max,
-            },
-        }
-    }
-}
-
-/// The dialect, and a harmless message of it.
-fn dialect_of(
-    shared: &Arc<Shared>,
-    queue: &Arc<Queue>,
+/// A connection that is open.
+struct Connection {
+    side: ReadSide,
+    hearing: Hearing,
+    pace: Pace,
+    /// Why nothing is read for now.
+    pause: Option<Pause>,
+    /// Runs while the socket takes nothing.
+    stuck: Option<Pin<Box<Sleep>>>,
     address: SocketAddr,
-    endpoint: &Endpoint,
-) -> (Box<dyn Dialect>, Option<Bytes>) {
-    match endpoint {
-        Endpoint::YWebsocket { room, token } => (
-            Box::new(YWebsocket::new(shared, queue, address, room, token.as_deref())),
-            Some(frame::binary(&[&y_protocols::EMPTY_AWARENESS])),
-        ),
-        Endpoint::Hocuspocus => {
-            (Box::new(Hocuspocus::new(shared, queue, address)), Some(frame::binary(&[&hocuspocus::PING])))
+    _counted: Counted,
+}
+
+/// What ended it first.
+enum Ended {
+    Reading(End),
+    Writing(io::Result<()>),
+}
+
+impl Connection {
+    /// Does what there is to do.
+    fn poll(&mut self, cx: &mut Context<'_>, mut alarm: Pin<&mut Sleep>) -> Poll<Ended> {
+        self.pace.arm(cx, alarm.as_mut());
+        if self.hearing.queue.attend() {
+            return Poll::Ready(Ended::Reading(End::Closing));
         }
-        Endpoint::Automerge { host, token } => {
-            (handed(shared, queue, (address, token.as_deref()), (Handed::Automerge, host)), None)
+        if let Poll::Ready(end) = self.poll_read(cx) {
+            return Poll::Ready(Ended::Reading(end));
         }
-        Endpoint::Signaling { token } => {
-            (handed(shared, queue, (address, token.as_deref()), (Handed::Signaling, "")), None)
+        if let Some(end) = self.look_at_the_time(cx, alarm) {
+            return Poll::Ready(Ended::Reading(end));
         }
-        Endpoint::Native { is_local } => {
-            (Box::new(Native::new(shared, queue, address, Door::Peers { is_local: *is_local })), None)
-        }
-        Endpoint::Replica => {
-            let native = Box::new(Native::new(shared, queue, address, Door::Replicas));
-            if shared.archive.is_some() {
-                return (native, None);
+        self.poll_write(cx).map(Ended::Writing)
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let Self { side, hearing, pause, .. } = self;
+        loop {
+            let stop = match pause {
+                Some(pausing) => {
+                    let went_on = ready!(hearing.poll_pause(pausing, cx));
+                    *pause = None;
+                    went_on
+                }
+                None => Some(ready!(side.poll(cx, |came, heard| hearing.take(came, heard)))),
+            };
+            match stop {
+                Some(Stop::End(end)) => return Poll::Ready(end),
+                Some(Stop::Pause(next)) => *pause = Some(next),
+                None => {}
             }
-            // Before it is welcomed, so that it hears of an archive that comes meanwhile.
-            (Box::new(shared.tunnels.local(queue, true, native)), None)
         }
     }
-}
 
-/// A connection that may be served elsewhere. It is admitted where its socket is. Replicas are handed on later, when
-/// they were welcomed.
-fn handed(
-    shared: &Arc<Shared>,
-    queue: &Arc<Queue>,
-    (address, token): (SocketAddr, Option<&str>),
-    (handed, host): (Handed, &str),
-) -> Box<dyn Dialect> {
-    let admitted = admit_writer(&*shared.admission, &Claim { address, document: None, token });
-    if let (Ok(()), Some(home)) = (&admitted, shared.joint.home_elsewhere()) {
-        let away = Away::new(shared, queue, address, (handed, host), home);
-        if shared.joint.home_elsewhere() != Some(home) {
-            // It moved before this one was among those that are told.
-            Tunnels::move_on(queue);
+    fn look_at_the_time(&mut self, cx: &mut Context<'_>, alarm: Pin<&mut Sleep>) -> Option<End> {
+        let Self { side, hearing, pace, pause, .. } = self;
+        let due = pace.due(alarm.as_ref())?;
+        if due.beat {
+            pace.beat(hearing.queue.spoke()).for_each(|frame| hearing.queue.answer(frame));
         }
-        return Box::new(away);
+        // While nothing is read nothing can be heard.
+        if due.look && pause.is_none() && pace.is_silent(side) {
+            return Some(refused(hearing.silent(), "nothing was heard for too long", "silent"));
+        }
+        pace.go_on(due, &hearing.shared.config, hearing.patience_ms() / 2, cx, alarm);
+        None
     }
-    let is_admitted = admitted.is_ok();
-    let dialect: Box<dyn Dialect> = match (handed.is_text(), admitted) {
-        (false, Ok(())) => Box::new(Automerge::new(shared, queue, address, host)),
-        (false, Err(denied)) => Box::new(Automerge::new(shared, queue, address, host).denied(denied)),
-        (true, Ok(())) => Box::new(YWebrtc::new(shared, queue)),
-        (true, Err(denied)) => Box::new(YWebrtc::new(shared, queue).denied(&denied)),
-    };
-    let local = shared.tunnels.local(queue, false, dialect);
-    if is_admitted && shared.joint.home_elsewhere().is_some() {
-        Tunnels::move_on(queue);
-    }
-    Box::new(local)
-}
 
-/// How reading ended.
-enum End {
-    /// The other side is gone.
-    Gone,
-    /// This side ends it.
-    Ours(Closing),
-    /// The last words wait in the queue already.
-    Closing,
+    /// Writes what waits; ready when that was the last, or fails.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.hearing.queue.write(cx) {
+            Ok(Written::All) => self.stuck = None,
+            Ok(Written::Last) => return Poll::Ready(Ok(())),
+            Ok(Written::Stuck { progressed }) => {
+                if progressed {
+                    self.stuck = None;
+                }
+                let limit = self.write_limit();
+                let stuck = self.stuck.get_or_insert_with(|| Box::pin(sleep(limit)));
+                if stuck.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+            }
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+        Poll::Pending
+    }
+
+    fn write_limit(&self) -> Duration {
+        Duration::from_millis(self.hearing.shared.config.write_ms)
+    }
+
+    /// Says the last words, unless there is nobody to hear them, and hangs up.
+    async fn leave(mut self, ended: Ended) {
+        let gone = matches!(ended, Ended::Reading(End::Gone));
+        let written = match ended {
+            Ended::Reading(end) => {
+                finish(&self.hearing.shared, &self.hearing.queue, self.address, end);
+                // The seats are given up now: whoever does not take its last words is no member until then.
+                self.hearing.leave();
+                self.pause = None;
+                // Whoever does not take them in time is cut.
+                timeout(self.write_limit(), poll_fn(|cx| self.poll_write(cx))).await.unwrap_or(Ok(()))
+            }
+            Ended::Writing(written) => written,
+        };
+        if let Err(error) = written {
+            tracing::trace!(address = %self.address, %error, "write failed");
+        }
+        self.hearing.queue.end();
+        self.hearing.leave();
+        if !gone {
+            self.side.linger().await;
+        }
+    }
 }
 
 fn finish(shared: &Shared, queue: &Queue, address: SocketAddr, end: End) {
@@ -258,189 +223,5 @@ fn finish(shared: &Shared, queue: &Queue, address: SocketAddr, end: End) {
             }
             queue.close(closing.code, &closing.reason);
         }
-    }
-}
-
-/// Read buffer of one connection: most messages fit. The library's 128 KiB are paid by each idle connection; here a
-/// thread's connections share a large one ([`ReadSide`]).
-const READ_BUFFER_BYTES: usize = 512;
-
-fn limits(message_bytes: usize) -> WebSocketConfig {
-    WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(0)
-        .max_message_size(Some(message_bytes))
-        .max_frame_size(Some(message_bytes))
-}
-
-/// Bytes of one message with all heads of its fragments and the control frames between them; who cuts it into
-/// ordinary pieces needs a small part of this.
-fn raw_bytes_max(message_bytes: usize) -> usize {
-    message_bytes.saturating_mul(2).saturating_add(64 * 1024)
-}
-
-/// A message for the dialect. Judging a large one takes its time: other connections must not wait for it on this
-/// thread. Without its dialect a connection is over.
-pub(crate) async fn judge(dialect: &mut Option<Box<dyn Dialect>>, payload: Bytes) -> Result<(), Closing> {
-    let mut judging = dialect.take().ok_or_else(lost)?;
-    let (judged, result) = if payload.len() > LARGE_BYTES {
-        let aside = tokio::task::spawn_blocking(move || {
-            let result = judging.message(payload);
-            (judging, result)
-        });
-        Box::pin(aside).await.map_err(|_| lost())?
-    } else {
-        let result = judging.message(payload);
-        (judging, result)
-    };
-    *dialect = Some(judged);
-    result
-}
-
-/// A bug of ours, of which the other connections notice nothing.
-fn lost() -> Closing {
-    Closing::refused(1011, "the server failed at a message", "failed")
-}
-
-/// From this size on a message is judged aside, in bytes.
-const LARGE_BYTES: usize = 256 * 1024;
-
-/// Reads until the connection ends.
-async fn read_all(
-    shared: &Shared,
-    socket: &mut WebSocketStream<ReadSide>,
-    dialect: &mut Option<Box<dyn Dialect>>,
-    queue: &Queue,
-    dues: &mut Dues,
-) -> End {
-    let config = &shared.config;
-    let mut control = Allowance::default();
-    let mut alarm = pin!(sleep(Duration::from_millis(config.first_frame_ms)));
-    let mut silence = Silence::default();
-    loop {
-        let message = tokio::select! {
-            biased;
-            message = socket.next() => message,
-            () = &mut alarm => {
-                if silence.is_too_long(socket.get_ref()) {
-                    let code = dialect.as_ref().map_or(frame::NO_CODE, |dialect| dialect.silent());
-                    return refused(code, "nothing was heard for too long", "silent");
-                }
-                let patience = dialect.as_ref().map_or(config.silence_ms, |dialect| dialect.patience_ms(config));
-                alarm.as_mut().reset(Instant::now() + Duration::from_millis(patience / 2));
-                continue;
-            }
-        };
-        let message = match message {
-            None => return End::Gone,
-            Some(Err(_)) if socket.get_ref().is_endless() => {
-                return refused(1009, "the message does not end", "endless_message");
-            }
-            Some(Err(error)) => return end_for(&error),
-            Some(Ok(message)) => message,
-        };
-        let result = match message {
-            Message::Binary(payload) => {
-                socket.get_mut().message_ended();
-                shared.metrics.messages_received.inc();
-                shared.metrics.bytes_received.inc_by(payload.len() as u64);
-                judge(dialect, payload).await
-            }
-            Message::Text(text) => {
-                socket.get_mut().message_ended();
-                shared.metrics.messages_received.inc();
-                shared.metrics.bytes_received.inc_by(text.len() as u64);
-                dialect.as_mut().map_or_else(|| Err(lost()), |dialect| dialect.text(&text))
-            }
-            Message::Close(close) => {
-                let code = close.map_or(frame::NO_CODE, |close| close.code.into());
-                return End::Ours(Closing { code, reason: String::new(), refusal: None });
-            }
-            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {
-                if let Some(wait) = control.spend(config.connection_control) {
-                    shared.metrics.slow("control_rate");
-                    queue.hold(wait);
-                }
-                Ok(())
-            }
-        };
-        if let Err(closing) = result {
-            return End::Ours(closing);
-        }
-        if dues.count(socket.get_ref().heard()) {
-            slow_down(shared, dues).await;
-        }
-        ease(shared, queue).await;
-    }
-}
-
-/// Time between two looks at what waits for the link.
-const BREATH: Duration = Duration::from_millis(5);
-
-/// Waits while too much is on its way: to this connection, to the disk, or to other relays.
-pub(crate) async fn ease(shared: &Shared, queue: &Queue) {
-    let config = &shared.config;
-    queue.drained(config.answer_bytes_max).await;
-    if let Some(pressure) = shared.archive.as_ref().map(|archive| archive.pressure())
-        && pressure.bytes() > config.archive_bytes_max
-    {
-        Box::pin(pressure.below(config.archive_bytes_max)).await;
-    }
-    if config.link != Link::None {
-        while shared.plane.hub().waiting_for_link() > config.peer_backlog_bytes_max {
-            // Boxed: most connections never need it.
-            Box::pin(sleep(BREATH)).await;
-        }
-    }
-}
-
-/// Longest time between two looks at what is owed: others may have paid less than was thought.
-const NAP: Duration = Duration::from_secs(1);
-
-/// Waits until all is paid for. Meanwhile the socket fills up, and whoever sends has to wait.
-async fn slow_down(shared: &Shared, dues: &mut Dues) {
-    let mut is_slowed = false;
-    while let Some(TooFast { wait, reason }) = dues.pay() {
-        if !std::mem::replace(&mut is_slowed, true) {
-            shared.metrics.slow(reason);
-        }
-        // Boxed: most connections never need it.
-        Box::pin(sleep(wait.min(NAP))).await;
-    }
-}
-
-/// Whether something comes. It is looked at now and then and not set anew with each message: that would cost as
-/// much as the message.
-#[derive(Debug, Default)]
-struct Silence {
-    heard: u64,
-    looks: u32,
-}
-
-impl Silence {
-    /// To be asked when the first message must have been there, then twice in each time of silence allowed.
-    fn is_too_long(&mut self, side: &ReadSide) -> bool {
-        // A large message on a thin line is not silence, but the first is never large.
-        let heard = if side.has_heard_a_message() { side.heard() } else { self.heard };
-        self.looks = if heard == self.heard { self.looks + 1 } else { 0 };
-        self.heard = heard;
-        self.looks >= 2 || !side.has_heard_a_message()
-    }
-}
-
-fn refused(code: u16, words: &str, reason: &'static str) -> End {
-    End::Ours(Closing::refused(code, words, reason))
-}
-
-fn end_for(error: &Error) -> End {
-    match error {
-        Error::Capacity(CapacityError::MessageTooLong { .. }) => {
-            refused(1009, "the message is too big", "message_too_big")
-        }
-        // Nothing was broken: the socket ended without a goodbye, as sockets do.
-        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Gone,
-        Error::Protocol(_) => refused(1002, "WebSocket protocol error", "websocket_protocol"),
-        Error::Utf8(_) => refused(1007, "text that is not UTF-8", "not_utf8"),
-        _ => End::Gone,
     }
 }

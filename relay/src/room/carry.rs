@@ -23,8 +23,7 @@ use crate::metrics::Metrics;
 
 impl RoomDriver {
     pub(super) fn carry_out(self: &Arc<Self>, inner: &mut Inner) {
-        let Some(rooms) = self.rooms.upgrade() else { return };
-        let metrics = &rooms.metrics;
+        let metrics = &self.metrics;
         while let Some(effect) = inner.machine.poll_effect() {
             match effect {
                 Effect::Send { to, body, asked_for } => {
@@ -93,7 +92,7 @@ impl RoomDriver {
                         if farewell::tell(seat, reason) == Ends::Seat {
                             // First the seat: its goodbyes are for the others.
                             inner.seats.remove(&member);
-                            inner.machine.leave(rooms.now(), member);
+                            inner.machine.leave(self.now(), member);
                         }
                     }
                 }
@@ -112,9 +111,10 @@ impl RoomDriver {
         inner.said.bytes += body.len();
         inner.said.is_presence |= presence.is_some();
         if Gathered::takes(body.len()) {
-            let is_first = inner.gathered.is_empty();
-            inner.gathered.push(except, presence, body);
-            if inner.gathered.is_full() || (is_first && !turn::end_with(self)) {
+            let is_first = inner.gathered.is_none();
+            let gathered = inner.gathered.get_or_insert_with(Gathered::take);
+            gathered.push(except, presence, body);
+            if gathered.is_full() || (is_first && !turn::end_with(self)) {
                 self.hand_out(inner);
             }
             return;
@@ -141,9 +141,7 @@ impl RoomDriver {
 
     pub(super) fn hand_out(self: &Arc<Self>, inner: &mut Inner) {
         let Inner { gathered, seats, owing, .. } = inner;
-        if gathered.is_empty() {
-            return;
-        }
+        let Some(gathered) = gathered.take() else { return };
         let (mut messages, mut bytes, mut behind) = (0, 0, 0);
         let before = gathered.presence().unwrap_or_default();
         gathered.deliver(
@@ -155,7 +153,7 @@ impl RoomDriver {
                 behind += u64::from(!self.forward(id, seat, portion.pieces.drain(..), Way::Direct));
             },
         );
-        gathered.clear();
+        gathered.give_back();
         self.spread_to(inner, messages, bytes, behind);
     }
 
@@ -180,9 +178,7 @@ impl RoomDriver {
                 room.settle(id);
             }
         });
-        if let Some(rooms) = self.rooms.upgrade() {
-            rooms.metrics.behind.inc();
-        }
+        self.metrics.behind.inc();
         true
     }
 
@@ -203,9 +199,7 @@ impl RoomDriver {
 
     fn spread_to(&self, inner: &mut Inner, messages: usize, bytes: usize, behind: u64) {
         inner.traffic.refusals += behind;
-        if let Some(rooms) = self.rooms.upgrade() {
-            count(&rooms.metrics, &mut inner.traffic, messages, bytes);
-        }
+        count(&self.metrics, &mut inner.traffic, messages, bytes);
     }
 
     /// False if the reader has just fallen behind.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tombolo_core::id::DocumentId;
 use tombolo_core::room::{MemberId, Roll, Room, StoreRefused};
@@ -22,6 +22,7 @@ use crate::admission::Access;
 use crate::cluster::Turn;
 use crate::connection::queue::Awaited;
 use crate::member::ArchiveSeat;
+use crate::metrics::Metrics;
 
 pub(super) struct Inner {
     pub(super) machine: Room,
@@ -34,7 +35,7 @@ pub(super) struct Inner {
     pub(super) turns: BTreeMap<MemberId, Turn>,
     pub(super) archive: Option<Box<dyn ArchiveSeat>>,
     /// What this turn spreads.
-    pub(super) gathered: Gathered,
+    pub(super) gathered: Option<Box<Gathered>>,
     pub(super) traffic: Traffic,
     /// Members that are behind, and after which change of presence they were left out.
     pub(super) owing: BTreeMap<MemberId, u64>,
@@ -62,18 +63,15 @@ pub(super) struct RoomDriver {
     number: u64,
     pub(super) document: DocumentId,
     pub(super) rooms: Weak<Rooms>,
+    /// Those of all rooms. Not by way of them: that would be one more thing to touch with each message.
+    pub(super) metrics: Arc<Metrics>,
+    start: Instant,
     pub(super) limits: RoomLimits,
     inner: Mutex<Inner>,
 }
 
 impl RoomDriver {
-    pub(super) fn new(
-        number: u64,
-        document: DocumentId,
-        rooms: Weak<Rooms>,
-        machine: Room,
-        limits: RoomLimits,
-    ) -> Self {
+    pub(super) fn new(number: u64, document: DocumentId, rooms: &Arc<Rooms>, machine: Room) -> Self {
         let roll = machine.roll();
         let (seats, guests) = (BTreeMap::new(), BTreeMap::new());
         let inner = Inner {
@@ -83,7 +81,7 @@ impl RoomDriver {
             reads: BTreeMap::new(),
             turns: BTreeMap::new(),
             archive: None,
-            gathered: Gathered::default(),
+            gathered: None,
             traffic: Traffic::default(),
             owing: BTreeMap::new(),
             said: Said::default(),
@@ -92,7 +90,15 @@ impl RoomDriver {
             timer: None,
             gone: false,
         };
-        Self { number, document, rooms, limits, inner: Mutex::new(inner) }
+        Self {
+            number,
+            document,
+            rooms: Arc::downgrade(rooms),
+            metrics: Arc::clone(&rooms.metrics),
+            start: rooms.start,
+            limits: rooms.limits,
+            inner: Mutex::new(inner),
+        }
     }
 
     pub(super) fn number(&self) -> u64 {
@@ -152,7 +158,7 @@ impl RoomDriver {
     }
 
     pub(super) fn now(&self) -> Millis {
-        self.rooms.upgrade().map_or(Millis(0), |rooms| rooms.now())
+        Millis(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -174,8 +180,8 @@ impl RoomDriver {
 
     /// The room gets more than it may: who sent the last of it is read more slowly.
     pub(super) fn hold(&self, inner: &Inner, id: MemberId, wait: Duration) {
-        if let (Some(seat), Some(rooms)) = (inner.seats.get(&id), self.rooms.upgrade()) {
-            rooms.metrics.slow("room_rate");
+        if let Some(seat) = inner.seats.get(&id) {
+            self.metrics.slow("room_rate");
             seat.queue.hold(wait);
         }
     }

@@ -16,7 +16,7 @@ pub(crate) enum Framing {
     /// y-websocket: as it is.
     Bare,
     /// Hocuspocus: behind the address that the client chose, byte for byte.
-    Addressed(Address),
+    Addressed(Arc<Address>),
     /// Replicas: behind the number that the replica gave the document.
     Numbered(Handle),
 }

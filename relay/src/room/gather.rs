@@ -8,6 +8,7 @@
 //! own: then they are copied, so that a reader that stands still cannot keep far more alive than it is counted for.
 //! A member that is behind gets its portion without presence.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -20,8 +21,15 @@ use crate::connection::frame;
 /// Bytes after which a turn is over, and length from which a message goes its own way: a copy would cost more than
 /// what it saves.
 const BYTES_MAX: usize = 256 * 1024;
-/// What a quiet room keeps for its next turn.
+/// What an empty one keeps.
 const KEPT_BYTES: usize = 1024;
+/// Empty ones that a thread keeps: as many rooms as have something to hand out in one turn, hardly ever more.
+const SPARE_MAX: usize = 256;
+
+thread_local! {
+    #[expect(clippy::vec_box, reason = "the box is what a room holds")]
+    static SPARE: RefCell<Vec<Box<Gathered>>> = const { RefCell::new(Vec::new()) };
+}
 
 /// The messages of this turn, in order.
 #[derive(Debug, Default)]
@@ -62,8 +70,9 @@ impl Gathered {
         len < BYTES_MAX
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.parts.is_empty()
+    /// An empty one: the one that was in use last on this thread, and is still in its cache.
+    pub(super) fn take() -> Box<Self> {
+        SPARE.with_borrow_mut(Vec::pop).unwrap_or_default()
     }
 
     /// Whether the turn is over because of its size.
@@ -107,14 +116,19 @@ impl Gathered {
         }
     }
 
-    /// Forgets it all, for the next turn; the room of a large one is given back.
-    pub(super) fn clear(&mut self) {
+    /// Forgets it all and leaves its room to the next one; that of a large turn is given back.
+    pub(super) fn give_back(mut self: Box<Self>) {
         self.bodies.clear();
         self.bodies.shrink_to(KEPT_BYTES);
         self.parts.clear();
         self.parts.shrink_to(KEPT_BYTES / size_of::<Part>());
         self.bringers.clear();
         self.presence = None;
+        SPARE.with_borrow_mut(|spare| {
+            if spare.len() < SPARE_MAX {
+                spare.push(self);
+            }
+        });
     }
 
     /// All messages, framed.
@@ -207,12 +221,13 @@ mod tests {
 
     #[test]
     fn who_is_behind_gets_all_but_presence() {
-        let mut gathered = gathered();
+        let gathered = gathered();
         assert_eq!(gathered.presence(), Some(7), "before the first");
         assert_eq!(portion(&gathered, MemberId(3), true), (frames(&["one", "three"]), 2));
         assert_eq!(portion(&gathered, A, true), (frames(&["three"]), 1));
-        gathered.clear();
-        assert_eq!(gathered.presence(), None);
+        Box::new(gathered).give_back();
+        let next = Gathered::take();
+        assert_eq!((next.presence(), got(&next, A)), (None, (vec![], 0)));
     }
 
     #[test]

@@ -22,12 +22,12 @@ use crate::metrics::Metrics;
 
 /// All rooms of a relay.
 pub(crate) struct Rooms {
-    start: Instant,
+    pub(super) start: Instant,
     next_member: AtomicU64,
     acknowledgement: Acknowledgement,
     archive: Option<Arc<dyn Archive>>,
     pub(super) metrics: Arc<Metrics>,
-    limits: RoomLimits,
+    pub(super) limits: RoomLimits,
     pub(super) joint: Arc<Joint>,
     /// Whether a link to others is to be there.
     pub(super) joins: bool,
@@ -126,8 +126,7 @@ impl Rooms {
         }
         let roll = machine.roll();
         let MemberId(number) = self.next_id();
-        let room = Arc::downgrade(self);
-        let room = Arc::new(RoomDriver::new(number, document.clone(), room, machine, self.limits));
+        let room = Arc::new(RoomDriver::new(number, document.clone(), self, machine));
         if let Some(archive) = &self.archive {
             let port = Arc::new(Port(Arc::downgrade(&room)));
             room.attach(archive.open(document, port));
