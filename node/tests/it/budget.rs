@@ -96,7 +96,7 @@ fn what_a_node_keeps_goes_and_comes_back() {
     let one = linked(&place, &[&server]);
     in_sync(&one);
     assert_eq!(evicted(&one).len(), 3, "what changed there is not fetched by itself");
-    assert_eq!(one.unsynced(&url(&server)).unwrap(), 0);
+    assert_eq!(one.unsynced(&url(&server), &Subscription::all()).unwrap(), 0);
     let a = fetch(&one, "a");
     assert_eq!(a.text("text").unwrap(), format!("new {}", noise(2_000)));
     a.edit(|edit| edit.text("text").insert(0, "mine ")).unwrap();

@@ -329,11 +329,11 @@ fn what_is_done_with_is_let_go_where_that_costs_nothing() {
         let mut session = Session::new(SessionConfig::default(), 1);
         session.add(&document, 1);
         met(&mut session, true, lists);
-        session.let_go();
+        session.shut_done();
         assert_eq!(session.handles.len(), 1, "it is not done with");
         compare(&mut session, Handle(1), &document, 1);
         session.receive(NOW, &stored(Handle(1), Outcome::WELL).into()).unwrap();
-        session.let_go();
+        session.shut_done();
         let is_shut = frames(&mut session)
             .into_iter()
             .any(|frame| matches!(parse(&frame.into()), Ok(Message::Shut { outcome: Outcome::WELL, .. })));

@@ -207,7 +207,7 @@ fn links_hear_how_urgent_an_edit_is() {
     let world = World::new();
     let replica = world.open();
     let (sender, mut heard) = tokio::sync::mpsc::unbounded_channel();
-    replica.links.hub().join(LinkId(7), sender, replica.store()).unwrap();
+    replica.links.shelves().hub.join(LinkId(7), sender, replica.store()).unwrap();
     let urgent = EditOptions::priority(Priority::Critical);
     let (document, list) = (replica.yjs("d").unwrap(), replica.create_automerge().unwrap());
     document.edit_with(urgent, |edit| edit.text("text").insert(0, "a")).unwrap();
