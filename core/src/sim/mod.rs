@@ -16,6 +16,7 @@
 mod archive; // stores, calls stored, lists
 mod chance;
 mod door; // rooms and their seats
+mod doorstep; // who is let in
 mod draw; // what a seed draws
 mod driver; // one link of a replica
 mod faults; // what happens to them

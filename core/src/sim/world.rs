@@ -81,6 +81,8 @@ pub(super) struct World {
     pub(super) doors: Vec<Door>,
     pub(super) documents: Vec<DocumentId>,
     pub(super) broken: Option<String>,
+    /// A crash may leave some of what was not synced.
+    pub(super) is_torn: bool,
     /// Messages about documents that arrived.
     pub(super) said: u64,
 }
@@ -112,6 +114,7 @@ impl World {
             replicas: Vec::new(),
             doors,
             broken: None,
+            is_torn: plan.shape.is_torn,
             said: 0,
             documents,
             chance,
@@ -142,6 +145,7 @@ impl World {
         let reads_only = index >= shape.readers_from;
         let mut replica = Replica {
             name: (ReplicaId(chance.id()), Incarnation(chance.id())),
+            speaks: shape.speaks.get(index).copied().unwrap_or_default(),
             listens: shape.doors.iter().position(|kind| *kind == Kind::Replica(index)),
             desk: Desk::default(),
             disk: Disk::default(),
