@@ -62,8 +62,8 @@ pub(super) struct Driver {
     probes: VecDeque<(u64, usize)>,
     next_probe: u64,
     unprobed: usize,
-    /// Everything is to be listed, or is being listed.
-    listing: bool,
+    /// How often what changed here is being listed.
+    lists: usize,
     /// Why that failed, and when it is tried again.
     unlisted: Option<(String, Millis)>,
     /// Work on the desk, and what updates of it weigh in bytes.
@@ -115,7 +115,7 @@ impl Driver {
             probes: VecDeque::new(),
             next_probe: 0,
             unprobed: 0,
-            listing: false,
+            lists: 0,
             unlisted: None,
             jobs: 0,
             job_bytes: 0,
@@ -189,7 +189,6 @@ impl Driver {
             }
         }
         if self.unlisted.as_ref().is_some_and(|(_, again)| *again <= now) {
-            self.unlisted = None;
             self.list();
         }
         loop {
@@ -249,8 +248,6 @@ impl Driver {
                     self.session.decline(&document);
                 }
             }
-            // Until all is listed it is not about all.
-            Effect::Acknowledged { .. } if self.listing => {}
             Effect::Acknowledged { keeper, position } => self.knowledge.acknowledged(keeper, position),
             Effect::Reached { keeper, checkpoint } => self.knowledge.reached(keeper, &checkpoint),
         }
@@ -270,8 +267,15 @@ impl Driver {
         self.jobs >= JOBS_MAX || self.job_bytes >= JOB_BYTES_MAX || self.scheduler.bytes() >= QUEUED_BYTES_MAX
     }
 
+    /// Until it is over the session may not know of all that changed here.
+    fn is_listing(&self) -> bool {
+        self.lists > 0 || self.unlisted.is_some()
+    }
+
     fn list(&mut self) {
-        self.listing = true;
+        self.unlisted = None;
+        self.lists += 1;
+        self.session.set_listing(true);
         self.give(Job::List(self.knowledge.since()));
     }
 
@@ -306,9 +310,10 @@ impl Driver {
                         self.add(&document, position);
                     }
                 }
-                self.listing &= !last;
                 if last {
                     self.unlisted = None;
+                    self.lists = self.lists.saturating_sub(1);
+                    self.session.set_listing(self.is_listing());
                 }
             }
             Done::Gone(document) => self.session.remove(&document),
@@ -318,6 +323,7 @@ impl Driver {
             }
             Done::Unlisted(reason) => {
                 tracing::error!(link = %self.address, reason, "what changed here cannot be listed");
+                self.lists = self.lists.saturating_sub(1);
                 self.unlisted = Some((reason, now.plus(LIST_AGAIN_MS)));
             }
         }
@@ -437,7 +443,7 @@ impl Driver {
         let is_there = keeps == Some(true) || self.probes.is_empty();
         let in_sync = self.session.is_in_sync()
             && is_there
-            && !self.listing
+            && !self.is_listing()
             && self.jobs == 0
             && self.scheduler.is_empty();
         let lagging = if in_sync { 0 } else { self.session.lagging_count() };
@@ -453,7 +459,7 @@ impl Driver {
             status.waits_for_decision = !self.listing && self.session.waits_for_decision();
             status.heard = self.heard;
             status.in_sync = in_sync;
-            status.settled = if self.listing { 0 } else { self.session.settled() };
+            status.settled = if self.is_listing() { 0 } else { self.session.settled() };
             status.lagging = lagging;
             status.queued_bytes = self.scheduler.bytes();
             status.round_trip_ms = self.link.round_trip_ms();
