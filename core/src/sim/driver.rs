@@ -72,6 +72,8 @@ pub(super) struct Driver {
     pub(super) wire: Option<Wire>,
     /// The store at the other end, once it said so.
     pub(super) peer: Option<Identity>,
+    /// What changed here is being listed, so often.
+    pub(super) lists: usize,
     /// What is being read for the other end, in order.
     pub(super) reads: VecDeque<Read>,
     pub(super) talks: Talks,
@@ -93,6 +95,7 @@ impl Driver {
             out: Scheduler::new(ScheduleConfig::default(), now),
             wire: None,
             peer: None,
+            lists: 0,
             reads: VecDeque::new(),
             talks: Talks::default(),
             open: BTreeSet::new(),

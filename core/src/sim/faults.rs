@@ -85,7 +85,12 @@ impl World {
                     let entry = AwarenessEntry { client: 2 + r as u64, clock: self.now, state };
                     driver.session.show(&document, &AwarenessUpdate { entries: vec![entry] }.encode());
                 }
-                Act::Watch(watched) => driver.session.watch(&document, watched),
+                Act::Watch(watched) => {
+                    if watched && !driver.session.has(&document) {
+                        driver.session.add(&document, 0);
+                    }
+                    driver.session.watch(&document, watched);
+                }
                 Act::Priority(class) => {
                     let class =
                         usize::try_from(class).ok().and_then(|class| Priority::ALL.get(class).copied());
@@ -173,8 +178,9 @@ impl World {
             self.start_door(d);
         }
         let Some(replica) = self.replicas.get(r) else { return };
+        let links = replica.links.len();
         self.trace.note(now, format_args!("replica {r} starts with {}", replica.disk.log.durable()));
-        self.pump_all(r);
+        (0..links).for_each(|l| self.begin(r, l));
     }
 
     fn act_on_wire(&mut self, which: usize, act: Act) {

@@ -111,9 +111,6 @@ impl Replica {
             if let Some(Memory { keeper, acknowledged, checkpoint }) = self.disk.memories.get(&index) {
                 driver.session.remember(*keeper, *acknowledged, checkpoint.clone());
             }
-            for document in &self.subscribed {
-                driver.session.add(document, self.last(document));
-            }
             self.links.push(driver);
         }
     }

@@ -202,19 +202,19 @@ impl World {
             Effect::Sync { talk, document, message } => self.ask_turn(r, l, talk, document, message),
             Effect::Over(talk) => self.end_talk(r, l, talk),
             Effect::All => {
-                let Some(replica) = self.replicas.get_mut(r) else { return };
-                let all: Vec<_> =
-                    replica.subscribed.iter().map(|id| (id.clone(), replica.last(id))).collect();
-                if let Some(driver) = replica.links.get_mut(l) {
-                    all.iter().for_each(|(document, last)| driver.session.add(document, *last));
+                if let Some(replica) = self.replicas.get_mut(r) {
+                    replica.learned.remove(&l);
                 }
+                self.list_own(r, l, 0);
             }
             Effect::Found(document) => {
                 let Some(replica) = self.replicas.get_mut(r) else { return };
                 if replica.subscribed.contains(&document) {
-                    return self.blame(format!("replica {r} link {l} finds {document:?}, which it has"));
-                }
-                if replica.takes_found {
+                    // All of it was acknowledged before this start, so it was not listed.
+                    if let Some(driver) = replica.links.get_mut(l) {
+                        driver.session.add(&document, 0);
+                    }
+                } else if replica.takes_found {
                     self.trace.note(self.now, format_args!("replica {r} link {l} takes {document:?}"));
                     replica.subscribe(&document, true);
                     self.pump_others(r, l);
@@ -335,6 +335,9 @@ impl World {
                         priority: None,
                         is_from_there: via == Via::Link(l),
                     };
+                    if replica.subscribed.contains(&row.document) && !driver.session.has(&row.document) {
+                        driver.session.add(&row.document, 0);
+                    }
                     driver.session.changed(clock, &change);
                 }
             }

@@ -33,6 +33,8 @@ pub(super) enum Task {
     /// A replica's log is durable up to a position.
     Synced(usize, u64, u64),
     SyncedDoor(usize, u64, u64),
+    /// A link lists what changed here since a position.
+    List(usize, u64, usize, u64),
     /// A link's other end asked something that can be read.
     Read(usize, u64, usize),
     /// A replica that listens begins with what is asked of it.
@@ -180,7 +182,7 @@ impl World {
         }
         let links = replica.links.len();
         self.replicas.push(replica);
-        (0..links).for_each(|link| self.at(0, Task::Wake(index, link)));
+        (0..links).for_each(|link| self.begin(index, link));
     }
 
     /// Puts a task at a moment.
@@ -263,6 +265,11 @@ impl World {
                     self.read(replica, link);
                     self.take_turns(replica, link);
                     self.pump(replica, link);
+                }
+            }
+            Task::List(replica, start, link, since) => {
+                if self.replicas.get(replica).is_some_and(|replica| replica.start == start && replica.is_up) {
+                    self.listed(replica, link, since);
                 }
             }
             Task::Host(replica, start) => {
