@@ -198,9 +198,16 @@ fn read(shelves: &Shelves, id: DocumentId, have: &StateVector) -> Done {
 }
 
 fn bring(shelves: &Shelves, link: LinkId, token: Token, id: DocumentId, update: &Update) -> Done {
-    match shelves.document(&id).and_then(|document| document.take(update, Origin::Link(link))) {
+    let take = |document: YjsDocument| {
+        if !document.take(update, Origin::Link(link))? {
+            // It is known, though perhaps not on the disk yet.
+            document.settle()?;
+        }
+        Ok(())
+    };
+    match shelves.document(&id).and_then(take) {
         Err(ReplicaError::Deleted { .. }) => Done::Gone(id),
-        brought => Done::Brought(token, brought.map(|_| ()).map_err(|error| error.to_string())),
+        brought => Done::Brought(token, brought.map_err(|error| error.to_string())),
     }
 }
 
