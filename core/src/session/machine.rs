@@ -178,8 +178,8 @@ impl Session {
     }
 
     /// Whether what may differ is still being listed here, to be added: at the beginning, and because of [`Effect::All`].
-    /// Until all of it is, nothing is taken for known there, and nothing is told to be acknowledged: who adds what was
-    /// found before it was listed does not know its latest change.
+    /// Until all of it is, nothing is taken for known there, told to be acknowledged, or in sync: who adds what was found
+    /// before it was listed does not know its latest change.
     pub fn set_listing(&mut self, listing: bool) {
         self.adding = listing;
         self.tell_acknowledged();

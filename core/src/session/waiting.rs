@@ -12,7 +12,8 @@ impl Session {
     #[must_use]
     pub fn settled(&self) -> u64 {
         let Some(Identity { keeps: Some(_), lists }) = self.peer else { return 0 };
-        if self.look || self.held() > 0 || !self.queue.is_empty() || (lists && !self.listing.was_reached()) {
+        let waits = self.adding || self.look || self.held() > 0 || !self.queue.is_empty();
+        if waits || (lists && !self.listing.was_reached()) {
             return 0;
         }
         let mut settled = self.latest;

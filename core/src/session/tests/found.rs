@@ -352,7 +352,8 @@ fn what_is_found_before_all_is_listed_is_not_taken_for_known_there() {
     compare(&mut session, Handle(1), &yjs("other"), 9);
     session.receive(NOW, &stored(Handle(1), Outcome::WELL).into()).unwrap();
     session.receive(NOW, &stored(Handle(2), Outcome::WELL).into()).unwrap();
-    assert!(!told(&mut session), "others may be listed yet");
+    assert!(!told(&mut session) && !session.is_in_sync(), "others may be listed yet");
+    assert_eq!(session.settled(), 0);
     session.add(&document, 9);
     session.set_listing(false);
     assert_eq!(session.acknowledged(), 0);
@@ -360,5 +361,6 @@ fn what_is_found_before_all_is_listed_is_not_taken_for_known_there() {
     assert_eq!(again, [(Handle(3), document.clone())], "it is compared once more");
     compare(&mut session, Handle(3), &document, 9);
     session.receive(NOW, &stored(Handle(3), Outcome::WELL).into()).unwrap();
-    assert!(told(&mut session) && session.acknowledged() == 9);
+    assert!(told(&mut session) && session.is_in_sync());
+    assert_eq!((session.acknowledged(), session.settled()), (9, 9));
 }

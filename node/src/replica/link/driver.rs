@@ -267,11 +267,6 @@ impl Driver {
         self.jobs >= JOBS_MAX || self.job_bytes >= JOB_BYTES_MAX || self.scheduler.bytes() >= QUEUED_BYTES_MAX
     }
 
-    /// Until it is over the session may not know of all that changed here.
-    fn is_listing(&self) -> bool {
-        self.lists > 0 || self.unlisted.is_some()
-    }
-
     fn list(&mut self) {
         self.unlisted = None;
         self.lists += 1;
@@ -313,7 +308,7 @@ impl Driver {
                 if last {
                     self.unlisted = None;
                     self.lists = self.lists.saturating_sub(1);
-                    self.session.set_listing(self.is_listing());
+                    self.session.set_listing(self.lists > 0);
                 }
             }
             Done::Gone(document) => self.session.remove(&document),
@@ -441,11 +436,7 @@ impl Driver {
         let keeps = self.session.peer().map(|peer| peer.keeps.is_some());
         // Where nothing is called stored, what was sent has at least been read there.
         let is_there = keeps == Some(true) || self.probes.is_empty();
-        let in_sync = self.session.is_in_sync()
-            && is_there
-            && !self.is_listing()
-            && self.jobs == 0
-            && self.scheduler.is_empty();
+        let in_sync = self.session.is_in_sync() && is_there && self.jobs == 0 && self.scheduler.is_empty();
         let lagging = if in_sync { 0 } else { self.session.lagging_count() };
         if in_sync {
             self.knowledge.is_synced(SystemTime::now());
@@ -459,7 +450,7 @@ impl Driver {
             status.waits_for_decision = !self.listing && self.session.waits_for_decision();
             status.heard = self.heard;
             status.in_sync = in_sync;
-            status.settled = if self.is_listing() { 0 } else { self.session.settled() };
+            status.settled = self.session.settled();
             status.lagging = lagging;
             status.queued_bytes = self.scheduler.bytes();
             status.round_trip_ms = self.link.round_trip_ms();
