@@ -91,7 +91,7 @@ pub struct Session {
     pub(super) bringing: BTreeMap<Token, (DocumentId, u64)>,
     /// Documents were opened so often, on any connection.
     pub(super) openings: u64,
-    next_token: u64,
+    pub(super) next_token: u64,
     pub(super) listing: Listing,
     pub(super) effects: VecDeque<Effect>,
     /// Positions that were given so far.
