@@ -9,7 +9,7 @@ use crate::update::{StateVector, Update};
 use crate::validate::AwarenessUpdate;
 
 /// Names one update on its way into the store of this replica.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub u64);
 
 /// Names one opening of an Automerge document.

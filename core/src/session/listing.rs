@@ -146,7 +146,7 @@ impl Session {
     pub(super) fn tell_acknowledged(&mut self) {
         let position = self.acknowledged();
         let Some(known) = &mut self.known else { return };
-        if position > known.acknowledged && self.peer.is_some() {
+        if position > known.acknowledged && self.peer.is_some() && !self.adding {
             known.acknowledged = position;
             self.effects.push_back(Effect::Acknowledged { keeper: known.keeper, position });
         }

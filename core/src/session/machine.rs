@@ -91,7 +91,7 @@ pub struct Session {
     pub(super) bringing: BTreeMap<Token, (DocumentId, u64)>,
     /// Documents were opened so often, on any connection.
     pub(super) openings: u64,
-    next_token: u64,
+    pub(super) next_token: u64,
     pub(super) listing: Listing,
     pub(super) effects: VecDeque<Effect>,
     /// Positions that were given so far.
@@ -106,6 +106,8 @@ pub struct Session {
     pub(super) look: bool,
     /// When it was looked at last.
     pub(super) looked: Moment,
+    /// Documents that may differ are still being added.
+    pub(super) adding: bool,
     /// It is at work: what is added from now on was not in what is remembered.
     begun: bool,
     /// How large a page of a large answer should be, in bytes.
@@ -138,6 +140,7 @@ impl Session {
             queue: Queue::default(),
             queue_floor: 0,
             holding: None,
+            adding: false,
             begun: false,
         }
     }
@@ -171,6 +174,18 @@ impl Session {
         }
         self.latest = self.latest.max(last);
         self.unsettle(document);
+        if !is_new {
+            // If it was compared before that was known, it is once more.
+            self.settle(self.clock.passed(), document);
+        }
+    }
+
+    /// Whether what may differ is still being listed here, to be added: at the beginning, and because of [`Effect::All`].
+    /// Until all of it is, nothing is taken for known there, told to be acknowledged, or in sync: who adds what was found
+    /// before it was listed does not know its latest change.
+    pub fn set_listing(&mut self, listing: bool) {
+        self.adding = listing;
+        self.tell_acknowledged();
     }
 
     /// A document of [`Effect::Found`] is not wanted.

@@ -62,6 +62,7 @@ impl Session {
             matches!(lag, None | Some(Lag::Parked { .. } | Lag::Dropped { .. } | Lag::Unkept))
         };
         !self.look
+            && !self.adding
             && self.queue.is_empty()
             && self.bringing.is_empty()
             && (!peer.lists || self.has_what_was_listed(is_left_out))

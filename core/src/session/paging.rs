@@ -42,7 +42,7 @@ impl Session {
         // What is on its way to the disk through an earlier opening is not in it, and the other end may lack that.
         let compares = entry.stale == 0;
         // Deletions are in every difference, known or not: who may only read would be refused them.
-        let is_known = keeps && compares && entry.last <= entry.acknowledged;
+        let is_known = keeps && compares && !self.adding && entry.last <= entry.acknowledged;
         let nothing = Update::empty();
         let update = if is_known { nothing.bytes() } else { update };
         let position = if compares { position.min(entry.last) } else { 0 };

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
-use super::effect::Effect;
+use super::effect::{Effect, Token};
 use super::machine::{Known, Session};
+use super::waiting::is_bringing;
 use crate::dialect::FrameError;
 use crate::dialect::replica::{self, Handle, Identity, Message, Outcome};
 use crate::dialect::y_protocols::Message as Said;
@@ -78,8 +79,10 @@ impl Session {
                 self.effects.push_back(Effect::Read { document, have });
             }
             Said::SyncStep2(update) => {
+                let brings = u64::from(!update.is_empty());
                 if let Some(entry) = self.documents.get_mut(&document) {
                     entry.answered = true;
+                    entry.answer = Token((self.next_token + brings).saturating_sub(1));
                 }
                 if update.is_empty() {
                     self.settle(now, &document);
@@ -145,9 +148,12 @@ impl Session {
     pub(super) fn settle(&mut self, now: Moment, id: &DocumentId) {
         let keeps = self.keeps();
         let Some(entry) = self.documents.get_mut(id) else { return };
-        if entry.answered && entry.bringing == 0 {
-            entry.caught_up = true;
+        if entry.answered && !entry.caught_up {
+            // What came behind the answer is not waited for: there may always be something.
+            entry.caught_up = !is_bringing(&self.bringing, id, entry.opening, entry.answer);
         }
+        self.advance(id);
+        let Some(entry) = self.documents.get_mut(id) else { return };
         let is_over = entry.compared && entry.in_flight.is_empty() && entry.confirm.is_none();
         // An Automerge document goes on until both sides have the same.
         let is_old = id.format() == Format::Yjs
@@ -159,7 +165,7 @@ impl Session {
         if is_sent && entry.caught_up {
             entry.take_back_refusal(keeps);
         }
-        if entry.caught_up && (is_sent || entry.is_read_only()) {
+        if entry.caught_up && entry.bringing == 0 && (is_sent || entry.is_read_only()) {
             entry.seen = true;
             if entry.handle.is_some() && !entry.watched && entry.confirm.is_none() {
                 self.done.insert(id.clone(), now);

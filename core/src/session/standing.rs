@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::dropping::Dropped;
+use super::effect::Token;
 use super::paging::Pagings;
 use crate::dialect::replica::{Handle, Outcome};
 use crate::schedule::Priority;
@@ -107,8 +108,14 @@ pub(super) struct Document {
     pub(super) again: bool,
     /// It was listed while it was open, an Automerge document, of which that may be said before what changed is.
     pub(super) late: bool,
-    /// The last of them ends what the other end had when it was opened.
+    /// What the other end had when it was opened is said.
     pub(super) answered: bool,
+    /// It was brought under numbers up to this one, the last.
+    pub(super) answer: Token,
+    /// Everything up to this position is there, and what was heard before that was known is durable here.
+    pub(super) settled: u64,
+    /// The same once what was heard up to this token is.
+    pub(super) settles: Option<(u64, Token)>,
     pub(super) refusal: Option<Refusal>,
     /// What had been refused is given up.
     pub(super) dropped: Option<Dropped>,
@@ -193,6 +200,7 @@ impl Document {
         self.handle = None;
         self.in_flight.clear();
         self.pagings.clear();
+        self.settles = None;
         self.stale += std::mem::take(&mut self.bringing);
         self.stale_reads += std::mem::take(&mut self.reads);
         self.stale_describes += std::mem::take(&mut self.describes);

@@ -106,8 +106,8 @@ impl Archive {
         Ok(Answer { update: kept.lacking(have), state_vector: kept.known.state_vector() })
     }
 
-    pub(super) fn crash(&mut self) {
-        self.log.crash();
+    pub(super) fn crash(&mut self, more: u64) {
+        self.log.crash(more);
         self.waiting.clear();
         self.pairs = Pairs::default();
         (self.is_troubled, self.is_full) = (false, false);

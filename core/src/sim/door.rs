@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 
 use super::archive::Archive;
+use super::doorstep::MORE;
 use super::feed::{self, Keeper};
 use super::network::Wire;
 use crate::dialect::replica::{self, Handle, Identity, Message, Outcome};
@@ -129,15 +130,15 @@ impl Door {
         }
     }
 
-    /// The process ends; what was not synced is lost.
-    pub(super) fn crash(&mut self) {
+    /// The process ends; of what was not synced in its archive so much is on the disk all the same.
+    pub(super) fn crash(&mut self, more: u64) {
         self.is_up = false;
         self.halls.clear();
         self.guests.clear();
         self.pairs.clear();
         self.out.clear();
         if let Some(archive) = &mut self.archive {
-            archive.crash();
+            archive.crash(more);
         }
     }
 
@@ -150,7 +151,7 @@ impl Door {
     pub(super) fn welcome(&mut self, now: u64, wire: Wire, reads_only: bool) {
         let mut frame = replica::identity_frame(&Identity { keeps: self.keeps, lists: self.lists });
         if self.is_later {
-            frame.extend_from_slice(b"and more");
+            frame.extend_from_slice(MORE);
         }
         let guest = Guest { open: BTreeMap::new(), reads_only, is_met: false, watch: None, heard: now };
         self.guests.insert(wire, guest);

@@ -1,7 +1,7 @@
 //! What a seed draws: shapes and steps.
 
 use super::chance::Chance;
-use super::plan::{Act, Kind, Shape, Step, Trouble};
+use super::plan::{Act, Kind, Shape, Speaks, Step, Trouble};
 
 const YEARS_MS: i64 = 10 * 365 * 24 * 60 * 60 * 1_000;
 
@@ -30,7 +30,8 @@ impl Shape {
         let has_readers = trouble == Trouble::All && chance.one_in(6);
         let readers_from = if has_readers { 1 + chance.index(replicas.len()) } else { replicas.len() };
         let is_later = chance.one_in(4);
-        Self { doors, replicas, documents, automerge, documents_max, readers_from, is_later }
+        let (speaks, is_torn) = (Vec::new(), false);
+        Self { doors, replicas, documents, automerge, documents_max, readers_from, is_later, speaks, is_torn }
     }
 
     /// Some replicas listen, and each has links to any doors but its own.
@@ -57,8 +58,14 @@ impl Shape {
         let (documents, automerge) = (chance.index(3), chance.index(3));
         let documents = if automerge == 0 { documents + 1 } else { documents };
         let documents_max = if chance.one_in(3) { chance.index(3) + 1 } else { 1_000 };
-        let is_later = chance.one_in(4);
-        Self { doors, replicas, documents, automerge, documents_max, readers_from, is_later }
+        let speaks = |_| match chance.below(12) {
+            0 => Speaks::Other,
+            1 | 2 => Speaks::LaterToo,
+            _ => Speaks::This,
+        };
+        let speaks = (0..count).map(speaks).collect();
+        let (is_later, is_torn) = (chance.one_in(4), chance.one_in(2));
+        Self { doors, replicas, documents, automerge, documents_max, readers_from, is_later, speaks, is_torn }
     }
 }
 
@@ -71,6 +78,11 @@ impl Step {
             }
             (_, 17..20) => app(chance),
             (Trouble::Network, _) | (Trouble::All | Trouble::Wild, 10..13) => network(chance),
+            (Trouble::Wild, 14) if chance.one_in(4) => Act::Strange { up: chance.one_in(2) },
+            (Trouble::Wild, 15) if chance.one_in(6) => {
+                let code = [1, 2, 33, 64, 99].get(chance.index(5)).copied().unwrap_or(64);
+                Act::RefuseDoor { code, ms: duration(chance) }
+            }
             (Trouble::Wild, 13) if chance.one_in(4) => Act::Trouble { ms: duration(chance) / 4 },
             (_, 13 | 14) => replica_fault(chance),
             (_, _) => door_fault(chance),

@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
+use super::doorstep::MORE;
 use super::feed::Keeper;
 use super::network::Wire;
 use super::talks::Talks;
@@ -71,6 +72,8 @@ pub(super) struct Driver {
     pub(super) wire: Option<Wire>,
     /// The store at the other end, once it said so.
     pub(super) peer: Option<Identity>,
+    /// What changed here is being listed, so often.
+    pub(super) lists: usize,
     /// What is being read for the other end, in order.
     pub(super) reads: VecDeque<Read>,
     pub(super) talks: Talks,
@@ -79,6 +82,8 @@ pub(super) struct Driver {
     /// When it is woken, in the time of the world.
     pub(super) wakes: Option<u64>,
     unconfirmed: Unconfirmed,
+    /// Says more than this version does.
+    is_later: bool,
 }
 
 impl Driver {
@@ -90,21 +95,24 @@ impl Driver {
             out: Scheduler::new(ScheduleConfig::default(), now),
             wire: None,
             peer: None,
+            lists: 0,
             reads: VecDeque::new(),
             talks: Talks::default(),
             open: BTreeSet::new(),
             wakes: None,
             unconfirmed: Unconfirmed::default(),
+            is_later: false,
         }
     }
 
     /// The door let it in.
-    pub(super) fn welcomed(&mut self, own: Keeper, now: Millis) {
+    pub(super) fn welcomed(&mut self, own: Keeper, is_later: bool, now: Millis) {
         self.link.welcomed(now);
         self.out.clear(now);
         self.unconfirmed = Unconfirmed { token: self.unconfirmed.token, ..Unconfirmed::default() };
         self.open.clear();
         self.session.begin(&Identity { keeps: Some(own), lists: false });
+        self.is_later = is_later;
     }
 
     /// The connection is gone, and who ended it is told.
@@ -161,7 +169,10 @@ impl Driver {
         }
         while let Some(effect) = self.session.poll(now) {
             match effect {
-                session::Effect::Send { lane, priority, frame } => {
+                session::Effect::Send { lane, priority, mut frame } => {
+                    if self.is_later && frame.first() == Some(&32) {
+                        frame.extend_from_slice(MORE);
+                    }
                     self.note_open(&frame);
                     self.out.push(lane, priority, frame.len(), frame, now);
                 }

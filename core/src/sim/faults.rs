@@ -1,7 +1,8 @@
 //! What people, clocks and faults do, step by step, and how everything is made well again.
 
+use super::chance::Chance;
 use super::network::{Packet, Path, Way};
-use super::plan::{Act, Step};
+use super::plan::{Act, Speaks, Step};
 use super::world::{Task, World};
 use crate::id::{DocumentId, Incarnation, ReplicaId};
 use crate::link::End;
@@ -39,7 +40,7 @@ impl World {
             | Act::Trouble { .. } => {
                 self.act_on_replica(r, act);
             }
-            Act::Cut | Act::Stall { .. } => self.act_on_wire(which, act),
+            Act::Cut | Act::Stall { .. } | Act::Strange { .. } => self.act_on_wire(which, act),
             Act::Partition { .. } | Act::Slow { .. } => self.act_on_path(r, d, act),
             Act::CrashDoor { .. }
             | Act::BackupDoor
@@ -84,7 +85,12 @@ impl World {
                     let entry = AwarenessEntry { client: 2 + r as u64, clock: self.now, state };
                     driver.session.show(&document, &AwarenessUpdate { entries: vec![entry] }.encode());
                 }
-                Act::Watch(watched) => driver.session.watch(&document, watched),
+                Act::Watch(watched) => {
+                    if watched && !driver.session.has(&document) {
+                        driver.session.add(&document, 0);
+                    }
+                    driver.session.watch(&document, watched);
+                }
                 Act::Priority(class) => {
                     let class =
                         usize::try_from(class).ok().and_then(|class| Priority::ALL.get(class).copied());
@@ -112,7 +118,8 @@ impl World {
                     && let Some((disk, subscribed)) = replica.backup.clone()
                 {
                     (replica.disk, replica.subscribed) = (disk, subscribed);
-                    replica.disk.log.crash();
+                    let unsynced = replica.disk.log.end() - replica.disk.log.durable();
+                    replica.disk.log.crash(survivors(self.is_torn, true, unsynced, &mut self.chance));
                     // Of what it was nothing is known to be there.
                     replica.name.1 = Incarnation(self.chance.id());
                 }
@@ -138,7 +145,16 @@ impl World {
     /// A replica's process ends; the system tells the doors, unless its power went.
     fn stop(&mut self, r: usize, power: bool) {
         let Some(replica) = self.replicas.get_mut(r) else { return };
-        replica.crash();
+        let unsynced = replica.disk.log.end() - replica.disk.log.durable();
+        replica.crash(survivors(self.is_torn, power, unsynced, &mut self.chance));
+        if self.is_torn {
+            match self.chance.below(4) {
+                // What was learned last had reached the disk, or what did is damaged.
+                0 => replica.disk.memories = replica.learned.clone(),
+                1 => replica.disk.memories.clear(),
+                _ => {}
+            }
+        }
         if let Some(door) = replica.listens {
             self.stop_door(door, power);
         }
@@ -162,8 +178,9 @@ impl World {
             self.start_door(d);
         }
         let Some(replica) = self.replicas.get(r) else { return };
+        let links = replica.links.len();
         self.trace.note(now, format_args!("replica {r} starts with {}", replica.disk.log.durable()));
-        self.pump_all(r);
+        (0..links).for_each(|l| self.begin(r, l));
     }
 
     fn act_on_wire(&mut self, which: usize, act: Act) {
@@ -172,6 +189,7 @@ impl World {
             return;
         };
         match act {
+            Act::Strange { up } => self.say_strangely(wire, if up { Way::Up } else { Way::Down }),
             Act::Stall { up } => self.network.stall(wire, if up { Way::Up } else { Way::Down }),
             _ => {
                 self.network.lose(wire);
@@ -211,7 +229,7 @@ impl World {
             (Act::BackupDoor, Some(archive)) => archive.backup = Some(archive.log.clone()),
             (Act::RestoreDoor, Some(archive)) if door.is_up => {
                 let Some(mut log) = archive.backup.clone() else { return };
-                log.crash();
+                log.crash(survivors(self.is_torn, true, log.end() - log.durable(), chance));
                 archive.log = log;
                 archive.name = (ReplicaId(chance.id()), Incarnation(chance.id()));
                 door.keeps = Some(archive.name);
@@ -254,7 +272,8 @@ impl World {
 
     fn stop_door(&mut self, d: usize, power: bool) {
         let Some(door) = self.doors.get_mut(d) else { return };
-        door.crash();
+        let unsynced = door.archive.as_ref().map_or(0, |archive| archive.log.end() - archive.log.durable());
+        door.crash(survivors(self.is_torn, power, unsynced, &mut self.chance));
         for wire in self.network.wires_of(None, Some(d)) {
             if self.network.has(wire, Way::Up) {
                 if !power {
@@ -339,6 +358,9 @@ impl World {
             self.undo(Act::Trouble { ms: 0 }, r, 0);
             self.start(r);
             if let Some(replica) = self.replicas.get_mut(r) {
+                if replica.speaks == Speaks::Other {
+                    replica.speaks = Speaks::This;
+                }
                 let clock = replica.clock(self.now);
                 for driver in &mut replica.links {
                     driver.out.set_mode(Mode::Normal, clock);
@@ -362,5 +384,15 @@ impl World {
             }
             self.pump_all(r);
         }
+    }
+}
+
+/// How many changes that were not synced a crash leaves.
+fn survivors(is_torn: bool, power: bool, unsynced: u64, chance: &mut Chance) -> u64 {
+    match is_torn {
+        false => 0,
+        // What the system has does not go with the process.
+        true if !power && chance.one_in(2) => unsynced,
+        true => chance.below(unsynced + 1),
     }
 }

@@ -1,4 +1,4 @@
-//! Which documents of a store changed, told to whoever watches a door.
+//! Which documents of a store changed, told to whoever watches a door, and to the replica's own links when they begin.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::log::Log;
 use super::network::Wire;
-use super::world::World;
+use super::world::{Task, World};
 use crate::id::{DocumentId, Incarnation, ReplicaId};
 
 /// A store, as a keeper is named.
@@ -59,5 +59,43 @@ impl World {
         if let Some(door) = self.doors.get_mut(d) {
             door.list(wire, anew, &changed, durable);
         }
+    }
+
+    /// A link begins, with what changed here since what it remembers.
+    pub(super) fn begin(&mut self, r: usize, l: usize) {
+        let known = self.replicas.get(r).and_then(|replica| replica.learned.get(&l));
+        let since = known.map_or(0, |memory| memory.acknowledged);
+        self.list_own(r, l, since);
+        self.pump(r, l);
+    }
+
+    /// What changed here is to be listed for a link.
+    pub(super) fn list_own(&mut self, r: usize, l: usize, since: u64) {
+        let Some(replica) = self.replicas.get_mut(r) else { return };
+        let (start, ms) = (replica.start, self.chance.below(replica.read_ms + 1));
+        if let Some(driver) = replica.links.get_mut(l) {
+            driver.lists += 1;
+            driver.session.set_listing(true);
+            self.after(ms, Task::List(r, start, l, since));
+        }
+    }
+
+    /// It is.
+    pub(super) fn listed(&mut self, r: usize, l: usize, since: u64) {
+        let Some(replica) = self.replicas.get_mut(r) else { return };
+        if replica.is_troubled {
+            let start = replica.start;
+            return self.after(5_000, Task::List(r, start, l, since));
+        }
+        let last = |id: &DocumentId| (id.clone(), replica.last(id));
+        // What is empty somebody here looks at.
+        let is_listed = |(_, last): &(DocumentId, u64)| *last > since || *last == 0;
+        let changed: Vec<_> = replica.subscribed.iter().map(last).filter(is_listed).collect();
+        if let Some(driver) = replica.links.get_mut(l) {
+            changed.iter().for_each(|(document, last)| driver.session.add(document, *last));
+            driver.lists -= 1;
+            driver.session.set_listing(driver.lists > 0);
+        }
+        self.pump(r, l);
     }
 }

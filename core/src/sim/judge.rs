@@ -57,7 +57,8 @@ pub(super) fn acknowledged(replica: &Replica, until: u64, keeper: &Log) -> Resul
 pub(super) fn standings(all: &Everything<'_>) -> Result<(), String> {
     for (r, replica) in all.replicas.iter().enumerate() {
         for (l, driver) in replica.links.iter().enumerate() {
-            let keeps = driver.peer.and_then(|peer| peer.keeps);
+            // Until all is listed it is not about all.
+            let keeps = driver.peer.and_then(|peer| peer.keeps).filter(|_| driver.lists == 0);
             let Some(log) = keeps.and_then(|keeps| keeper(all, keeps)) else { continue };
             for document in &replica.subscribed {
                 let Some(standing) = driver.session.standing(document) else { continue };
@@ -114,6 +115,9 @@ pub(super) fn at_rest(all: &Everything<'_>, documents: &[DocumentId]) -> Result<
             return Err(format!("replica {r} has not synced"));
         }
         for (l, driver) in replica.links.iter().enumerate() {
+            if driver.lists > 0 {
+                return Err(format!("replica {r} link {l} lists what changed here"));
+            }
             let Some(peer) = driver.peer else {
                 return Err(format!("replica {r} link {l} is not connected"));
             };

@@ -144,8 +144,10 @@ impl Log {
         }
     }
 
-    /// The power went.
-    pub(super) fn crash(&mut self) {
+    /// The power went. So many changes that were not synced had reached the disk; of the next a part may have, which
+    /// whoever reads the log cuts off.
+    pub(super) fn crash(&mut self, more: u64) {
+        self.sync(self.durable.saturating_add(more));
         self.rows.truncate(usize::try_from(self.durable).unwrap_or(usize::MAX));
         self.taken = self.synced.clone();
     }

@@ -1,7 +1,8 @@
 //! Whole replicas, relays and archives in a world without sockets, threads or clocks: one seed, one run.
 //!
-//! A [`Plan`] says what there is and what happens: edits, subscriptions, crashes, restores, partitions, full disks, clocks
-//! that are set. [`run`] plays it with the real [`session`](crate::session), [`link`](crate::link),
+//! A [`Plan`] says what there is and what happens: edits of Yjs and Automerge documents, subscriptions, links to relays,
+//! nodes and other replicas, crashes that leave any part of what was not synced, restores, partitions, slow links, full
+//! disks, clocks that are set, versions that differ. [`run`] plays it with the real [`session`](crate::session), [`link`](crate::link),
 //! [`schedule`](crate::schedule), [`room`](crate::room) and documents of the real engine, wired as their drivers wire
 //! them, and looks meanwhile and at rest whether what was promised is so:
 //!
@@ -10,12 +11,13 @@
 //! - what is in flight and what is open stays within its bounds; a link never dials twice; no frame breaks a rule.
 //!
 //! Guarantees: the same plan gives the same [`Report::trace`]; [`shrink`] makes a plan that fails as small as it can.
-//! What is a model here, and not the real thing: the network, the logs ([`log`]), the archive and the door, each after
-//! the code that it names.
+//! What is a model here, and not the real thing: the network, the logs ([`log`]), the archive, the door, and what drives a
+//! link, each after the code that it names.
 
 mod archive; // stores, calls stored, lists
 mod chance;
 mod door; // rooms and their seats
+mod doorstep; // who is let in
 mod draw; // what a seed draws
 mod driver; // one link of a replica
 mod faults; // what happens to them

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::chance::Chance;
+use crate::dialect::replica;
 
 /// One connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,12 +34,10 @@ impl Way {
 /// What travels.
 #[derive(Clone, Debug)]
 pub(super) enum Packet {
-    /// Up: somebody dials. Down: the transport is there.
-    Dial,
-    /// The door lets the replica in.
-    Welcome,
-    /// Or not, with such a code of the native dialect.
-    Refused(u64),
+    /// Up: somebody dials, and says this first. Down: the transport is there.
+    Dial(Vec<u8>),
+    /// The door lets the replica in, or not.
+    Answer(Vec<u8>),
     /// A message.
     Frame(Vec<u8>),
     /// Nothing comes behind it.
@@ -86,6 +85,8 @@ struct Line {
     is_held: bool,
     /// Whether the door has it.
     is_seated: bool,
+    /// Something was said on it that no version of today says.
+    is_strange: bool,
 }
 
 impl Line {
@@ -122,7 +123,7 @@ impl Network {
     pub(super) fn dial(&mut self, replica: usize, link: usize, door: usize) -> Wire {
         self.next += 1;
         let (up, down) = (Pipe::default(), Pipe::default());
-        let line = Line { replica, link, door, up, down, is_held: true, is_seated: false };
+        let line = Line { replica, link, door, up, down, is_held: true, is_seated: false, is_strange: false };
         self.lines.insert(Wire(self.next), line);
         Wire(self.next)
     }
@@ -145,6 +146,19 @@ impl Network {
         if let Some(line) = self.lines.get_mut(&wire) {
             line.is_seated = true;
         }
+    }
+
+    /// Something is said on it that no version of today says.
+    pub(super) fn estrange(&mut self, wire: Wire) {
+        if let Some(line) = self.lines.get_mut(&wire) {
+            line.is_strange = true;
+        }
+    }
+
+    /// Whether this is such a thing, and cannot be read.
+    pub(super) fn is_strange(&self, wire: Wire, frame: &[u8]) -> bool {
+        let is_strange = self.lines.get(&wire).is_some_and(|line| line.is_strange);
+        is_strange && replica::parse(&bytes::Bytes::copy_from_slice(frame)).is_err()
     }
 
     /// Sends a packet; when it will arrive, if it can.

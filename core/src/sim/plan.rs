@@ -55,6 +55,11 @@ pub enum Act {
     },
     /// A connection breaks, with all that is under way.
     Cut,
+    /// Something is said on a connection that this version cannot read.
+    Strange {
+        /// To the door, or to the replica.
+        up: bool,
+    },
     /// Nothing arrives on a connection any more, and nobody is told.
     Stall {
         /// At the door, or at the replica.
@@ -134,6 +139,18 @@ pub enum Kind {
     Replica(usize),
 }
 
+/// Which versions a replica speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Speaks {
+    /// This one.
+    #[default]
+    This,
+    /// This one and a later one.
+    LaterToo,
+    /// Another one only, until all is made well.
+    Other,
+}
+
 /// What there is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shape {
@@ -151,6 +168,10 @@ pub struct Shape {
     pub readers_from: usize,
     /// Whether doors speak as a later version may.
     pub is_later: bool,
+    /// What the replicas speak, if not this version alone.
+    pub speaks: Vec<Speaks>,
+    /// Whether a crash may leave some of what was not synced, and less of what links had learned.
+    pub is_torn: bool,
 }
 
 /// A run of a world.

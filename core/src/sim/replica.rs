@@ -10,6 +10,7 @@ use super::driver::{Driver, Memory};
 use super::feed::Keeper;
 use super::host::Desk;
 use super::log::{Content, Log};
+use super::plan::Speaks;
 use super::scribble;
 use crate::engine::automerge;
 use crate::engine::edit::Live;
@@ -48,6 +49,7 @@ pub(super) struct Disk {
 pub(super) struct Replica {
     /// Its store; another one after a restore.
     pub(super) name: Keeper,
+    pub(super) speaks: Speaks,
     /// The door where it listens, and what is done for who comes there.
     pub(super) listens: Option<usize>,
     pub(super) desk: Desk,
@@ -109,9 +111,6 @@ impl Replica {
             if let Some(Memory { keeper, acknowledged, checkpoint }) = self.disk.memories.get(&index) {
                 driver.session.remember(*keeper, *acknowledged, checkpoint.clone());
             }
-            for document in &self.subscribed {
-                driver.session.add(document, self.last(document));
-            }
             self.links.push(driver);
         }
     }
@@ -121,10 +120,10 @@ impl Replica {
         self.disk.log.synced(document).map_or(0, |kept| kept.last)
     }
 
-    /// The power goes.
-    pub(super) fn crash(&mut self) {
+    /// The process ends; so many changes that were not synced are on the disk all the same.
+    pub(super) fn crash(&mut self, more: u64) {
         self.is_up = false;
-        self.disk.log.crash();
+        self.disk.log.crash(more);
         self.live.clear();
         self.automerge.clear();
         self.links.clear();

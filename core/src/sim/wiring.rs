@@ -9,7 +9,6 @@ use super::log::Content;
 use super::network::{Packet, Way, Wire};
 use super::replica::{Brought, Via};
 use super::world::{Task, World};
-use crate::dialect::native::Refusal;
 use crate::dialect::replica::{self, Message};
 use crate::id::DocumentId;
 use crate::link::End;
@@ -25,9 +24,9 @@ impl World {
             Way::Up => self.doors.get(d).is_some_and(|door| door.is_up),
             Way::Down => self.replicas.get(r).is_some_and(|replica| replica.is_up),
         };
-        if let Packet::Dial = packet {
+        if let Packet::Dial(hello) = packet {
             match way {
-                Way::Up if is_up => self.let_in(wire, r, d),
+                Way::Up if is_up => self.let_in(wire, r, d, hello),
                 Way::Up => self.send(wire, Way::Down, Packet::End),
                 Way::Down => self.opened(wire, r, l),
             }
@@ -50,6 +49,12 @@ impl World {
         let now = self.now;
         let Some(door) = self.doors.get_mut(d) else { return };
         match packet {
+            Packet::Frame(frame) if self.network.is_strange(wire, &frame) => {
+                self.trace.note(now, format_args!("door {d} ({}) ends what it cannot read", wire.0));
+                door.leave(now, wire);
+                self.network.leave(wire, Way::Up);
+                self.send(wire, Way::Down, Packet::End);
+            }
             Packet::Frame(frame) => {
                 let frame = frame.into();
                 self.trace.frame(now, format_args!("door {d} ({})", wire.0), &frame);
@@ -59,64 +64,38 @@ impl World {
                 door.leave(now, wire);
                 self.network.leave(wire, Way::Up);
             }
-            Packet::Dial | Packet::Welcome | Packet::Refused(_) => {}
+            Packet::Dial(_) | Packet::Answer(_) => {}
         }
         self.drain(d);
-    }
-
-    fn let_in(&mut self, wire: Wire, r: usize, d: usize) {
-        let now = self.now;
-        self.send(wire, Way::Down, Packet::Dial);
-        let reads_only = self.replicas.get(r).is_some_and(|replica| replica.reads_only);
-        let Some(door) = self.doors.get_mut(d) else { return };
-        if let Some(code) = door.refuses {
-            self.send(wire, Way::Down, Packet::Refused(code));
-            return;
-        }
-        self.network.seat(wire);
-        self.send(wire, Way::Down, Packet::Welcome);
-        if let Some(door) = self.doors.get_mut(d) {
-            door.welcome(now, wire, reads_only);
-        }
-        self.drain(d);
-    }
-
-    fn opened(&mut self, wire: Wire, r: usize, l: usize) {
-        let Some(replica) = self.replicas.get_mut(r) else { return };
-        let clock = replica.clock(self.now);
-        if let Some(driver) = replica.links.get_mut(l).filter(|driver| driver.wire == Some(wire)) {
-            driver.link.connected(clock);
-            self.pump(r, l);
-        }
     }
 
     fn arrive_down(&mut self, wire: Wire, r: usize, l: usize, packet: Packet) {
         let now = self.now;
         let Some(replica) = self.replicas.get_mut(r) else { return };
-        let (clock, own) = (replica.clock(now), replica.name);
+        let clock = replica.clock(now);
         let Some(driver) = replica.links.get_mut(l).filter(|driver| driver.wire == Some(wire)) else {
             return;
         };
         let ended = match packet {
-            Packet::Dial => None,
-            Packet::Welcome => {
-                self.trace.note(now, format_args!("replica {r} link {l} is let in"));
-                driver.welcomed(own, clock);
-                None
-            }
+            Packet::Dial(_) => None,
+            Packet::Answer(answer) => self.answered(r, l, answer),
             Packet::Frame(frame) => {
+                let is_strange = self.network.is_strange(wire, &frame);
                 let frame = Bytes::from(frame);
                 self.trace.frame(now, format_args!("replica {r} link {l} ({})", wire.0), &frame);
                 self.said += u64::from(is_about_a_document(&frame));
-                if let Err(words) = driver.frame(clock, &frame) {
-                    self.blame(format!("replica {r} link {l} does not understand: {words}"));
+                match driver.frame(clock, &frame) {
+                    Err(words) if is_strange => {
+                        self.send(wire, Way::Up, Packet::End);
+                        Some(End::Retriable { reason: format!("what no relay says ({words})") })
+                    }
+                    Err(words) => {
+                        self.blame(format!("replica {r} link {l} does not understand: {words}"));
+                        None
+                    }
+                    Ok(()) => None,
                 }
-                None
             }
-            Packet::Refused(code) if Refusal(code).is_permanent() => {
-                Some(End::Permanent { reason: format!("refused with {code}") })
-            }
-            Packet::Refused(code) => Some(End::Retriable { reason: format!("refused with {code}") }),
             Packet::End => Some(End::Retriable { reason: "the connection ended".to_owned() }),
         };
         if let Some(end) = ended {
@@ -193,19 +172,6 @@ impl World {
         }
     }
 
-    fn dial(&mut self, r: usize, l: usize) {
-        self.trace.note(self.now, format_args!("replica {r} link {l} dials"));
-        let Some(driver) = self.replicas.get_mut(r).and_then(|replica| replica.links.get_mut(l)) else {
-            return;
-        };
-        if driver.wire.is_some() {
-            return self.blame(format!("replica {r} link {l} dials while it has a connection"));
-        }
-        let wire = self.network.dial(r, l, driver.door);
-        driver.wire = Some(wire);
-        self.send(wire, Way::Up, Packet::Dial);
-    }
-
     fn carry_out_for(&mut self, r: usize, l: usize, effect: Effect) {
         match effect {
             // The driver's.
@@ -236,19 +202,19 @@ impl World {
             Effect::Sync { talk, document, message } => self.ask_turn(r, l, talk, document, message),
             Effect::Over(talk) => self.end_talk(r, l, talk),
             Effect::All => {
-                let Some(replica) = self.replicas.get_mut(r) else { return };
-                let all: Vec<_> =
-                    replica.subscribed.iter().map(|id| (id.clone(), replica.last(id))).collect();
-                if let Some(driver) = replica.links.get_mut(l) {
-                    all.iter().for_each(|(document, last)| driver.session.add(document, *last));
+                if let Some(replica) = self.replicas.get_mut(r) {
+                    replica.learned.remove(&l);
                 }
+                self.list_own(r, l, 0);
             }
             Effect::Found(document) => {
                 let Some(replica) = self.replicas.get_mut(r) else { return };
                 if replica.subscribed.contains(&document) {
-                    return self.blame(format!("replica {r} link {l} finds {document:?}, which it has"));
-                }
-                if replica.takes_found {
+                    // All of it was acknowledged before this start, so it was not listed.
+                    if let Some(driver) = replica.links.get_mut(l) {
+                        driver.session.add(&document, 0);
+                    }
+                } else if replica.takes_found {
                     self.trace.note(self.now, format_args!("replica {r} link {l} takes {document:?}"));
                     replica.subscribe(&document, true);
                     self.pump_others(r, l);
@@ -369,6 +335,9 @@ impl World {
                         priority: None,
                         is_from_there: via == Via::Link(l),
                     };
+                    if replica.subscribed.contains(&row.document) && !driver.session.has(&row.document) {
+                        driver.session.add(&row.document, 0);
+                    }
                     driver.session.changed(clock, &change);
                 }
             }

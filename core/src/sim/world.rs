@@ -33,6 +33,8 @@ pub(super) enum Task {
     /// A replica's log is durable up to a position.
     Synced(usize, u64, u64),
     SyncedDoor(usize, u64, u64),
+    /// A link lists what changed here since a position.
+    List(usize, u64, usize, u64),
     /// A link's other end asked something that can be read.
     Read(usize, u64, usize),
     /// A replica that listens begins with what is asked of it.
@@ -81,6 +83,8 @@ pub(super) struct World {
     pub(super) doors: Vec<Door>,
     pub(super) documents: Vec<DocumentId>,
     pub(super) broken: Option<String>,
+    /// A crash may leave some of what was not synced.
+    pub(super) is_torn: bool,
     /// Messages about documents that arrived.
     pub(super) said: u64,
 }
@@ -112,6 +116,7 @@ impl World {
             replicas: Vec::new(),
             doors,
             broken: None,
+            is_torn: plan.shape.is_torn,
             said: 0,
             documents,
             chance,
@@ -142,6 +147,7 @@ impl World {
         let reads_only = index >= shape.readers_from;
         let mut replica = Replica {
             name: (ReplicaId(chance.id()), Incarnation(chance.id())),
+            speaks: shape.speaks.get(index).copied().unwrap_or_default(),
             listens: shape.doors.iter().position(|kind| *kind == Kind::Replica(index)),
             desk: Desk::default(),
             disk: Disk::default(),
@@ -176,7 +182,7 @@ impl World {
         }
         let links = replica.links.len();
         self.replicas.push(replica);
-        (0..links).for_each(|link| self.at(0, Task::Wake(index, link)));
+        (0..links).for_each(|link| self.begin(index, link));
     }
 
     /// Puts a task at a moment.
@@ -259,6 +265,11 @@ impl World {
                     self.read(replica, link);
                     self.take_turns(replica, link);
                     self.pump(replica, link);
+                }
+            }
+            Task::List(replica, start, link, since) => {
+                if self.replicas.get(replica).is_some_and(|replica| replica.start == start && replica.is_up) {
+                    self.listed(replica, link, since);
                 }
             }
             Task::Host(replica, start) => {

@@ -117,3 +117,39 @@ fn what_is_not_on_the_disk_has_not_left() {
     in_sync(&slow);
     slow.close().unwrap();
 }
+
+#[test]
+fn what_two_links_bring_is_in_sync_when_it_is_on_the_disk() {
+    let Some(disk) = Mounted::new("what_two_links_bring_is_in_sync_when_it_is_on_the_disk", 64) else {
+        return;
+    };
+    let folders = tempfile::tempdir().unwrap();
+    let place = |name: &str| folders.path().join(name);
+    let (first, second) = (serve(&place("first"), &[]), serve(&place("second"), &[]));
+    let store =
+        Store::open(StoreConfig::new(disk.path().join("data")), ThreadWorker::start().unwrap()).unwrap();
+    let slow = Replica::over(store.clone());
+    for server in [&first, &second] {
+        slow.link(&url(server), LinkOptions::default()).unwrap();
+    }
+    let document = slow.yjs("d").unwrap();
+    write(&document, "before ");
+    in_sync(&slow);
+    let there = linked(&place("there"), &[&first, &second]);
+    in_sync(&there);
+    assert_eq!(store.tombstones().unwrap(), []);
+    drop(store);
+    {
+        let frozen = Frozen::new(&disk);
+        write(&there.yjs("d").unwrap(), "brought ");
+        in_sync(&there);
+        until("in memory", || text(&document).contains("brought"));
+        // Both have brought it; whichever came second finds it known, and not on the disk.
+        std::thread::sleep(Duration::from_secs(1));
+        let said: Vec<_> = slow.links().into_iter().map(|link| (link.url, link.in_sync)).collect();
+        assert!(said.iter().all(|(_, in_sync)| !in_sync), "{said:?}");
+        drop(frozen);
+    }
+    in_sync(&slow);
+    slow.close().unwrap();
+}

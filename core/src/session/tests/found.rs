@@ -323,3 +323,44 @@ fn what_the_other_end_has_is_asked_for_once() {
     session.described(&document, &StateVector::default());
     assert_eq!(frames(&mut session).len(), 1);
 }
+
+#[test]
+fn what_is_found_before_all_is_listed_is_not_taken_for_known_there() {
+    let (document, update) = (yjs("d"), update());
+    let mut session = Session::new(SessionConfig::default(), 9);
+    session.set_listing(true);
+    session.add(&yjs("other"), 1);
+    met(&mut session, true, true);
+    session.receive(NOW, &stored(Handle(1), Outcome::WELL).into()).unwrap();
+    session.receive(NOW, &changes(false, false, b"now", std::slice::from_ref(&document)).into()).unwrap();
+    // Its driver does not know yet that there are nine changes of it here.
+    session.add(&document, 0);
+    effects(&mut session, NOW);
+    compare_with(&mut session, Handle(2), &document, &update, 9);
+    let said = frames(&mut session);
+    let is_brought = |frame: &Vec<u8>| {
+        let Ok(Message::Y { message: Said::SyncStep2(brought), .. }) = parse(&frame.clone().into()) else {
+            return false;
+        };
+        !brought.is_empty()
+    };
+    assert!(said.iter().any(is_brought), "the other end may lack it: {said:?}");
+    let told = |session: &mut Session| {
+        let is_told = |effect: &Effect| matches!(effect, Effect::Acknowledged { .. });
+        effects(session, NOW).iter().any(is_told)
+    };
+    compare(&mut session, Handle(1), &yjs("other"), 9);
+    session.receive(NOW, &stored(Handle(1), Outcome::WELL).into()).unwrap();
+    session.receive(NOW, &stored(Handle(2), Outcome::WELL).into()).unwrap();
+    assert!(!told(&mut session) && !session.is_in_sync(), "others may be listed yet");
+    assert_eq!(session.settled(), 0);
+    session.add(&document, 9);
+    session.set_listing(false);
+    assert_eq!(session.acknowledged(), 0);
+    let again = opened(&effects(&mut session, NOW));
+    assert_eq!(again, [(Handle(3), document.clone())], "it is compared once more");
+    compare(&mut session, Handle(3), &document, 9);
+    session.receive(NOW, &stored(Handle(3), Outcome::WELL).into()).unwrap();
+    assert!(told(&mut session) && session.is_in_sync());
+    assert_eq!((session.acknowledged(), session.settled()), (9, 9));
+}

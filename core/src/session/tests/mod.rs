@@ -66,11 +66,22 @@ pub(super) fn change<'a>(document: &'a DocumentId, position: u64, update: &'a By
 
 /// Answers for a document that is the same on both sides.
 fn compare(session: &mut Session, handle: Handle, document: &DocumentId, position: u64) {
+    compare_with(session, handle, document, Update::empty().bytes(), position);
+}
+
+/// The same for one of which that is lacking there.
+fn compare_with(
+    session: &mut Session,
+    handle: Handle,
+    document: &DocumentId,
+    lacking: &Bytes,
+    position: u64,
+) {
     session.described(document, &StateVector::default());
     session
         .receive(NOW, &y(handle, &y_protocols::sync_step1(&StateVector::default().encode())).into())
         .unwrap();
-    session.lacking(document, Update::empty().bytes(), position);
+    session.lacking(document, lacking, position);
     session.receive(NOW, &y(handle, &y_protocols::sync_step2(Update::empty().bytes())).into()).unwrap();
 }
 

@@ -110,3 +110,34 @@ fn what_cannot_be_read_here_stands_with_what_is_not_there() {
         assert_eq!(session.acknowledged(), 2);
     }
 }
+
+#[test]
+fn who_edits_on_and_on_there_keeps_nobody_waiting_here() {
+    let (document, update) = (yjs("d"), update());
+    let mut session = Session::new(SessionConfig::default(), 3);
+    session.add(&document, 3);
+    met(&mut session, true, false);
+    session.described(&document, &StateVector::default());
+    let question = y_protocols::sync_step1(&StateVector::default().encode());
+    session.receive(NOW, &y(Handle(1), &question).into()).unwrap();
+    session.lacking(&document, Update::empty().bytes(), 3);
+    session.receive(NOW, &y(Handle(1), &y_protocols::sync_step2(&update)).into()).unwrap();
+    // Each time the disk has one, the next is on its way.
+    let bring = |session: &mut Session| {
+        session.receive(NOW, &y(Handle(1), &y_protocols::update(&update)).into()).unwrap();
+    };
+    bring(&mut session);
+    session.receive(NOW, &stored(Handle(1), Outcome::WELL).into()).unwrap();
+    let tokens = effects(&mut session, NOW).into_iter().filter_map(|effect| match effect {
+        Effect::Bring { token, .. } => Some(token),
+        _ => None,
+    });
+    let tokens: Vec<_> = tokens.collect();
+    assert_eq!((tokens.len(), session.settled()), (2, 0), "the answer is not on the disk");
+    session.brought(NOW, tokens[0], Ok(()));
+    bring(&mut session);
+    assert_eq!(session.settled(), 0, "nor is what was heard before ours was there");
+    session.brought(NOW, tokens[1], Ok(()));
+    assert_eq!(session.standing(&document).unwrap().lag, Some(Lag::Storing));
+    assert_eq!(session.settled(), 3);
+}

@@ -240,10 +240,17 @@ fn bring(
         done.send(Finished { done: part, bytes: 0, ends_job: false }).map_err(drop)?;
         Ok(Err("the document is not here any more".to_owned()))
     };
-    let brought = match shelves.document(&id).and_then(|document| document.take(update, Origin::Link(link))) {
+    let take = |document: YjsDocument| {
+        if !document.take(update, Origin::Link(link))? {
+            // It is known, though perhaps not on the disk yet.
+            document.settle()?;
+        }
+        Ok(())
+    };
+    let brought = match shelves.document(&id).and_then(take) {
         Err(ReplicaError::Deleted { .. }) => not_here(Done::Gone(id))?,
         Err(ReplicaError::Evicted { .. }) => not_here(Done::Evicted(id))?,
-        brought => brought.map(drop).map_err(|error| error.to_string()),
+        brought => brought.map_err(|error| error.to_string()),
     };
     tell(done, Done::Brought(token, brought), update.bytes().len())
 }

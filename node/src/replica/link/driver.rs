@@ -1,6 +1,7 @@
 //! One link, carried out: the machines of [`tombolo_core::link`], [`tombolo_core::session`] and
 //! [`tombolo_core::schedule`] on a real connection, a real clock and a real store.
 
+mod board; // its status
 mod commands; // what its owner says
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -65,8 +66,8 @@ pub(super) struct Driver {
     probes: VecDeque<(u64, usize)>,
     next_probe: u64,
     unprobed: usize,
-    /// Everything is to be listed, or is being listed.
-    listing: bool,
+    /// How often what changed here is being listed.
+    lists: usize,
     /// All that changed here since then was listed; none until it was.
     pub(super) listed_since: Option<u64>,
     /// Why that failed, and when it is tried again.
@@ -127,7 +128,7 @@ impl Driver {
             probes: VecDeque::new(),
             next_probe: 0,
             unprobed: 0,
-            listing: false,
+            lists: 0,
             listed_since: None,
             unlisted: None,
             jobs: 0,
@@ -204,7 +205,6 @@ impl Driver {
             }
         }
         if self.unlisted.as_ref().is_some_and(|(_, again)| *again <= now) {
-            self.unlisted = None;
             self.list();
         }
         loop {
@@ -212,8 +212,9 @@ impl Driver {
             while let Some(effect) = self.session.poll(now) {
                 self.carry_out(now, effect);
             }
-            if let Some(backlog) =
-                (!self.listing && self.finding == 0).then(|| self.staleness.tell(&mut self.session)).flatten()
+            if let Some(backlog) = (!self.is_listing() && self.finding == 0)
+                .then(|| self.staleness.tell(&mut self.session))
+                .flatten()
             {
                 // Before anything of it is opened.
                 self.board.write(|status| status.backlog = Some(backlog));
@@ -269,8 +270,6 @@ impl Driver {
                     self.session.decline(&document);
                 }
             }
-            // Until all is listed it is not about all.
-            Effect::Acknowledged { .. } if self.listing => {}
             Effect::Acknowledged { keeper, position } => self.knowledge.acknowledged(keeper, position),
             Effect::Reached { keeper, checkpoint } => self.knowledge.reached(keeper, &checkpoint),
         }
@@ -290,8 +289,16 @@ impl Driver {
         self.jobs >= JOBS_MAX || self.job_bytes >= JOB_BYTES_MAX || self.scheduler.bytes() >= QUEUED_BYTES_MAX
     }
 
+    /// Whether it is not known yet what changed here.
+    fn is_listing(&self) -> bool {
+        self.lists > 0 || self.unlisted.is_some()
+    }
+
     fn list(&mut self) {
-        (self.listing, self.listed_since) = (true, None);
+        self.unlisted = None;
+        self.lists += 1;
+        self.session.set_listing(true);
+        self.listed_since = None;
         self.give(Job::List(self.knowledge.since()));
     }
 
@@ -327,10 +334,13 @@ impl Driver {
                         self.lacks(&document, position);
                     }
                 }
-                self.listing &= !last;
                 if last {
                     self.unlisted = None;
-                    self.listed_since = Some(self.knowledge.since().map_or(0, |since| since.number));
+                    self.lists = self.lists.saturating_sub(1);
+                    self.session.set_listing(self.lists > 0);
+                    if self.lists == 0 {
+                        self.listed_since = Some(self.knowledge.since().map_or(0, |since| since.number));
+                    }
                 }
             }
             Done::Found(document, is_evicted) => {
@@ -349,6 +359,7 @@ impl Driver {
             }
             Done::Unlisted(reason) => {
                 tracing::error!(link = %self.address, reason, "what changed here cannot be listed");
+                self.lists = self.lists.saturating_sub(1);
                 self.unlisted = Some((reason, now.plus(LIST_AGAIN_MS)));
             }
         }
@@ -460,40 +471,5 @@ impl Driver {
         if let Some(connection) = &self.connection {
             connection.send(frame);
         }
-    }
-
-    fn show(&mut self) {
-        let now = self.now();
-        let keeps = self.session.peer().map(|peer| peer.keeps.is_some());
-        // Where nothing is called stored, what was sent has at least been read there.
-        let is_there = keeps == Some(true) || self.probes.is_empty();
-        let in_sync = self.session.is_in_sync()
-            && is_there
-            && !self.listing
-            && self.jobs == 0
-            && self.scheduler.is_empty();
-        let lagging = if in_sync { 0 } else { self.session.lagging_count() };
-        if in_sync {
-            self.knowledge.is_synced(SystemTime::now());
-            self.staleness.is_synced();
-        }
-        self.board.write(|status| {
-            status.state = self.link.state();
-            status.keeps = keeps;
-            status.last_synced = self.knowledge.synced();
-            status.held = self.session.held();
-            status.waits_for_decision = !self.listing && self.session.waits_for_decision();
-            status.heard = self.heard;
-            status.in_sync = in_sync;
-            status.settled = if self.listing { 0 } else { self.session.settled() };
-            status.lagging = lagging;
-            status.queued_bytes = self.scheduler.bytes();
-            status.round_trip_ms = self.link.round_trip_ms();
-            status.heard = self.heard;
-            let error = self.link.last_error().map(ToString::to_string).filter(|_| self.connection.is_none());
-            status.error = self.unlisted.as_ref().map(|(reason, _)| reason.clone()).or(error);
-            status.gave_up = self.link.last_error().is_some_and(End::is_permanent);
-            status.next_attempt_ms = self.link.next_attempt().map(|at| at.0.saturating_sub(now.0));
-        });
     }
 }
