@@ -193,8 +193,10 @@ fn what_came_before_a_document_was_shut_counts_for_nothing_that_came_behind() {
 
 #[test]
 fn what_came_through_an_earlier_opening_is_compared_before_it_counts() {
-    let (document, update) = (yjs("d"), update());
-    for is_break in [false, true] {
+    let (document, update, nothing) = (yjs("d"), update(), Update::empty());
+    for (is_break, lacking) in
+        [(false, nothing.bytes().clone()), (true, nothing.bytes().clone()), (true, large(300))]
+    {
         let mut session = Session::new(SessionConfig::default(), 0);
         session.add(&document, 0);
         met(&mut session, true, false);
@@ -211,8 +213,12 @@ fn what_came_through_an_earlier_opening_is_compared_before_it_counts() {
             effects(&mut session, NOW.plus(1_000));
             Handle(2)
         };
-        compare(&mut session, again, &document, 0);
-        session.receive(NOW, &stored(again, Outcome::WELL).into()).unwrap();
+        compare_with(&mut session, again, &document, 0, &lacking);
+        // Whatever is left of it.
+        session.go_on(again.0, 1024 * 1024);
+        for _ in 0..2 {
+            session.receive(NOW, &stored(again, Outcome::WELL).into()).unwrap();
+        }
         session.changed(NOW, &Change { is_from_there: true, ..change(&document, 1, &update) });
         session.changed(NOW, &change(&document, 2, &update));
         session.receive(NOW, &stored(again, Outcome::WELL).into()).unwrap();
