@@ -197,10 +197,10 @@ fn what_came_through_an_earlier_opening_is_compared_before_it_counts() {
     for (is_break, lacking) in
         [(false, nothing.bytes().clone()), (true, nothing.bytes().clone()), (true, large(300))]
     {
-        let mut session = Session::new(SessionConfig::default(), 0);
-        session.add(&document, 0);
+        let mut session = Session::new(SessionConfig::default(), 1);
+        session.add(&document, 1);
         met(&mut session, true, false);
-        compare(&mut session, Handle(1), &document, 0);
+        compare(&mut session, Handle(1), &document, 1);
         session.receive(NOW, &y(Handle(1), &y_protocols::update(&update)).into()).unwrap();
         let came = effects(&mut session, NOW);
         let Some(Effect::Bring { token, .. }) = came.last() else { panic!("it is not brought: {came:?}") };
@@ -213,22 +213,22 @@ fn what_came_through_an_earlier_opening_is_compared_before_it_counts() {
             effects(&mut session, NOW.plus(1_000));
             Handle(2)
         };
-        compare_with(&mut session, again, &document, 0, &lacking);
+        compare_with(&mut session, again, &document, 1, &lacking);
         // Whatever is left of it.
         session.go_on(again.0, 1024 * 1024);
         for _ in 0..2 {
             session.receive(NOW, &stored(again, Outcome::WELL).into()).unwrap();
         }
-        session.changed(NOW, &Change { is_from_there: true, ..change(&document, 1, &update) });
-        session.changed(NOW, &change(&document, 2, &update));
+        session.changed(NOW, &Change { is_from_there: true, ..change(&document, 2, &update) });
+        session.changed(NOW, &change(&document, 3, &update));
         session.receive(NOW, &stored(again, Outcome::WELL).into()).unwrap();
         assert_eq!(session.acknowledged(), 0, "it may not be there");
         session.brought(NOW, *token, Ok(()));
         let asks = effects(&mut session, NOW);
         assert!(asks.iter().any(|effect| matches!(effect, Effect::Describe(_))), "{asks:?}");
-        compare(&mut session, again, &document, 2);
+        compare(&mut session, again, &document, 3);
         session.receive(NOW, &stored(again, Outcome::WELL).into()).unwrap();
-        assert_eq!(session.acknowledged(), 2);
+        assert_eq!(session.acknowledged(), 3);
     }
 }
 
