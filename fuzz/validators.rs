@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use tombolo_core::dialect::{automerge_repo, hocuspocus, native, replica, y_protocols, y_webrtc};
-use tombolo_core::update::{Coverage, InvalidUpdate, StateVector, Update, diff, merge};
+use tombolo_core::update::{Coverage, InvalidUpdate, Pager, StateVector, Update, diff, merge};
 use tombolo_core::validate::{AwarenessUpdate, SyncOutline, validate_chunks, validate_sync_message};
 
 /// Whatever parses can be merged, cut and parsed again.
@@ -13,9 +13,32 @@ pub fn update(data: &[u8]) {
     known.add(&update);
     assert!(known.covers(&update));
     let half = update.blocks().map(|(client, start, end)| (client, start.midpoint(end))).collect();
+    paged(&update, &known);
     for bytes in [merge(&[update.clone(), update.clone()]), diff(&[update], &half)] {
         let again = Update::parse(bytes);
         assert!(matches!(again, Ok(_) | Err(InvalidUpdate::ParentNoType { .. })), "{again:?}");
+    }
+}
+
+/// Pages of any size are the whole, each with its ground in those before it if the whole has its own; a page is too large
+/// only if it is a single struct, or a circle.
+fn paged(update: &Update, whole: &Coverage) {
+    let has_ground = Coverage::default().admits(update);
+    for bytes_max in [1, update.bytes().len() / 2, update.bytes().len()] {
+        let (mut pager, mut reached, mut pages) = (Pager::new(update.clone()), Coverage::default(), 0);
+        while let Some(page) = pager.page(bytes_max) {
+            let page = match Update::parse(page) {
+                Ok(page) => page,
+                // What stood beside its parent in the whole.
+                Err(InvalidUpdate::ParentNoType { .. }) => return,
+                Err(error) => panic!("a page cannot be read: {error}"),
+            };
+            assert!(reached.admits(&page) || !has_ground, "a page comes before its ground");
+            reached.add(&page);
+            pages += 1;
+        }
+        assert!(pages > 0 && pager.is_done());
+        assert!(reached.includes(whole) && whole.includes(&reached), "the pages are not the whole");
     }
 }
 

@@ -9,6 +9,7 @@
 pub mod admin;
 #[cfg(feature = "server")]
 pub mod archive;
+mod automerge_names; // how clients of automerge-repo know a store
 #[cfg(feature = "server")]
 pub mod cli;
 #[cfg(feature = "server")]

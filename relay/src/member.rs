@@ -131,8 +131,14 @@ pub struct Pressure {
 /// archive for each that it is given, the empty ones as well.
 #[must_use]
 pub fn update_weight(update: &Update) -> usize {
+    message_weight(update.bytes())
+}
+
+/// As [`update_weight`], of a sync message or the changes that it brought.
+#[must_use]
+pub fn message_weight(message: &Bytes) -> usize {
     const FIXED: usize = 512;
-    update.bytes().len() + FIXED
+    message.len() + FIXED
 }
 
 impl Pressure {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
+use super::answers::Answers;
 use super::archive::Archive;
 use super::doorstep::MORE;
 use super::feed::{self, Keeper};
@@ -65,6 +66,7 @@ struct Guest {
     is_met: bool,
     /// What it was told of changes, and which it wants to hear of.
     watch: Option<(u64, Vec<String>)>,
+    answers: Answers,
     heard: u64,
 }
 
@@ -153,8 +155,8 @@ impl Door {
         if self.is_later {
             frame.extend_from_slice(MORE);
         }
-        let guest = Guest { open: BTreeMap::new(), reads_only, is_met: false, watch: None, heard: now };
-        self.guests.insert(wire, guest);
+        let (open, answers) = (BTreeMap::new(), Answers::default());
+        self.guests.insert(wire, Guest { open, reads_only, is_met: false, watch: None, answers, heard: now });
         self.out.push_back(Out::Send(wire, frame));
     }
 
@@ -192,10 +194,15 @@ impl Door {
             return self.blame("a replica did not say who it is, once and first".to_owned());
         }
         match message {
-            Message::Identity(..) | Message::Pong(_) => {}
+            Message::Identity(..) => {}
+            Message::Pong(token) => {
+                let frames = guest.answers.pong(token);
+                self.out.extend(frames.into_iter().map(|frame| Out::Send(wire, frame)));
+            }
             Message::Ping(token) => self.out.push_back(Out::Send(wire, replica::pong(token))),
             Message::Open { handle, document } => self.open(now, wire, handle, &document),
             Message::Shut { handle, .. } => {
+                guest.answers.shut(handle);
                 if let Some((document, member)) = guest.open.remove(&handle) {
                     self.stand_up(now, &document, member);
                 }
@@ -430,6 +437,14 @@ impl Door {
             };
             match effect {
                 Effect::Send { to, body, .. } => send(&to, &body),
+                Effect::Serve { to, update } if self.keeps.is_some() => {
+                    if let Some((wire, handle)) = hall.seats.get(&to)
+                        && let Some(guest) = self.guests.get_mut(wire)
+                    {
+                        let frames = guest.answers.take(*handle, &update);
+                        self.out.extend(frames.into_iter().map(|frame| Out::Send(*wire, frame)));
+                    }
+                }
                 Effect::Serve { to, update } => send(&to, &y_protocols::sync_step2(&update)),
                 Effect::Spread { except, body, .. } => {
                     hall.seats
@@ -454,6 +469,9 @@ impl Door {
                 }
                 Effect::Close { member, reason } => {
                     if let Some((wire, handle)) = hall.seats.remove(&member) {
+                        if let Some(guest) = self.guests.get_mut(&wire) {
+                            guest.answers.shut(handle);
+                        }
                         let shut = replica::shut(handle, reason.into(), &reason.to_string());
                         self.out.push_back(Out::Send(wire, shut));
                         hall.room.leave(Millis(now), member);

@@ -14,6 +14,7 @@
 //! What is a model here, and not the real thing: the network, the logs ([`log`]), the archive, the door, and what drives a
 //! link, each after the code that it names.
 
+mod answers; // large ones of a door, in pages
 mod archive; // stores, calls stored, lists
 mod chance;
 mod door; // rooms and their seats

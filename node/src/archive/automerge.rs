@@ -16,7 +16,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tombolo_core::id::DocumentId;
 use tombolo_core::operation::Kind;
 use tombolo_core::room::StoreRefused;
-use tombolo_relay::member::{Pairwise, PairwisePeer, PairwisePort, Pressure};
+use tombolo_relay::member::{Pairwise, PairwisePeer, PairwisePort, Pressure, message_weight};
 use tombolo_store::worker::{
     Reply as WorkerReply, Request, SESSION_LANES, Worker, WorkerError, session_lane,
 };
@@ -25,6 +25,7 @@ use tombolo_store::{AppendError, Document, Store, StoreError};
 use super::failed::Failed;
 use super::parked::{Message, Parked};
 use super::replies::{Ports, Reply, port, send_replies};
+use crate::automerge_names::{peer_id, storage_id};
 use crate::refusal::{refusal, unreadable};
 
 /// Commands taken in one go before replies are made, so that a burst costs one reply.
@@ -57,7 +58,7 @@ impl AutomergeEnd {
         worker: &Arc<dyn Worker>,
         pressure: Arc<Pressure>,
     ) -> std::io::Result<Self> {
-        let replica = store.replica().to_string();
+        let replica = store.replica();
         let ports = Ports::default();
         let (replies, ready) = unbounded_channel();
         tokio::spawn(send_replies(Arc::clone(&ports), ready));
@@ -79,8 +80,8 @@ impl AutomergeEnd {
             lanes.push(commands);
         }
         Ok(Self {
-            peer_id: format!("tombolo-{}", replica.get(..16).unwrap_or_default()),
-            storage_id: uuid(&replica),
+            peer_id: peer_id(&replica),
+            storage_id: storage_id(&replica),
             next: AtomicU64::new(1),
             ports,
             lanes,
@@ -108,18 +109,6 @@ impl AutomergeEnd {
     }
 }
 
-/// 32 hex digits in the grouping that clients expect of a storage id.
-fn uuid(hex: &str) -> String {
-    let mut out = String::with_capacity(36);
-    for (index, digit) in hex.chars().take(32).enumerate() {
-        if matches!(index, 8 | 12 | 16 | 20) {
-            out.push('-');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 impl Pairwise for AutomergeEnd {
     fn peer_id(&self) -> &str {
         &self.peer_id
@@ -136,7 +125,7 @@ impl Pairwise for AutomergeEnd {
     }
 
     fn receive(&self, peer: PairwisePeer, document: DocumentId, message: Bytes, wants: bool) {
-        self.pressure.add(weight(&message));
+        self.pressure.add(message_weight(&message));
         let message = Message { peer, data: message, wants };
         self.tell_lane(&document.clone(), Command::Receive(document, message));
     }
@@ -185,7 +174,7 @@ impl Sessions {
             for command in first.into_iter().chain(commands.try_iter().take(BATCH)) {
                 match command {
                     Command::Receive(document, message) => {
-                        let bytes = weight(&message.data);
+                        let bytes = message_weight(&message.data);
                         self.take(document, message, &mut touched);
                         self.pressure.remove(bytes);
                     }
@@ -259,7 +248,7 @@ impl Sessions {
         if let WorkerReply::Received { changes, .. } = self.worker.call(request)?
             && !changes.is_empty()
         {
-            let (pressure, bytes, name) = (Arc::clone(&self.pressure), weight(&changes), id.clone());
+            let (pressure, bytes, name) = (Arc::clone(&self.pressure), message_weight(&changes), id.clone());
             pressure.add(bytes);
             let appended = session.document.append(
                 Kind::AutomergeChanges,
@@ -433,12 +422,6 @@ impl Sessions {
     }
 }
 
-/// What a message holds in memory on its way to the disk, in bytes.
-fn weight(message: &Bytes) -> usize {
-    const FIXED: usize = 512;
-    message.len() + FIXED
-}
-
 /// Why a sync message was not taken.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
@@ -454,12 +437,4 @@ enum Failure {
     Hopeless,
     #[error("worker: {0}")]
     Worker(#[from] WorkerError),
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn storage_ids_look_like_those_of_clients() {
-        assert_eq!(super::uuid("00112233445566778899aabbccddeeff"), "00112233-4455-6677-8899-aabbccddeeff");
-    }
 }

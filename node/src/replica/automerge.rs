@@ -425,7 +425,8 @@ impl AutomergeDocument {
         self.sync_take(peer, message, Origin::Remote)
     }
 
-    fn sync_take(
+    /// As [`AutomergeDocument::sync_receive`], of whatever origin.
+    pub(super) fn sync_take(
         &self,
         peer: &mut SyncState,
         message: &Bytes,

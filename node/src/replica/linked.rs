@@ -11,8 +11,8 @@ use super::link::{Decision, LinkOptions, LinkStatus, Mode, Priority, Standing, S
 use super::listen::ListenOptions;
 
 impl Replica {
-    /// Keeps the documents of this replica in sync with what is at this address, `ws://` or `wss://`: a node or, for Yjs
-    /// documents, also a relay or a replica that listens. It is dialled for as long as the link is there and the replica
+    /// Keeps the documents of this replica in sync with what is at this address, `ws://` or `wss://`: a node, a replica that
+    /// listens or, for Yjs documents, also a relay. It is dialled for as long as the link is there and the replica
     /// is open; nothing waits for it.
     ///
     /// ```
@@ -37,7 +37,7 @@ impl Replica {
         self.links.add(url, options)
     }
 
-    /// Lets other replicas link to this one, at this address; port 0 lets the system choose, and the answer says which it
+    /// Lets other replicas link to this one, at this address, and stock clients join it, as they would a node; port 0 lets the system choose, and the answer says which it
     /// chose. For as long as the replica is open. Beyond this machine it takes a token. Blocking.
     ///
     /// ```

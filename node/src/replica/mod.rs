@@ -39,8 +39,9 @@
 //! An [`AutomergeDocument`] is edited with the crate [`automerge`](crate::automerge), or as a Rust value with
 //! [`autosurgeon`](crate::autosurgeon), in the same kind of transaction. Clients of automerge-repo know it by its URL.
 //!
-//! [`Replica::link`] keeps documents in sync with nodes, and Yjs documents with relays and other replicas as well;
-//! [`Replica::listen`] lets these come. Not there yet: Automerge documents without a node.
+//! [`Replica::link`] keeps documents in sync with nodes and other replicas, and Yjs documents with relays as well;
+//! [`Replica::listen`] lets other replicas come, and stock clients. Not there yet: Automerge documents through a relay that
+//! keeps nothing.
 //!
 //! [`Replica::set_budget`] says how much of the disk a replica may take: what others keep is evicted, and comes back with
 //! [`Replica::fetch`].

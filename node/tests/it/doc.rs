@@ -235,9 +235,9 @@ fn a_slip_of_the_pen_makes_no_store() {
 
 type Socket = tokio_tungstenite::WebSocketStream<tokio::net::TcpStream>;
 
-async fn connect(server: &Running, path: &str) -> Socket {
-    let stream = tokio::net::TcpStream::connect(server.host()).await.unwrap();
-    tokio_tungstenite::client_async(format!("ws://{}{path}", server.host()), stream).await.unwrap().0
+async fn connect(host: &str, path: &str) -> Socket {
+    let stream = tokio::net::TcpStream::connect(host).await.unwrap();
+    tokio_tungstenite::client_async(format!("ws://{host}{path}"), stream).await.unwrap().0
 }
 
 async fn next(socket: &mut Socket) -> Bytes {
@@ -266,7 +266,7 @@ async fn closed(socket: &mut Socket) -> u16 {
 async fn a_connected_yjs_client_sees_an_import_and_a_deletion() {
     let world = World::new();
     let server = Running::serve(&world.data(), &[]);
-    let mut client = connect(&server, "/yjs/room").await;
+    let mut client = connect(&server.host(), "/yjs/room").await;
     // SyncStep1 with an empty state vector; its answer says that the client has joined.
     client.send(Frame::binary(vec![0, 0, 1, 0])).await.unwrap();
     while next(&mut client).await[..2] != [0, 1] {}
@@ -283,7 +283,7 @@ async fn a_connected_yjs_client_sees_an_import_and_a_deletion() {
     tokio::task::block_in_place(|| world.json(&["doc", "rm", "room"]));
     assert_eq!(closed(&mut client).await, 4410, "who has a deleted document open is told");
     // A client that reconnects with its copy does not bring it back.
-    let mut again = connect(&server, "/yjs/room").await;
+    let mut again = connect(&server.host(), "/yjs/room").await;
     let mut edit = vec![0, 2, u8::try_from(HI.len()).unwrap()];
     edit.extend_from_slice(HI);
     again.send(Frame::binary(edit)).await.unwrap();
@@ -293,43 +293,67 @@ async fn a_connected_yjs_client_sees_an_import_and_a_deletion() {
     assert_eq!(server.end("TERM"), Some(0));
 }
 
+/// What an automerge-repo client says and hears of one document.
+pub(crate) struct AutomergeClient {
+    socket: Socket,
+    target: String,
+    id: DocumentId,
+    pub(crate) document: AutoCommit,
+    state: State,
+    asked: bool,
+}
+
+impl AutomergeClient {
+    pub(crate) async fn join(host: &str, id: &DocumentId) -> Self {
+        let mut socket = connect(host, "/automerge").await;
+        let (metadata, versions) = (PeerMetadata::default(), vec!["1".into()]);
+        let join = Message::Join { sender: "me".into(), metadata, versions };
+        socket.send(Frame::binary(join.encode())).await.unwrap();
+        let Some(Message::Peer { sender: target, .. }) = parse(&next(&mut socket).await).unwrap() else {
+            panic!("no peer")
+        };
+        let (document, state) = (AutoCommit::new(), State::new());
+        Self { socket, target, id: id.clone(), document, state, asked: false }
+    }
+
+    /// Says what there is to say; the first time it asks for the document.
+    pub(crate) async fn say(&mut self) {
+        let Some(message) = self.document.sync().generate_sync_message(&mut self.state) else { return };
+        let data = Bytes::from(message.encode());
+        let (sender, target, document) = ("me".into(), self.target.clone(), self.id.clone());
+        let message = match std::mem::replace(&mut self.asked, true) {
+            false => Message::Request { sender, target, document, data },
+            true => Message::Sync { sender, target, document, data },
+        };
+        self.socket.send(Frame::binary(message.encode())).await.unwrap();
+    }
+
+    /// The next message of the server, taken in.
+    pub(crate) async fn hear(&mut self) -> Message {
+        let message = parse(&next(&mut self.socket).await).unwrap().unwrap();
+        if let Message::Sync { data, .. } = &message {
+            let message = SyncMessage::decode(data).unwrap();
+            self.document.sync().receive_sync_message(&mut self.state, message).unwrap();
+        }
+        message
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connected_automerge_client_sees_an_import() {
     let world = World::new();
     let server = Running::serve(&world.data(), &[]);
-    let mut client = connect(&server, "/automerge").await;
     let id = DocumentId::automerge_from_text(&AUTOMERGE["automerge:".len()..]).unwrap();
-    let join =
-        Message::Join { sender: "me".into(), metadata: PeerMetadata::default(), versions: vec!["1".into()] };
-    client.send(Frame::binary(join.encode())).await.unwrap();
-    let Some(Message::Peer { sender: target, .. }) = parse(&next(&mut client).await).unwrap() else {
-        panic!("no peer")
-    };
-    let (mut document, mut state) = (AutoCommit::new(), State::new());
-    let mut data = document.sync().generate_sync_message(&mut state);
-    let mut asked = false;
-    while document.length(automerge::ROOT) == 0 {
-        if let Some(message) = data.take() {
-            let data = Bytes::from(message.encode());
-            let (sender, target, document) = ("me".into(), target.clone(), id.clone());
-            let message = match asked {
-                false => Message::Request { sender, target, document, data },
-                true => Message::Sync { sender, target, document, data },
-            };
-            client.send(Frame::binary(message.encode())).await.unwrap();
-        }
-        let answer = parse(&next(&mut client).await).unwrap();
-        if !std::mem::replace(&mut asked, true) {
-            // The server has answered for the empty document: the session is open.
-            let file = world.file("new.json", r#"{"a":1}"#);
-            tokio::task::block_in_place(|| world.import(AUTOMERGE, &file, &[]));
-        }
-        if let Some(Message::Sync { data, .. }) = answer {
-            let message = SyncMessage::decode(&data).unwrap();
-            document.sync().receive_sync_message(&mut state, message).unwrap();
-        }
-        data = document.sync().generate_sync_message(&mut state);
+    let mut client = AutomergeClient::join(&server.host(), &id).await;
+    client.say().await;
+    client.hear().await;
+    // The server has answered for the empty document: the session is open.
+    let file = world.file("new.json", r#"{"a":1}"#);
+    tokio::task::block_in_place(|| world.import(AUTOMERGE, &file, &[]));
+    while client.document.length(automerge::ROOT) == 0 {
+        client.say().await;
+        client.hear().await;
     }
-    assert_eq!(document.get(automerge::ROOT, "a").unwrap().unwrap().0.as_i64(), Some(1));
+    assert_eq!(client.document.get(automerge::ROOT, "a").unwrap().unwrap().0.as_i64(), Some(1));
     assert_eq!(server.end("TERM"), Some(0));
 }

@@ -20,14 +20,14 @@ struct List {
 }
 
 /// A new list of a replica, and how others know it.
-fn create(replica: &Replica) -> (AutomergeDocument, String) {
+pub fn create(replica: &Replica) -> (AutomergeDocument, String) {
     let document = replica.create_automerge().unwrap();
     document.reconcile(&List { title: "Saturday".into(), ..List::default() }).unwrap();
     let url = document.url();
     (document, url)
 }
 
-fn push(document: &AutomergeDocument, item: &str) {
+pub fn push(document: &AutomergeDocument, item: &str) {
     let pushed = document.edit(|edit| {
         let mut list: List = hydrate(edit)?;
         list.items.push(item.to_owned());
@@ -37,18 +37,18 @@ fn push(document: &AutomergeDocument, item: &str) {
 }
 
 /// What is in it, sorted; nothing while it is not there.
-fn items(document: &AutomergeDocument) -> Vec<String> {
+pub fn items(document: &AutomergeDocument) -> Vec<String> {
     let mut items = document.hydrate::<List>().map(|list| list.items).unwrap_or_default();
     items.sort();
     items
 }
 
 /// Waits until a document has exactly these.
-fn until(document: &AutomergeDocument, wanted: &[&str]) {
+pub fn until(document: &AutomergeDocument, wanted: &[&str]) {
     eventually(|| items(document) == wanted, || format!("{:?} is not {wanted:?}", items(document)));
 }
 
-fn eventually(is_it: impl Fn() -> bool, words: impl Fn() -> String) {
+pub fn eventually(is_it: impl Fn() -> bool, words: impl Fn() -> String) {
     let start = Instant::now();
     while !is_it() {
         assert!(start.elapsed() < LIMIT, "{}", words());
@@ -57,7 +57,7 @@ fn eventually(is_it: impl Fn() -> bool, words: impl Fn() -> String) {
 }
 
 /// Waits until a link has parked a document; why.
-fn parked(replica: &Replica, document: &DocumentId) -> (Outcome, String) {
+pub fn parked(replica: &Replica, document: &DocumentId) -> (Outcome, String) {
     let why = || match replica.explain(document).remove(0).1.and_then(|standing| standing.lag) {
         Some(Lag::Parked { outcome, reason }) => Some((outcome, reason)),
         _ => None,
@@ -127,8 +127,13 @@ fn three_replicas_edit_one_automerge_document_through_a_node() {
 
 #[test]
 fn what_was_called_synced_outlives_each_kill_of_the_node() {
-    let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let mut server = serve(data.path(), &[]);
+    let data = tempfile::tempdir().unwrap();
+    what_was_called_synced_outlives_each_kill(serve(data.path(), &[]));
+}
+
+/// Of what keeps there.
+pub fn what_was_called_synced_outlives_each_kill(mut server: Server) {
+    let folder = tempfile::tempdir().unwrap();
     let writer = linked(&folder.path().join("writer"), &[&server]);
     let (document, url) = create(&writer);
     for round in 0..4 {

@@ -7,11 +7,12 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tombolo::replica::{LinkOptions, LinkState, Replica, YjsDocument};
+use tombolo::replica::{LinkOptions, LinkState, ListenOptions, Replica, YjsDocument};
 use tombolo_store::worker::ThreadWorker;
 use tombolo_store::{Store, StoreConfig};
 
 use super::link::{LIMIT, in_sync, linked, serve, url};
+use super::link_automerge;
 use super::mount::Mounted;
 
 /// Frozen until it is dropped, and for a minute at most: a test that is killed leaves nothing frozen behind it.
@@ -152,4 +153,41 @@ fn what_two_links_bring_is_in_sync_when_it_is_on_the_disk() {
     }
     in_sync(&slow);
     slow.close().unwrap();
+}
+
+#[test]
+fn a_replica_that_listens_says_nothing_of_what_is_not_on_its_disk() {
+    let Some(disk) = Mounted::new("a_replica_that_listens_says_nothing", 64) else { return };
+    let folders = tempfile::tempdir().unwrap();
+    let hub = Replica::open(disk.path().join("data")).unwrap();
+    let address = hub.listen("127.0.0.1:0".parse().unwrap(), ListenOptions::default()).unwrap();
+    let beyond = Replica::open(folders.path()).unwrap();
+    beyond.link(&format!("ws://{address}"), LinkOptions::default()).unwrap();
+    let (list, url) = link_automerge::create(&hub);
+    link_automerge::push(&list, "before");
+    let copy = beyond.automerge(&url).unwrap();
+    link_automerge::until(&copy, &["before"]);
+    in_sync(&beyond);
+    // All is on the shelf, which would hold up readers if it stood still in the middle.
+    assert_eq!(hub.store().tombstones().unwrap(), []);
+    std::thread::scope(|scope| {
+        let frozen = Frozen::new(&disk);
+        let own = list.clone();
+        scope.spawn(move || link_automerge::push(&own, "own"));
+        until("in memory", || link_automerge::items(&list).contains(&"own".to_owned()));
+        // It comes anew and compares what it has; then it brings something.
+        assert!(beyond.unlink(&format!("ws://{address}")));
+        beyond.link(&format!("ws://{address}"), LinkOptions::default()).unwrap();
+        until("connected", || beyond.links()[0].state == LinkState::Online);
+        // What leaves wrongly does so in far less.
+        std::thread::sleep(Duration::from_secs(1));
+        link_automerge::push(&copy, "brought");
+        std::thread::sleep(Duration::from_secs(1));
+        assert_eq!(link_automerge::items(&copy), ["before", "brought"]);
+        assert!(!beyond.lagging().is_empty(), "it is not there yet");
+        drop(frozen);
+    });
+    link_automerge::until(&copy, &["before", "brought", "own"]);
+    in_sync(&beyond);
+    link_automerge::until(&list, &["before", "brought", "own"]);
 }

@@ -27,6 +27,8 @@ mod link;
 #[cfg(test)]
 mod link_automerge;
 #[cfg(test)]
+mod link_automerge_direct; // from replica to replica
+#[cfg(test)]
 mod link_away; // to a relay whose archive is elsewhere
 #[cfg(test)]
 mod link_frozen; // over a disk that stands still

@@ -200,3 +200,42 @@ impl Pages {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::spawn_blocking;
+
+    use super::*;
+    use prometheus_client::metrics::counter::Counter;
+
+    /// Client 5 typing 20,000 letters into the text "t".
+    fn large() -> Bytes {
+        let mut bytes = vec![1, 1, 5, 0, 4, 1, 1, b't', 0xa0, 0x9c, 0x01];
+        bytes.resize(bytes.len() + 20_000, b'a');
+        bytes.push(0);
+        bytes.into()
+    }
+
+    #[test]
+    fn a_page_that_is_being_made_when_its_document_is_shut_is_not_said() {
+        // One thread makes pages, and is busy.
+        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            for is_shut in [true, false] {
+                let queue = Arc::new(Queue::new(1024 * 1024, Counter::default()));
+                let pages = Pages::new(&queue);
+                let (go, gone) = std::sync::mpsc::channel();
+                let busy = spawn_blocking(move || gone.recv());
+                assert_eq!(pages.take(Handle(1), large()), None);
+                if is_shut {
+                    pages.shut(Handle(1));
+                }
+                go.send(()).unwrap();
+                busy.await.unwrap().unwrap();
+                // Behind the page.
+                spawn_blocking(|| ()).await.unwrap();
+                assert_eq!(queue.bytes() == 0, is_shut);
+            }
+        });
+    }
+}

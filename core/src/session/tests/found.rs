@@ -193,12 +193,14 @@ fn what_came_before_a_document_was_shut_counts_for_nothing_that_came_behind() {
 
 #[test]
 fn what_came_through_an_earlier_opening_is_compared_before_it_counts() {
-    let (document, update) = (yjs("d"), update());
-    for is_break in [false, true] {
-        let mut session = Session::new(SessionConfig::default(), 0);
-        session.add(&document, 0);
+    let (document, update, nothing) = (yjs("d"), update(), Update::empty());
+    for (is_break, lacking) in
+        [(false, nothing.bytes().clone()), (true, nothing.bytes().clone()), (true, large(300))]
+    {
+        let mut session = Session::new(SessionConfig::default(), 1);
+        session.add(&document, 1);
         met(&mut session, true, false);
-        compare(&mut session, Handle(1), &document, 0);
+        compare(&mut session, Handle(1), &document, 1);
         session.receive(NOW, &y(Handle(1), &y_protocols::update(&update)).into()).unwrap();
         let came = effects(&mut session, NOW);
         let Some(Effect::Bring { token, .. }) = came.last() else { panic!("it is not brought: {came:?}") };
@@ -211,18 +213,22 @@ fn what_came_through_an_earlier_opening_is_compared_before_it_counts() {
             effects(&mut session, NOW.plus(1_000));
             Handle(2)
         };
-        compare(&mut session, again, &document, 0);
-        session.receive(NOW, &stored(again, Outcome::WELL).into()).unwrap();
-        session.changed(NOW, &Change { is_from_there: true, ..change(&document, 1, &update) });
-        session.changed(NOW, &change(&document, 2, &update));
+        compare_with(&mut session, again, &document, 1, &lacking);
+        // Whatever is left of it.
+        session.go_on(again.0, 1024 * 1024);
+        for _ in 0..2 {
+            session.receive(NOW, &stored(again, Outcome::WELL).into()).unwrap();
+        }
+        session.changed(NOW, &Change { is_from_there: true, ..change(&document, 2, &update) });
+        session.changed(NOW, &change(&document, 3, &update));
         session.receive(NOW, &stored(again, Outcome::WELL).into()).unwrap();
         assert_eq!(session.acknowledged(), 0, "it may not be there");
         session.brought(NOW, *token, Ok(()));
         let asks = effects(&mut session, NOW);
         assert!(asks.iter().any(|effect| matches!(effect, Effect::Describe(_))), "{asks:?}");
-        compare(&mut session, again, &document, 2);
+        compare(&mut session, again, &document, 3);
         session.receive(NOW, &stored(again, Outcome::WELL).into()).unwrap();
-        assert_eq!(session.acknowledged(), 2);
+        assert_eq!(session.acknowledged(), 3);
     }
 }
 
@@ -336,7 +342,7 @@ fn what_is_found_before_all_is_listed_is_not_taken_for_known_there() {
     // Its driver does not know yet that there are nine changes of it here.
     session.add(&document, 0);
     effects(&mut session, NOW);
-    compare_with(&mut session, Handle(2), &document, &update, 9);
+    compare_with(&mut session, Handle(2), &document, 9, &update);
     let said = frames(&mut session);
     let is_brought = |frame: &Vec<u8>| {
         let Ok(Message::Y { message: Said::SyncStep2(brought), .. }) = parse(&frame.clone().into()) else {

@@ -64,18 +64,31 @@ pub(super) fn change<'a>(document: &'a DocumentId, position: u64, update: &'a By
     Change { document, position, update, priority: None, is_from_there: false }
 }
 
-/// Answers for a document that is the same on both sides.
-fn compare(session: &mut Session, handle: Handle, document: &DocumentId, position: u64) {
-    compare_with(session, handle, document, Update::empty().bytes(), position);
+/// An update of so many structs of 100 bytes.
+fn large(structs: u32) -> Bytes {
+    let mut bytes = vec![1];
+    crate::wire::lib0::write_var_u64(&mut bytes, structs.into());
+    bytes.extend([5, 0]);
+    for _ in 0..structs {
+        bytes.extend([4, 1, 1, b't', 95]);
+        bytes.extend([b'a'; 95]);
+    }
+    bytes.push(0);
+    bytes.into()
 }
 
-/// The same for one of which that is lacking there.
+/// Answers for a document that is the same on both sides.
+fn compare(session: &mut Session, handle: Handle, document: &DocumentId, position: u64) {
+    compare_with(session, handle, document, position, Update::empty().bytes());
+}
+
+/// Answers for a document of which the other end lacks this, and this end nothing.
 fn compare_with(
     session: &mut Session,
     handle: Handle,
     document: &DocumentId,
-    lacking: &Bytes,
     position: u64,
+    lacking: &Bytes,
 ) {
     session.described(document, &StateVector::default());
     session

@@ -1,7 +1,6 @@
 //! This replica in the archive's seat of every room.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -14,11 +13,10 @@ use tombolo_core::id::{DocumentId, Incarnation, ReplicaId};
 use tombolo_core::operation::Stamp;
 use tombolo_core::room::{Arrival, MemberId, Ticket};
 use tombolo_core::update::{StateVector, Update};
-use tombolo_relay::member::{
-    Archive, ArchiveSeat, FeedPort, Pairwise, PairwisePeer, PairwisePort, Pressure, RoomPort, update_weight,
-};
+use tombolo_relay::member::{Archive, ArchiveSeat, FeedPort, Pairwise, Pressure, RoomPort, update_weight};
 
-use super::following::{self, Followers};
+use super::following::{self, Followers, Rooms};
+use super::pairs::Pairs;
 use super::work::{self, Job};
 use crate::replica::error::ReplicaError;
 use crate::replica::link::{Hub, LinkId, Shelves};
@@ -41,8 +39,7 @@ pub(super) struct ReplicaArchive {
     seats: Arc<Seats>,
     followers: Arc<Followers>,
     pressure: Arc<Pressure>,
-    name: String,
-    strangers: Strangers,
+    pairs: Arc<Pairs>,
 }
 
 impl ReplicaArchive {
@@ -54,32 +51,22 @@ impl ReplicaArchive {
         shelves.hub.begin_at(latest.number);
         let seats = Arc::new(Seats::default());
         let followers = Arc::new(Followers::new(latest.feed, sender));
-        runtime.spawn(following::hear(
-            news,
-            link,
-            Arc::clone(&shelves.hub),
-            Arc::clone(&seats),
-            Arc::clone(&followers),
-        ));
         let pressure = Arc::new(Pressure::default());
         let jobs = work::start(shelves.clone(), link, Arc::clone(&pressure)).map_err(ReplicaError::System)?;
-        let name = shelves.store.replica().to_string();
-        Ok(Self {
-            shelves,
-            link,
-            runtime,
-            jobs: Mutex::new(Some(jobs)),
-            seats,
-            followers,
-            pressure,
-            name,
-            strangers: Strangers::default(),
-        })
+        let pairs =
+            Pairs::start(shelves.clone(), link, Arc::clone(&pressure)).map_err(ReplicaError::System)?;
+        let pairs = Arc::new(pairs);
+        let hub = Arc::clone(&shelves.hub);
+        let rooms = Rooms { link, hub, seats: Arc::clone(&seats), pairs: Arc::downgrade(&pairs) };
+        runtime.spawn(following::hear(news, rooms, Arc::clone(&followers)));
+        Ok(Self { shelves, link, runtime, jobs: Mutex::new(Some(jobs)), seats, followers, pressure, pairs })
     }
 
+    /// Blocking.
     pub(super) fn stop(&self) {
         self.shelves.hub.leave(self.link);
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.pairs.stop();
     }
 }
 
@@ -108,7 +95,7 @@ impl Archive for ReplicaArchive {
     }
 
     fn pairwise(&self) -> &dyn Pairwise {
-        self
+        &*self.pairs
     }
 
     fn identity(&self) -> (ReplicaId, Incarnation) {
@@ -185,44 +172,4 @@ impl Drop for Seat {
 
 pub(super) fn lock(seats: &Seats) -> MutexGuard<'_, BTreeMap<DocumentId, Weak<Room>>> {
     seats.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Clients of automerge-repo, for whom there is nothing here.
-#[derive(Default)]
-struct Strangers {
-    next: AtomicU64,
-    ports: Mutex<HashMap<PairwisePeer, Arc<dyn PairwisePort>>>,
-}
-
-impl Strangers {
-    fn ports(&self) -> MutexGuard<'_, HashMap<PairwisePeer, Arc<dyn PairwisePort>>> {
-        self.ports.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Pairwise for ReplicaArchive {
-    fn peer_id(&self) -> &str {
-        &self.name
-    }
-
-    fn storage_id(&self) -> &str {
-        &self.name
-    }
-
-    fn join(&self, port: Arc<dyn PairwisePort>) -> PairwisePeer {
-        let peer = PairwisePeer(self.strangers.next.fetch_add(1, Ordering::Relaxed));
-        self.strangers.ports().insert(peer, port);
-        peer
-    }
-
-    fn receive(&self, peer: PairwisePeer, document: DocumentId, _: Bytes, _: bool) {
-        if let Some(port) = self.strangers.ports().get(&peer).cloned() {
-            // Not from here: who asks is not done yet.
-            self.runtime.spawn(async move { port.unavailable(&document) });
-        }
-    }
-
-    fn leave(&self, peer: PairwisePeer) {
-        self.strangers.ports().remove(&peer);
-    }
 }

@@ -1,6 +1,6 @@
 //! What changes here, handed to rooms and then told to those who follow.
 //!
-//! Guarantees: what a follower is told of a document that is open was handed to its room before; what it missed comes
+//! Guarantees: what a follower is told of a Yjs document that is open was handed to its room before; what it missed comes
 //! first, and nothing is left out in between.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,8 @@ use tombolo_core::update::Update;
 use tombolo_relay::member::{Changed, FeedPort};
 use tombolo_store::{Checkpoint, FeedId};
 
-use super::archive::{Seats, lock};
+use super::archive::{Room, Seats, lock};
+use super::pairs::Pairs;
 use crate::replica::link::{Heard, Hub, LinkId, News, Shelves};
 
 /// Documents told at once.
@@ -66,29 +67,51 @@ impl Followers {
     }
 }
 
-/// Hands what changes to the rooms that have it open, and then tells who follows. Ends with the listening.
-pub(super) async fn hear(
-    mut heard: UnboundedReceiver<Heard>,
-    link: LinkId,
-    hub: Arc<Hub>,
-    seats: Arc<Seats>,
-    followers: Arc<Followers>,
-) {
+/// Who has documents open here.
+pub(super) struct Rooms {
+    /// What they bring comes by this.
+    pub(super) link: LinkId,
+    pub(super) hub: Arc<Hub>,
+    pub(super) seats: Arc<Seats>,
+    pub(super) pairs: Weak<Pairs>,
+}
+
+impl Rooms {
+    fn room(&self, document: &DocumentId) -> Option<Arc<Room>> {
+        lock(&self.seats).get(document).and_then(Weak::upgrade)
+    }
+
+    fn tell(&self, news: &News) {
+        // To those who brought it, too: the others hear it from nobody else.
+        if let Some(pairs) = self.pairs.upgrade() {
+            pairs.changed(&news.document);
+        }
+        // What a room brought it has.
+        if news.via == Some(self.link) {
+            return;
+        }
+        if let (Some(room), Ok(update)) = (self.room(&news.document), Update::parse(news.update.clone())) {
+            room.port.released(update);
+        }
+    }
+}
+
+/// Hands what changes to those who have it open, and then tells who follows. Ends with the listening.
+pub(super) async fn hear(mut heard: UnboundedReceiver<Heard>, rooms: Rooms, followers: Arc<Followers>) {
     let followers = Arc::downgrade(&followers);
     while let Some(heard) = heard.recv().await {
         let news = match heard {
             Heard::News(news) => news,
             Heard::Mark(_) | Heard::Watch(_, false) => continue,
             Heard::Presence(document, update) => {
-                if let Some(room) = lock(&seats).get(&document).and_then(Weak::upgrade) {
+                if let Some(room) = rooms.room(&document) {
                     room.port.show(update);
                 }
                 continue;
             }
             Heard::Watch(document, true) => {
-                let room = lock(&seats).get(&document).and_then(Weak::upgrade);
-                if let Some(present) = room.and_then(|room| room.port.present()) {
-                    hub.presences.heard(link, &document, present);
+                if let Some(present) = rooms.room(&document).and_then(|room| room.port.present()) {
+                    rooms.hub.presences.heard(rooms.link, &document, present);
                 }
                 continue;
             }
@@ -99,13 +122,7 @@ pub(super) async fn hear(
             }
         };
         let Some(followers) = followers.upgrade() else { return };
-        // What a room brought it has.
-        if news.via != Some(link) {
-            let room = lock(&seats).get(&news.document).and_then(Weak::upgrade);
-            if let (Some(room), Ok(update)) = (room, Update::parse(news.update.clone())) {
-                room.port.released(update);
-            }
-        }
+        rooms.tell(&news);
         followers.tell(&news);
     }
 }

@@ -1,11 +1,12 @@
 //! A replica that others link to directly: the relay of a node in this process, and this replica in the archive's seat.
 //!
 //! Guarantees: what others bring is fsynced here before it is acknowledged, and what is edited here is handed to whoever
-//! has the document open when it is fsynced. Stock clients are served, too, but those of Automerge.
+//! has the document open when it is fsynced. Stock clients are served, too.
 
 mod archive; // this replica in the archive's seat
 mod following; // who hears of changes
-mod work; // on the documents
+mod pairs; // Automerge documents
+mod work; // on Yjs documents
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -59,7 +60,8 @@ impl Listening {
         let parts = Parts { admission, archive: Some(Arc::clone(&archive) as Arc<_>), routes: None };
         let config = RelayConfig { threads: 1, peer_token, ..RelayConfig::new(address) };
         let relay = on(handle, Relay::start(config, parts));
-        let relay = relay.ok_or(ReplicaError::Closed)?.map_err(ReplicaError::Listen)?;
+        let relay = relay.ok_or(ReplicaError::Closed).and_then(|relay| relay.map_err(ReplicaError::Listen));
+        let relay = relay.inspect_err(|_| archive.stop())?;
         Ok(Self { address: relay.local_addr(), relay, archive })
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use tombolo_core::id::DocumentId;
 use tombolo_core::room::{Answer, MemberId, StoreRefused, Ticket};
 use tombolo_core::update::{Coverage, StateVector, Update, diff};
 use tombolo_relay::member::{Pressure, update_weight};
@@ -31,12 +32,12 @@ fn work(shelves: &Shelves, link: LinkId, jobs: &Receiver<Job>, pressure: &Pressu
     while let Ok(job) = jobs.recv() {
         match job {
             Job::Store(room, ticket, update) => {
-                let stored = store(shelves, link, &room, &update).map_err(|error| refused(&room, &error));
+                let stored = store(shelves, link, &room, &update).map_err(|error| refused(&room.id, &error));
                 pressure.remove(update_weight(&update));
                 room.port.stored(&[(ticket, stored)]);
             }
             Job::Read(room, asker, have) => {
-                let answer = read(shelves, &room, &have).map_err(|error| refused(&room, &error));
+                let answer = read(shelves, &room, &have).map_err(|error| refused(&room.id, &error));
                 room.port.answered(asker, answer);
             }
         }
@@ -64,7 +65,8 @@ fn read(shelves: &Shelves, room: &Room, have: &StateVector) -> Result<Answer, Re
     Ok(Answer { update: diff(&updates, have), state_vector: coverage.state_vector() })
 }
 
-fn refused(room: &Room, error: &ReplicaError) -> StoreRefused {
+/// What is said about a document with which something cannot be done.
+pub(super) fn refused(document: &DocumentId, error: &ReplicaError) -> StoreRefused {
     let reason = match error {
         ReplicaError::Deleted { .. } => StoreRefused::Deleted,
         ReplicaError::NotStored(error) => refusal(error),
@@ -72,6 +74,6 @@ fn refused(room: &Room, error: &ReplicaError) -> StoreRefused {
         ReplicaError::Unreadable { .. } => StoreRefused::Damaged,
         _ => StoreRefused::Trouble,
     };
-    tracing::warn!(document = %room.id, %error, "a document is not synced");
+    tracing::warn!(%document, %error, "a document is not synced");
     reason
 }
