@@ -80,12 +80,12 @@ fn other_worlds_in_all_kinds_of_trouble_keep_their_promises() {
 
 #[test]
 fn worlds_of_replicas_that_link_to_each_other_keep_their_promises() {
-    play_many(Trouble::Wild, 4_000, 350);
+    play_many(Trouble::Wild, 4_000, 250);
 }
 
 #[test]
 fn other_worlds_of_replicas_that_link_to_each_other_keep_their_promises() {
-    play_many(Trouble::Wild, 5_000, 350);
+    play_many(Trouble::Wild, 5_000, 250);
 }
 
 #[test]
