@@ -25,6 +25,11 @@ pub trait Archive: Send + Sync + 'static {
     /// Whose store it is, for those who note what arrived there: after a restore it is another one.
     fn identity(&self) -> (ReplicaId, Incarnation);
 
+    /// Whether it may give content up that somebody else keeps, so that nobody else may count on it who does the same.
+    fn gives_up(&self) -> bool {
+        false
+    }
+
     /// Tells which documents changed since this checkpoint, which may be anybody's, and from now on, until what this gives
     /// back is dropped; none if it cannot.
     fn follow(&self, since: Bytes, port: Arc<dyn FeedPort>) -> Option<Box<dyn Send>>;

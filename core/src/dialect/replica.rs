@@ -51,6 +51,9 @@ pub struct Identity {
     pub keeps: Option<(ReplicaId, Incarnation)>,
     /// Whether it can say which documents changed ([`Message::Watch`]).
     pub lists: bool,
+    /// Whether it may give content up that somebody else keeps, as replicas with a budget do: who gives up its own must not
+    /// count on it, or both would.
+    pub gives_up: bool,
 }
 
 /// What became of a change, or why a document is shut.
@@ -235,7 +238,7 @@ fn identity(reader: &mut Reader<'_>) -> Result<Message, FrameError> {
     } else {
         Some(Stamp(u64::from_be_bytes(reader.bytes(8)?.try_into().unwrap_or_default())))
     };
-    Ok(Message::Identity(Identity { keeps, lists: bits & 2 != 0 }, stamp))
+    Ok(Message::Identity(Identity { keeps, lists: bits & 2 != 0, gives_up: bits & 8 != 0 }, stamp))
 }
 
 fn handle(reader: &mut Reader<'_>) -> Result<Handle, FrameError> {
@@ -291,7 +294,7 @@ pub fn identity_frame(identity: &Identity) -> Vec<u8> {
 /// Says who one is, and the stamp of this moment.
 #[must_use]
 pub fn identity_frame_at(identity: &Identity, stamp: Option<Stamp>) -> Vec<u8> {
-    let bits = [identity.keeps.is_some(), identity.lists, stamp.is_some()];
+    let bits = [identity.keeps.is_some(), identity.lists, stamp.is_some(), identity.gives_up];
     let bits = bits.into_iter().zip(0..).fold(0, |bits, (is_set, bit)| bits | u64::from(is_set) << bit);
     let mut out = head(IDENTITY, &[bits]);
     if let Some((replica, incarnation)) = &identity.keeps {

@@ -25,7 +25,7 @@ impl Session {
     /// [`Session::is_in_sync`] it comes to pass while others edit on and on. 0 without a keeper.
     #[must_use]
     pub fn settled(&self) -> u64 {
-        let Some(Identity { keeps: Some(_), lists }) = self.peer else { return 0 };
+        let Some(Identity { keeps: Some(_), lists, .. }) = self.peer else { return 0 };
         let waits = self.adding || self.look || self.held() > 0 || !self.queue.is_empty();
         if waits || (lists && !self.listing.was_reached()) {
             return 0;

@@ -151,7 +151,8 @@ impl Door {
 
     /// Somebody comes in.
     pub(super) fn welcome(&mut self, now: u64, wire: Wire, reads_only: bool) {
-        let mut frame = replica::identity_frame(&Identity { keeps: self.keeps, lists: self.lists });
+        let mut frame =
+            replica::identity_frame(&Identity { keeps: self.keeps, lists: self.lists, gives_up: false });
         if self.is_later {
             frame.extend_from_slice(MORE);
         }

@@ -111,7 +111,7 @@ impl Driver {
         self.out.clear(now);
         self.unconfirmed = Unconfirmed { token: self.unconfirmed.token, ..Unconfirmed::default() };
         self.open.clear();
-        self.session.begin(&Identity { keeps: Some(own), lists: false });
+        self.session.begin(&Identity { keeps: Some(own), lists: false, gives_up: false });
         self.is_later = is_later;
     }
 

@@ -110,6 +110,11 @@ pub enum ReplicaError {
         /// In percent.
         down_to: u8,
     },
+    /// Others count on what is here.
+    #[error(
+        "this replica cannot both have a budget and listen as one that keeps all; open it without the one or the other"
+    )]
+    KeepsAll,
     /// The file of pins cannot be read or written.
     #[error(
         "what is pinned cannot be read or written in {path}; make it accessible, or remove it to begin without pins",

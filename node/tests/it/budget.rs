@@ -257,6 +257,45 @@ fn a_replica_that_listens_does_not_pass_off_a_stub_as_empty() {
 }
 
 #[test]
+fn two_devices_do_not_both_give_up_what_the_other_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |name: &str| Replica::open(folder.path().join(name)).unwrap();
+    let devices = [open("one"), open("two")];
+    let addresses = devices.each_ref().map(|device| {
+        let address = device.listen("127.0.0.1:0".parse().unwrap(), ListenOptions::default()).unwrap();
+        format!("ws://{address}")
+    });
+    for (device, other) in devices.iter().zip(addresses.iter().rev()) {
+        device.link(other, LinkOptions::default()).unwrap();
+    }
+    write(&devices[0], "a", &noise(2_000));
+    devices.iter().for_each(|device| drop(in_sync(device)));
+    until("it is there", || text(&devices[1], "a").len() == 2_000);
+    // Nobody holds it open, on either side.
+    for (device, other) in devices.iter().zip(addresses.iter().rev()) {
+        assert!(device.unlink(other));
+        device.link(other, LinkOptions::default()).unwrap();
+    }
+    devices.iter().for_each(|device| drop(in_sync(device)));
+    for device in &devices {
+        evict_all(device);
+        assert_eq!(evicted(device), [] as [String; 0], "the other one might do the same");
+    }
+    // Who says that it keeps all has no budget.
+    let [keeps, _other] = devices;
+    keeps.close().unwrap();
+    let keeps = open("one");
+    let all = ListenOptions { keeps_all: true, ..ListenOptions::default() };
+    keeps.listen("127.0.0.1:0".parse().unwrap(), all.clone()).unwrap();
+    assert!(matches!(keeps.set_budget(Some(Budget::of(1))), Err(ReplicaError::KeepsAll)));
+    keeps.close().unwrap();
+    let gives_up = open("one");
+    gives_up.set_budget(Some(Budget::of(1 << 40))).unwrap();
+    let refused = gives_up.listen("127.0.0.1:0".parse().unwrap(), all);
+    assert!(matches!(refused, Err(ReplicaError::KeepsAll)));
+}
+
+#[test]
 fn what_waits_for_a_link_is_bounded() {
     let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut server = serve(data.path(), &[]);

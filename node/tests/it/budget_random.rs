@@ -117,7 +117,12 @@ impl World {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let keeper = small(&folder.path().join("keeper"));
-        let address = keeper.listen("127.0.0.1:0".parse().unwrap(), ListenOptions::default()).unwrap();
+        let address = keeper
+            .listen(
+                "127.0.0.1:0".parse().unwrap(),
+                ListenOptions { keeps_all: true, ..ListenOptions::default() },
+            )
+            .unwrap();
         let one = small(&folder.path().join("one"));
         let mut world = Self {
             folder,
@@ -152,7 +157,7 @@ impl World {
     fn restart_keeper(&mut self) {
         self.keeper.take().unwrap().close().unwrap();
         let keeper = small(&self.folder.path().join("keeper"));
-        keeper.listen(self.address, ListenOptions::default()).unwrap();
+        keeper.listen(self.address, ListenOptions { keeps_all: true, ..ListenOptions::default() }).unwrap();
         self.keeper = Some(keeper);
         self.one().network_changed();
     }

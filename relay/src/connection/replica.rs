@@ -107,9 +107,11 @@ impl Replica {
             presence: PresenceAllowance::default(),
             follows: None,
         };
-        let keeps = this.shared.archive.as_ref().map(|archive| archive.identity());
-        let stamp = this.shared.archive.as_ref().and_then(|archive| archive.stamp());
-        this.send(&replica::identity_frame_at(&Identity { keeps, lists: keeps.is_some() }, stamp));
+        let archive = this.shared.archive.as_ref();
+        let keeps = archive.map(|archive| archive.identity());
+        let gives_up = archive.is_some_and(|archive| archive.gives_up());
+        let identity = Identity { keeps, lists: keeps.is_some(), gives_up };
+        this.send(&replica::identity_frame_at(&identity, archive.and_then(|archive| archive.stamp())));
         this
     }
 

@@ -53,7 +53,7 @@ async fn replicas_and_stock_clients_meet_in_a_room_without_an_archive() {
     let server = Server::start().await;
     let mut stock = server.connect("/yjs/d").await;
     let (mut one, identity) = welcomed(&server, "").await;
-    assert_eq!(identity, identity_frame(&Identity { keeps: None, lists: false }));
+    assert_eq!(identity, identity_frame(&Identity { keeps: None, lists: false, gives_up: false }));
     one.send(open(ONE, &document("d"))).await;
     one.send(y(ONE, &update(&edit(1, 0, "a")))).await;
     assert_eq!(stock.next().await, update(&edit(1, 0, "a")));
@@ -81,7 +81,7 @@ async fn what_is_called_stored_was_stored_and_a_document_is_shut_by_itself() {
     let server = Server::with(|_| {}, Some(archive)).await;
     let (mut replica, identity) = welcomed(&server, "").await;
     let keeps = Some((ReplicaId([1; 16]), Incarnation([2; 16])));
-    assert_eq!(identity, identity_frame(&Identity { keeps, lists: true }));
+    assert_eq!(identity, identity_frame(&Identity { keeps, lists: true, gives_up: false }));
     replica.send(open(ONE, &document("one"))).await;
     replica.send(open(TWO, &document("two"))).await;
     replica.send(y(ONE, &update(&edit(1, 0, "a")))).await;

@@ -23,13 +23,14 @@ fn written() -> Vec<(&'static str, Vec<u8>)> {
     let keeps = Some((ReplicaId([7; 16]), Incarnation([9; 16])));
     let (short, long, automerge) = (Handle(5), Handle(300), DocumentId::Automerge([7; 16]));
     vec![
-        ("replica-identity", identity_frame(&Identity { keeps, lists: false })),
-        ("replica-identity-lists", identity_frame(&Identity { keeps, lists: true })),
+        ("replica-identity", identity_frame(&Identity { keeps, lists: false, gives_up: false })),
+        ("replica-identity-lists", identity_frame(&Identity { keeps, lists: true, gives_up: false })),
         (
             "replica-identity-stamp",
-            identity_frame_at(&Identity { keeps, lists: false }, Some(Stamp(1 << 16 | 2))),
+            identity_frame_at(&Identity { keeps, lists: false, gives_up: false }, Some(Stamp(1 << 16 | 2))),
         ),
-        ("relay-identity", identity_frame(&Identity { keeps: None, lists: false })),
+        ("replica-identity-gives-up", identity_frame(&Identity { keeps, lists: true, gives_up: true })),
+        ("relay-identity", identity_frame(&Identity { keeps: None, lists: false, gives_up: false })),
         ("replica-open", open(short, &yjs("a/ü"))),
         ("replica-open-automerge", open(long, &automerge)),
         ("replica-shut", shut(short, Outcome::WELL, "")),

@@ -121,8 +121,10 @@ fn narrow(lists: bool) -> (Session, DocumentId, DocumentId) {
         Session::new(SessionConfig { documents_max: 1, unlisted_max: 1, ..SessionConfig::default() }, 2);
     session.add(&one, 1);
     session.add(&two, 2);
-    session.begin(&Identity { keeps: None, lists: false });
-    session.receive(NOW, &identity_frame(&Identity { keeps: Some(KEEPER), lists }).into()).unwrap();
+    session.begin(&Identity { keeps: None, lists: false, gives_up: false });
+    session
+        .receive(NOW, &identity_frame(&Identity { keeps: Some(KEEPER), lists, gives_up: false }).into())
+        .unwrap();
     assert_eq!(opened(&effects(&mut session, NOW)), [(Handle(1), one.clone())]);
     (session, one, two)
 }
@@ -316,11 +318,21 @@ fn what_the_other_end_has_is_asked_for_once() {
         effects(session, NOW).iter().filter(|effect| asks(effect)).count()
     };
     // It breaks twice, and what is here is told of behind what is still being brought.
-    session.begin(&Identity { keeps: None, lists: false });
-    session.receive(NOW, &identity_frame(&Identity { keeps: Some(KEEPER), lists: false }).into()).unwrap();
+    session.begin(&Identity { keeps: None, lists: false, gives_up: false });
+    session
+        .receive(
+            NOW,
+            &identity_frame(&Identity { keeps: Some(KEEPER), lists: false, gives_up: false }).into(),
+        )
+        .unwrap();
     assert_eq!(asks(&mut session), 1);
-    session.begin(&Identity { keeps: None, lists: false });
-    session.receive(NOW, &identity_frame(&Identity { keeps: Some(KEEPER), lists: false }).into()).unwrap();
+    session.begin(&Identity { keeps: None, lists: false, gives_up: false });
+    session
+        .receive(
+            NOW,
+            &identity_frame(&Identity { keeps: Some(KEEPER), lists: false, gives_up: false }).into(),
+        )
+        .unwrap();
     assert_eq!(asks(&mut session), 1);
     session.brought(NOW, *token, Ok(()));
     assert_eq!(asks(&mut session), 0, "it is being asked for");

@@ -32,9 +32,9 @@ fn update() -> Bytes {
 
 /// A session that met somebody.
 pub(super) fn met(session: &mut Session, keeps: bool, lists: bool) {
-    let own = Identity { keeps: None, lists: false };
+    let own = Identity { keeps: None, lists: false, gives_up: false };
     session.begin(&own);
-    let identity = Identity { keeps: keeps.then_some(KEEPER), lists };
+    let identity = Identity { keeps: keeps.then_some(KEEPER), lists, gives_up: false };
     session.receive(NOW, &identity_frame(&identity).into()).unwrap();
     let said = frames(session);
     assert!(matches!(parse(&said[0].clone().into()).unwrap(), Message::Identity(..)));
@@ -124,7 +124,7 @@ fn a_document_is_compared_and_acknowledged_as_far_as_it_was_stored() {
     });
     assert_eq!(told.collect::<Vec<_>>(), [5, 6]);
     // Of another incarnation nothing is known.
-    let other = Identity { keeps: Some((KEEPER.0, Incarnation([9; 16]))), lists: false };
+    let other = Identity { keeps: Some((KEEPER.0, Incarnation([9; 16]))), lists: false, gives_up: false };
     session.begin(&other);
     session.receive(NOW, &identity_frame(&other).into()).unwrap();
     assert_eq!(session.acknowledged(), 0);
@@ -170,8 +170,8 @@ fn of_who_lists_only_what_differs_is_opened() {
     for (name, position) in names.iter().zip(1..) {
         session.add(name, position);
     }
-    session.begin(&Identity { keeps: None, lists: false });
-    let identity = identity_frame(&Identity { keeps: Some(KEEPER), lists: true });
+    session.begin(&Identity { keeps: None, lists: false, gives_up: false });
+    let identity = identity_frame(&Identity { keeps: Some(KEEPER), lists: true, gives_up: false });
     session.receive(NOW, &identity.into()).unwrap();
     let first = effects(&mut session, NOW);
     assert_eq!(opened(&first), [(Handle(1), names[99].clone())], "the one that is not acknowledged");
@@ -214,8 +214,8 @@ fn documents_take_turns_where_not_all_may_be_open() {
     let mut session = Session::new(config, 0);
     let names: Vec<_> = (0..5).map(|n| yjs(&format!("d{n}"))).collect();
     names.iter().for_each(|name| session.add(name, 0));
-    session.begin(&Identity { keeps: None, lists: false });
-    let identity = identity_frame(&Identity { keeps: Some(KEEPER), lists: false });
+    session.begin(&Identity { keeps: None, lists: false, gives_up: false });
+    let identity = identity_frame(&Identity { keeps: Some(KEEPER), lists: false, gives_up: false });
     session.receive(NOW, &identity.into()).unwrap();
     let mut seen = Vec::new();
     for _ in 0..10 {

@@ -120,8 +120,8 @@ fn an_older_answer_that_is_stored_does_not_end_a_newer_one() {
 fn what_is_left_of_an_answer_when_the_connection_breaks_is_not_said_on_the_next() {
     let (mut session, document) = asked(true, 5, &large(300));
     assert!(!said(&mut session)[0].1);
-    session.begin(&Identity { keeps: None, lists: false });
-    let identity = Identity { keeps: Some(KEEPER), lists: false };
+    session.begin(&Identity { keeps: None, lists: false, gives_up: false });
+    let identity = Identity { keeps: Some(KEEPER), lists: false, gives_up: false };
     session.receive(NOW, &identity_frame(&identity).into()).unwrap();
     let [(handle, _)] = opened(&effects(&mut session, NOW))[..] else { panic!("it is not opened anew") };
     session.described(&document, &StateVector::default());

@@ -69,14 +69,14 @@ impl Replica {
     ///
     /// # Errors
     /// [`ReplicaError::Budget`] if it makes no sense, [`ReplicaError::Ledger`] if what is pinned cannot be read,
-    /// [`ReplicaError::Read`] if the folder cannot be.
+    /// [`ReplicaError::Read`] if the folder cannot be, [`ReplicaError::KeepsAll`] if it listens as one that keeps all.
     pub fn set_budget(&self, budget: Option<Budget>) -> Result<(), ReplicaError> {
         budget.as_ref().map_or(Ok(()), Budget::check)?;
         let space = &self.links.shelves().space;
         // Nothing goes by an earlier one any more.
         let _one = lock(&space.making_room);
         lock(&space.ledger).open(self.store().path())?;
-        space.set_budget(budget);
+        space.set_budget(budget)?;
         if budget.is_some() {
             self.look()?;
             making_room::start(&self.links)?;

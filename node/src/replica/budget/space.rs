@@ -30,6 +30,8 @@ pub(in crate::replica) struct Space {
     /// Bytes that were not synced then.
     unsynced: AtomicU64,
     warned: AtomicBool,
+    /// Others were told that nothing is given up here.
+    keeps_all: Mutex<bool>,
     pub(super) ledger: Mutex<Ledger>,
     fetching: Mutex<BTreeMap<DocumentId, usize>>,
     outboxes: Mutex<Vec<Arc<Outbox>>>,
@@ -59,12 +61,30 @@ impl Space {
         Arc::new(space)
     }
 
-    pub(super) fn set_budget(&self, budget: Option<Budget>) {
+    /// From now on nothing is given up, as long as the replica is open: others may count on that.
+    ///
+    /// # Errors
+    /// [`ReplicaError::KeepsAll`] if there is a budget.
+    pub(in crate::replica) fn keep_all(&self) -> Result<(), ReplicaError> {
+        let mut keeps_all = lock(&self.keeps_all);
+        if self.budget().is_some() {
+            return Err(ReplicaError::KeepsAll);
+        }
+        *keeps_all = true;
+        Ok(())
+    }
+
+    pub(super) fn set_budget(&self, budget: Option<Budget>) -> Result<(), ReplicaError> {
+        let keeps_all = lock(&self.keeps_all);
+        if *keeps_all && budget.is_some() {
+            return Err(ReplicaError::KeepsAll);
+        }
         *lock(&self.budget) = budget;
         self.warn_at.store(budget.map_or(u64::MAX, |budget| budget.warn_at()), Ordering::Release);
         // One of nothing is still one.
         self.limit.store(budget.map_or(0, |budget| budget.bytes.max(1)), Ordering::Release);
         self.warned.store(false, Ordering::Release);
+        Ok(())
     }
 
     pub(super) fn budget(&self) -> Option<Budget> {

@@ -190,7 +190,8 @@ impl Links {
             }
         }
         let identity = store.identity();
-        let own = Identity { keeps: Some((identity.replica, identity.incarnation)), lists: false };
+        let own =
+            Identity { keeps: Some((identity.replica, identity.incarnation)), lists: false, gives_up: true };
         let url = address.to_string();
         let outbox = Outbox::new(url, options.subscription.clone(), options.outbox_max);
         let acknowledged = memory.as_ref().and_then(|memory| memory.acknowledged);

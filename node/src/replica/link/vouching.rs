@@ -1,7 +1,7 @@
 //! Who has what: asked of links before a document's content is given up here; and what links do about one that went.
 //!
-//! Guarantee: a link vouches for a document only while it is connected, with what that very store has fsynced; what it does
-//! not know it does not vouch for.
+//! Guarantee: a link vouches for a document only while it is connected, with what that very store has fsynced and gives up
+//! for nobody; what it does not know it does not vouch for.
 
 use std::sync::mpsc::{SyncSender, sync_channel};
 
@@ -130,7 +130,10 @@ impl Driver {
         let is_held = standing.is_some_and(|standing| standing.acknowledged >= number)
             || self.listed_since.is_some_and(|since| since >= number);
         let is_there = self.session.peer().is_some_and(|peer| peer.keeps.is_some());
+        let gives_up = self.session.peer().is_some_and(|peer| peer.gives_up);
         match (is_held, is_there, self.knowledge.keeper().is_some()) {
+            // It might count on this one, and both would give it up.
+            (true, true, _) if gives_up => Holding::Unknown,
             (true, true, _) => Holding::Held,
             (false, _, true) | (false, true, _) => Holding::Owed,
             (_, false, _) => Holding::Unknown,

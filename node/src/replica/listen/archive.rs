@@ -40,11 +40,17 @@ pub(super) struct ReplicaArchive {
     followers: Arc<Followers>,
     pressure: Arc<Pressure>,
     pairs: Arc<Pairs>,
+    keeps_all: bool,
 }
 
 impl ReplicaArchive {
     /// Blocking.
-    pub(super) fn start(shelves: Shelves, link: LinkId, runtime: Handle) -> Result<Self, ReplicaError> {
+    pub(super) fn start(
+        shelves: Shelves,
+        link: LinkId,
+        runtime: Handle,
+        keeps_all: bool,
+    ) -> Result<Self, ReplicaError> {
         let (sender, news) = unbounded_channel();
         shelves.hub.join(link, sender.clone(), &shelves.store).map_err(ReplicaError::read)?;
         let latest = shelves.store.latest_change().map_err(ReplicaError::read)?;
@@ -59,7 +65,8 @@ impl ReplicaArchive {
         let hub = Arc::clone(&shelves.hub);
         let rooms = Rooms { link, hub, seats: Arc::clone(&seats), pairs: Arc::downgrade(&pairs) };
         runtime.spawn(following::hear(news, rooms, Arc::clone(&followers)));
-        Ok(Self { shelves, link, runtime, jobs: Mutex::new(Some(jobs)), seats, followers, pressure, pairs })
+        let jobs = Mutex::new(Some(jobs));
+        Ok(Self { shelves, link, runtime, jobs, seats, followers, pressure, pairs, keeps_all })
     }
 
     /// Blocking.
@@ -96,6 +103,10 @@ impl Archive for ReplicaArchive {
 
     fn pairwise(&self) -> &dyn Pairwise {
         &*self.pairs
+    }
+
+    fn gives_up(&self) -> bool {
+        !self.keeps_all
     }
 
     fn identity(&self) -> (ReplicaId, Incarnation) {

@@ -28,6 +28,9 @@ pub struct ListenOptions {
     pub token: Option<Token>,
     /// What opens it for reading; of use beside the other only.
     pub read_only_token: Option<Token>,
+    /// This replica gives nothing up and is given no budget while it is open, so that others with a budget may count on it, as
+    /// they do on a node. Without this they keep what is only here and there: both might give it up.
+    pub keeps_all: bool,
 }
 
 /// A replica that listens, until this is stopped.
@@ -56,7 +59,10 @@ impl Listening {
             None if address.ip().is_loopback() => Arc::new(Everybody),
             None => return Err(ReplicaError::Exposed { address }),
         };
-        let archive = Arc::new(ReplicaArchive::start(shelves, id, handle.clone())?);
+        if options.keeps_all {
+            shelves.space.keep_all()?;
+        }
+        let archive = Arc::new(ReplicaArchive::start(shelves, id, handle.clone(), options.keeps_all)?);
         let parts = Parts { admission, archive: Some(Arc::clone(&archive) as Arc<_>), routes: None };
         let config = RelayConfig { threads: 1, peer_token, ..RelayConfig::new(address) };
         let relay = on(handle, Relay::start(config, parts));
