@@ -82,7 +82,7 @@ impl Replica {
     /// has some is not in sync. Blocking.
     #[must_use]
     pub fn wait_for_sync(&self, limit: Duration) -> Vec<LinkStatus> {
-        self.links.wait(limit, |status| status.in_sync || status.gave_up || status.waits_for_decision)
+        self.links.wait(limit, |status| status.gave_up || status.waits_for_decision)
     }
 
     /// Says what is done with what both sides of a link did in a long time apart ([`Stale::hold`](super::Stale::hold)),

@@ -77,8 +77,8 @@ pub struct LinkOptions {
 /// What a link is told to do.
 enum Command {
     End,
-    /// Somebody waits.
-    Hurry,
+    /// Somebody waits: a number that grows.
+    Hurry(u64),
     NetworkChanged,
     Opened(DocumentId),
     Retry(Option<DocumentId>),
@@ -126,6 +126,7 @@ struct State {
 pub(super) struct Links {
     shelves: Shelves,
     next: AtomicU64,
+    wishes: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -134,7 +135,7 @@ const END: Duration = Duration::from_secs(5);
 
 impl Links {
     pub(super) fn new(shelves: Shelves) -> Self {
-        Self { shelves, next: AtomicU64::new(1), state: Mutex::default() }
+        Self { shelves, next: AtomicU64::new(1), wishes: AtomicU64::new(0), state: Mutex::default() }
     }
 
     pub(super) fn add(&self, url: &str, options: LinkOptions) -> Result<(), ReplicaError> {
@@ -258,20 +259,23 @@ impl Links {
         self.lock().running.iter().map(|running| running.board.read()).collect()
     }
 
-    /// Waits until every link is as it should be, or the time is over. Others may edit on and on: what was there at the
+    /// Waits until every link is in sync, or it is over with it, or the time is. Others may edit on and on: what was there at the
     /// call is what counts.
-    pub(super) fn wait(&self, limit: Duration, is_it: impl Fn(&LinkStatus) -> bool) -> Vec<LinkStatus> {
+    pub(super) fn wait(&self, limit: Duration, is_over: impl Fn(&LinkStatus) -> bool) -> Vec<LinkStatus> {
         // What is durable now, and told to every link: an older status is of no use.
         let told = self.shelves.hub.mark();
-        self.tell(|| Command::Hurry);
-        let is_there =
-            |status: &LinkStatus| status.heard >= told && (is_it(status) || status.has_settled(told));
+        let wish = self.wishes.fetch_add(1, Ordering::Relaxed) + 1;
+        self.tell(|| Command::Hurry(wish));
+        let is_known = |status: &LinkStatus| status.heard >= told && status.fulfilled >= wish;
+        let is_synced =
+            |status: &LinkStatus| is_known(status) && (status.in_sync || status.has_settled(told));
+        let is_there = |status: &LinkStatus| is_synced(status) || (status.heard >= told && is_over(status));
         let boards: Vec<_> = self.lock().running.iter().map(|running| running.board.clone()).collect();
         let end = std::time::Instant::now() + limit;
         let left = || end.saturating_duration_since(std::time::Instant::now());
         let wait = |board: &Board| {
             let mut status = board.wait(left(), is_there);
-            status.in_sync = status.heard >= told && (status.in_sync || status.has_settled(told));
+            status.in_sync = is_synced(&status);
             status
         };
         boards.iter().map(wait).collect()
