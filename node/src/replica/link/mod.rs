@@ -25,7 +25,7 @@ pub(super) use desk::Shelves;
 pub(super) use hub::{Heard, Hub, News};
 pub(super) use outbox::Outbox;
 pub use outbox::OutboxMax;
-pub use stale::{Backlog, Decision, Stale};
+pub use stale::{Backlog, BacklogEstimate, Decision, Stale};
 pub use status::LinkStatus;
 pub use subscription::Subscription;
 pub use tombolo_core::link::LinkState;
@@ -132,6 +132,8 @@ pub(super) struct Links {
 
 /// How long a link may take to put away what it knows.
 const END: Duration = Duration::from_secs(5);
+/// How often whoever waits is shown how far it is.
+const LOOK: Duration = Duration::from_millis(200);
 
 impl Links {
     pub(super) fn new(shelves: Shelves) -> Self {
@@ -259,9 +261,14 @@ impl Links {
         self.lock().running.iter().map(|running| running.board.read()).collect()
     }
 
-    /// Waits until every link is in sync, or it is over with it, or the time is. Others may edit on and on: what was there at the
-    /// call is what counts.
-    pub(super) fn wait(&self, limit: Duration, is_over: impl Fn(&LinkStatus) -> bool) -> Vec<LinkStatus> {
+    /// Waits until every link is in sync, or it is over with it, or the time is; `look` is called every now and then meanwhile.
+    /// Others may edit on and on: what was there at the call is what counts.
+    pub(super) fn wait(
+        &self,
+        limit: Duration,
+        is_over: impl Fn(&LinkStatus) -> bool,
+        mut look: impl FnMut(),
+    ) -> Vec<LinkStatus> {
         // What is durable now, and told to every link: an older status is of no use.
         let told = self.shelves.hub.mark();
         let wish = self.wishes.fetch_add(1, Ordering::Relaxed) + 1;
@@ -274,7 +281,13 @@ impl Links {
         let end = std::time::Instant::now() + limit;
         let left = || end.saturating_duration_since(std::time::Instant::now());
         let wait = |board: &Board| {
-            let mut status = board.wait(left(), is_there);
+            let mut status = loop {
+                let status = board.wait(left().min(LOOK), is_there);
+                if is_there(&status) || left().is_zero() {
+                    break status;
+                }
+                look();
+            };
             status.in_sync = is_synced(&status);
             status
         };
@@ -303,6 +316,18 @@ impl Links {
             }
             since = Some(page.up_to);
         }
+    }
+
+    pub(super) fn estimate(&self, backlog: &Backlog) -> Result<BacklogEstimate, ReplicaError> {
+        let mut estimate = BacklogEstimate::default();
+        for document in backlog.apart.here.iter().chain(&backlog.apart.both) {
+            // One that was deleted meanwhile has nothing left.
+            let known =
+                self.shelves.store.describe(document).map_err(ReplicaError::read)?.unwrap_or_default();
+            estimate.operations += known.tail_operations;
+            estimate.bytes += known.tail_bytes;
+        }
+        Ok(estimate)
     }
 
     pub(super) fn explain(&self, document: &DocumentId) -> Vec<(String, Option<Standing>)> {
