@@ -4,15 +4,16 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::{SinkExt as _, StreamExt as _};
+use tokio_tungstenite::tungstenite::Message;
 use tombolo::replica::{LinkOptions, ListenOptions, Replica};
-use tombolo_core::dialect::native;
-use tombolo_core::dialect::replica::{Identity, identity_frame_at};
+use tombolo_core::dialect::native::{self, Hello, Role};
+use tombolo_core::dialect::replica::{Identity, identity_frame_at, ping, pong};
 use tombolo_core::id::PeerId;
 use tombolo_core::operation::Stamp;
 use tombolo_store::worker::ThreadWorker;
 use tombolo_store::{Store, StoreConfig};
 
-use super::link::{LIMIT, in_sync, url, write};
+use super::link::{LIMIT, in_sync, write};
 
 /// Behind what is taken for a clock that is right, and behind what a test lasts.
 const AHEAD_MS: u64 = 50_000;
@@ -35,6 +36,7 @@ fn ahead(folder: &Path, ms: u64) -> Replica {
     let store = store(folder);
     store.observe(at(now_ms() + ms));
     store.close().unwrap();
+    drop(store);
     Replica::open(folder).unwrap()
 }
 
@@ -82,7 +84,7 @@ async fn relay_ahead(listener: tokio::net::TcpListener, ms: u64) {
     let welcome = native::Message::Welcome { version: native::VERSION, relay: PeerId(1) }.encode();
     let identity = identity_frame_at(&Identity { keeps: None, lists: false }, Some(at(now_ms() + ms)));
     for frame in [welcome, identity] {
-        socket.send(tokio_tungstenite::tungstenite::Message::Binary(frame.into())).await.unwrap();
+        socket.send(Message::Binary(frame.into())).await.unwrap();
     }
     while let Some(Ok(_)) = socket.next().await {}
 }
@@ -110,18 +112,28 @@ fn a_clock_that_is_years_ahead_is_named_and_moves_nothing() {
     runtime.shutdown_background();
 }
 
+/// Somebody comes in whose clock is this far ahead, and is gone when that was heard.
+async fn come_in(address: &str, ms: u64) {
+    let (mut socket, _) = tokio_tungstenite::connect_async(format!("{address}/replica")).await.unwrap();
+    let hello = Hello { role: Role::Replica, peer: PeerId(0), token: String::new() };
+    let identity = identity_frame_at(&Identity { keeps: None, lists: false }, Some(at(now_ms() + ms)));
+    for frame in [native::Message::Hello(hello).encode(), identity, ping(7)] {
+        socket.send(Message::Binary(frame.into())).await.unwrap();
+    }
+    while socket.next().await.unwrap().unwrap().into_data() != pong(7) {}
+}
+
 #[test]
-fn a_replica_that_is_years_ahead_moves_no_node() {
-    let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    // What such a device has stored last is not believed by itself, either: it goes by the time again.
-    let one = ahead(&folder.path().join("one"), YEARS_MS);
-    let mut server = super::link::serve(data.path(), &[]);
-    one.link(&url(&server), LinkOptions::default()).unwrap();
-    write(&one, "d", "one ");
-    assert_eq!(in_sync(&one)[0].clock_ahead_ms, None);
-    server.kill();
-    assert!(last_ms(&folder.path().join("one"), one) <= now_ms());
-    let store = store(data.path());
-    assert!(store.stamp().0 >> 16 <= now_ms());
-    store.close().unwrap();
+fn who_comes_in_years_ahead_moves_nothing_and_others_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for (ms, moves) in [(YEARS_MS, false), (AHEAD_MS, true)] {
+        let start = now_ms();
+        let hub = Replica::open(folder.path()).unwrap();
+        let address = hub.listen("127.0.0.1:0".parse().unwrap(), ListenOptions::default()).unwrap();
+        runtime.block_on(come_in(&format!("ws://{address}"), ms));
+        let last = last_ms(folder.path(), hub);
+        assert_eq!(last >= start + AHEAD_MS, moves, "{last} for {ms} ms ahead of {start}");
+        assert!(last < start + YEARS_MS / 2);
+    }
 }
