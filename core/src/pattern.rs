@@ -331,6 +331,14 @@ mod tests {
             assert_eq!(rules.get(&yjs(name)), Some(&what), "{name}");
         }
         assert_eq!(Rules::<u8>::default().get(&yjs("x")), None);
+        // Places left open count nothing, and a whole name more than any pattern, whatever was added last.
+        let mut rules = Rules::default();
+        rules.add(pattern("list/*"), 0);
+        rules.add(pattern("???????e"), 1);
+        assert_eq!(rules.get(&yjs("list/one")), Some(&0));
+        rules.add(Pattern::document(&yjs("list/one")), 2);
+        rules.add(pattern("list/one*"), 3);
+        assert_eq!(rules.get(&yjs("list/one")), Some(&2));
     }
 
     /// As the table says, and as slow as that may be.
