@@ -193,8 +193,11 @@ impl FromStr for Pattern {
 
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for part in &self.parts {
+        let before = std::iter::once(None).chain(self.parts.iter().map(Some));
+        for (part, before) in self.parts.iter().zip(before) {
             match part {
+                // Behind two stars it would be one of them.
+                Part::This('/') if before == Some(&Part::All) => f.write_str("\\/")?,
                 Part::This(this @ ('*' | '?' | '\\')) => write!(f, "\\{this}")?,
                 Part::This(this) => write!(f, "{this}")?,
                 Part::One => f.write_str("?")?,
