@@ -193,8 +193,11 @@ impl FromStr for Pattern {
 
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for part in &self.parts {
+        let before = std::iter::once(None).chain(self.parts.iter().map(Some));
+        for (part, before) in self.parts.iter().zip(before) {
             match part {
+                // Behind two stars it would be one of them.
+                Part::This('/') if before == Some(&Part::All) => f.write_str("\\/")?,
                 Part::This(this @ ('*' | '?' | '\\')) => write!(f, "\\{this}")?,
                 Part::This(this) => write!(f, "{this}")?,
                 Part::One => f.write_str("?")?,
@@ -331,6 +334,14 @@ mod tests {
             assert_eq!(rules.get(&yjs(name)), Some(&what), "{name}");
         }
         assert_eq!(Rules::<u8>::default().get(&yjs("x")), None);
+        // Places left open count nothing, and a whole name more than any pattern, whatever was added last.
+        let mut rules = Rules::default();
+        rules.add(pattern("list/*"), 0);
+        rules.add(pattern("???????e"), 1);
+        assert_eq!(rules.get(&yjs("list/one")), Some(&0));
+        rules.add(Pattern::document(&yjs("list/one")), 2);
+        rules.add(pattern("list/one*"), 3);
+        assert_eq!(rules.get(&yjs("list/one")), Some(&2));
     }
 
     /// As the table says, and as slow as that may be.

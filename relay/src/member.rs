@@ -32,7 +32,7 @@ pub trait Archive: Send + Sync + 'static {
 
     /// Tells which documents changed since this checkpoint, which may be anybody's, and from now on, until what this gives
     /// back is dropped; none if it cannot.
-    fn follow(&self, since: Bytes, port: Arc<dyn FeedPort>) -> Option<Box<dyn Send>>;
+    fn follow(&self, since: Bytes, port: Arc<dyn FeedPort>) -> Option<Box<dyn Follows>>;
 
     /// The stamp of this moment by its clock, if it has one.
     fn stamp(&self) -> Option<Stamp> {
@@ -90,6 +90,14 @@ pub struct Changed {
 pub trait FeedPort: Send + Sync {
     /// These changed. False if nobody listens any more.
     fn changed(&self, changed: Changed) -> bool;
+    /// All that was durable when this was asked for was told. False if nobody listens any more.
+    fn marked(&self, token: u64) -> bool;
+}
+
+/// Somebody who follows changes, for as long as it is held.
+pub trait Follows: Send {
+    /// Asks for [`FeedPort::marked`]; of several at once the last is enough.
+    fn mark(&self, token: u64);
 }
 
 /// Where pairwise sessions end: a document-holding peer of automerge-repo clients.

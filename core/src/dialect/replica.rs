@@ -39,6 +39,8 @@ const WATCH: u64 = 39;
 const CHANGES: u64 = 40;
 const PACKED: u64 = 41;
 const SYNC: u64 = 42;
+const MARK: u64 = 43;
+const MARKED: u64 = 44;
 
 /// The number of a document on one connection, given by whoever opens it; the smallest are the shortest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -163,6 +165,20 @@ pub enum Message {
         /// Which.
         documents: Vec<DocumentId>,
     },
+    /// From who watches: say when all that has changed so far was listed.
+    Mark {
+        /// Names it in the answer.
+        token: u64,
+        /// That of this moment, from who has a clock.
+        stamp: Option<Stamp>,
+    },
+    /// From who lists: what had changed when the mark came was listed before this.
+    Marked {
+        /// As the mark said.
+        token: u64,
+        /// That of this moment, from who has a clock.
+        stamp: Option<Stamp>,
+    },
 }
 
 /// Whether [`Message::Watch`] with these prefixes is about a document.
@@ -218,6 +234,8 @@ fn parse_plain(frame: &Bytes) -> Result<Message, FrameError> {
             let until = checkpoint(&mut reader)?;
             Message::Changes { anew, more, until, documents: documents(&mut reader)? }
         }
+        MARK => Message::Mark { token: reader.var_u64()?, stamp: some_stamp(&mut reader)? },
+        MARKED => Message::Marked { token: reader.var_u64()?, stamp: some_stamp(&mut reader)? },
         kind => return Err(FrameError::UnknownType(kind)),
     };
     reader.end()?;
@@ -233,12 +251,17 @@ fn identity(reader: &mut Reader<'_>) -> Result<Message, FrameError> {
         let mut id = || Ok::<[u8; 16], Lib0Error>(reader.bytes(16)?.try_into().unwrap_or_default());
         Some((ReplicaId(id()?), Incarnation(id()?)))
     };
-    let stamp = if bits & 4 == 0 {
-        None
-    } else {
-        Some(Stamp(u64::from_be_bytes(reader.bytes(8)?.try_into().unwrap_or_default())))
-    };
+    let stamp = if bits & 4 == 0 { None } else { Some(stamp(reader)?) };
     Ok(Message::Identity(Identity { keeps, lists: bits & 2 != 0, gives_up: bits & 8 != 0 }, stamp))
+}
+
+fn stamp(reader: &mut Reader<'_>) -> Result<Stamp, Lib0Error> {
+    Ok(Stamp(u64::from_be_bytes(reader.bytes(8)?.try_into().unwrap_or_default())))
+}
+
+/// 0 is none.
+fn some_stamp(reader: &mut Reader<'_>) -> Result<Option<Stamp>, Lib0Error> {
+    Ok(Some(stamp(reader)?).filter(|stamp| stamp.0 != 0))
 }
 
 fn handle(reader: &mut Reader<'_>) -> Result<Handle, FrameError> {
@@ -380,6 +403,24 @@ pub fn changes(anew: bool, more: bool, until: &[u8], documents: &[DocumentId]) -
     write_var_bytes(&mut out, until);
     write_var_u64(&mut out, documents.len() as u64);
     documents.iter().for_each(|document| write_var_bytes(&mut out, &document.to_key()));
+    out
+}
+
+/// Asks to be told when all that has changed so far was listed.
+#[must_use]
+pub fn mark(token: u64, stamp: Option<Stamp>) -> Vec<u8> {
+    stamped(MARK, token, stamp)
+}
+
+/// Answers that.
+#[must_use]
+pub fn marked(token: u64, stamp: Option<Stamp>) -> Vec<u8> {
+    stamped(MARKED, token, stamp)
+}
+
+fn stamped(kind: u64, token: u64, stamp: Option<Stamp>) -> Vec<u8> {
+    let mut out = head(kind, &[token]);
+    out.extend_from_slice(&stamp.map_or(0, |stamp| stamp.0).to_be_bytes());
     out
 }
 

@@ -13,8 +13,6 @@ use crate::id::{DocumentId, Format};
 pub(super) struct Listing {
     /// The first answer was heard to its end.
     heard: bool,
-    /// All that was listed was here at some time of this connection.
-    was_reached: bool,
     ahead: VecDeque<Ahead>,
     /// What was added at work: what changed before it was is not listed again.
     added: BTreeSet<DocumentId>,
@@ -52,7 +50,7 @@ impl Listing {
     /// The connection is gone; it is asked again from the last one that was reached.
     pub(super) fn end(&mut self) {
         self.ahead.clear();
-        (self.heard, self.was_reached) = (false, false);
+        self.heard = false;
     }
 
     /// What was listed, and not caught up with.
@@ -65,11 +63,6 @@ impl Listing {
         self.heard
     }
 
-    /// Whether what had changed when the connection began is here.
-    pub(super) fn was_reached(&self) -> bool {
-        self.was_reached
-    }
-
     /// Checkpoints that are not reached.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
@@ -80,7 +73,8 @@ impl Listing {
 impl Session {
     /// These changed there.
     pub(super) fn listed(&mut self, more: bool, until: Bytes, documents: Vec<DocumentId>) {
-        self.listing.heard |= !more;
+        let is_first = !more && !self.listing.heard;
+        self.listing.heard |= is_first;
         let mut missing = BTreeSet::new();
         for id in documents {
             let Some(entry) = self.documents.get_mut(&id) else {
@@ -105,13 +99,16 @@ impl Session {
         }
         self.listing.push(until, missing);
         self.reach();
+        if is_first {
+            self.marked(None);
+        }
     }
 
     /// A document may have been caught up with.
     pub(super) fn caught_up(&mut self, id: &DocumentId) {
-        let entry =
-            self.documents.get_mut(id).filter(|entry| entry.caught_up && entry.bringing == 0 && !entry.late);
-        if let Some(entry) = entry {
+        let Some(entry) = self.documents.get_mut(id).filter(|entry| entry.caught_up) else { return };
+        self.waiting.forget(id);
+        if entry.bringing == 0 && !entry.late {
             entry.listed = false;
             self.listing.forget(id);
             self.reach();
@@ -136,7 +133,6 @@ impl Session {
         while self.listing.ahead.front().is_some_and(|ahead| ahead.missing.is_empty()) {
             reached = self.listing.ahead.pop_front();
         }
-        self.listing.was_reached |= self.has_what_was_listed(|_| false);
         let (Some(Ahead { until, .. }), Some(known)) = (reached, &mut self.known) else { return };
         known.checkpoint = until.clone();
         self.effects.push_back(Effect::Reached { keeper: known.keeper, checkpoint: until });

@@ -9,6 +9,7 @@ use super::holding::Holding;
 use super::listing::Listing;
 use super::queue::Queue;
 use super::standing::Document;
+use super::waiting::Waiting;
 use crate::dialect::replica::{self, Handle, Identity, Outcome};
 use crate::dialect::y_protocols;
 use crate::id::{DocumentId, Format, Incarnation, ReplicaId};
@@ -102,6 +103,8 @@ pub struct Session {
     pub(super) queue_floor: u64,
     /// What waits for a decision.
     pub(super) holding: Option<Holding>,
+    /// What somebody waits for.
+    pub(super) waiting: Waiting,
     /// Something became restless since that was looked at.
     pub(super) look: bool,
     /// When it was looked at last.
@@ -141,6 +144,7 @@ impl Session {
             queue_floor: 0,
             holding: None,
             adding: false,
+            waiting: Waiting::default(),
             begun: false,
         }
     }
@@ -191,6 +195,7 @@ impl Session {
     /// A document of [`Effect::Found`] is not wanted.
     pub fn decline(&mut self, document: &DocumentId) {
         self.listing.forget(document);
+        self.waiting.forget(document);
         self.reach();
     }
 
@@ -259,6 +264,7 @@ impl Session {
         self.next_handle = 1;
         self.page_bytes = self.config.page_bytes;
         self.listing.end();
+        self.waiting.end();
         for (id, document) in &mut self.documents {
             if document.handle.is_some() || document.differs() {
                 self.restless.insert(id.clone());
@@ -338,6 +344,7 @@ impl Session {
     /// What became of [`Effect::Bring`]; it is not to be handed to [`Session::changed`] before.
     pub fn brought(&mut self, now: Millis, token: Token, result: Result<(), String>) {
         let now = self.clock.tell(now);
+        self.waiting.brought(token);
         let Some((document, opening)) = self.bringing.remove(&token) else { return };
         let Some(entry) = self.documents.get_mut(&document) else { return };
         if entry.handle.is_none() || entry.opening != opening {
@@ -389,6 +396,7 @@ impl Session {
             self.open_some(now);
             self.confirm_some(now);
             self.shut_some(now);
+            self.wait_on();
         }
         self.effects.pop_front()
     }

@@ -30,8 +30,13 @@ impl Session {
             Message::Shut { handle, outcome, reason } => self.refused(now, handle, outcome, reason),
             // Whether it is anew makes no difference: what is listed is compared.
             Message::Changes { more, until, documents, .. } => self.listed(more, until, documents),
+            Message::Marked { token, stamp } => {
+                self.effects.extend(stamp.map(Effect::Stamp));
+                self.marked(Some(token));
+            }
             Message::Open { .. } => return Err(FrameError::ServerOnly(33)),
             Message::Watch { .. } => return Err(FrameError::ServerOnly(39)),
+            Message::Mark { .. } => return Err(FrameError::ServerOnly(43)),
         }
         Ok(())
     }
@@ -58,6 +63,7 @@ impl Session {
         if identity.lists {
             let checkpoint = self.known.as_ref().map(|known| known.checkpoint.clone()).unwrap_or_default();
             self.send(replica::watch(&checkpoint, &self.config.prefixes));
+            self.waiting.begin();
         } else {
             self.restless.extend(self.documents.keys().cloned());
         }
@@ -138,6 +144,7 @@ impl Session {
                 self.restless.remove(&document);
             }
             self.listing.forget(&document);
+            self.waiting.forget(&document);
             self.reach();
         }
         self.talk_over(&document, opening);

@@ -222,7 +222,15 @@ impl Door {
                 // It crossed with a Shut.
                 _ => {}
             },
-            Message::Watch { .. } | Message::Stored { .. } | Message::Changes { .. } => {
+            // What is durable is listed at once.
+            Message::Mark { token, .. } if guest.watch.is_some() => {
+                self.out.push_back(Out::Send(wire, replica::marked(token, None)));
+            }
+            Message::Watch { .. }
+            | Message::Mark { .. }
+            | Message::Marked { .. }
+            | Message::Stored { .. }
+            | Message::Changes { .. } => {
                 self.blame("a replica said what is not for it to say".to_owned());
             }
         }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tombolo_core::id::DocumentId;
-use tombolo_relay::member::{Changed, FeedPort};
+use tombolo_relay::member::{Changed, FeedPort, Follows};
 use tombolo_store::{Checkpoint, Store, StoreError};
 
 use super::state::Common;
@@ -21,36 +21,57 @@ const PAGE: usize = 1_000;
 #[derive(Default)]
 struct News {
     documents: Mutex<BTreeMap<DocumentId, u64>>,
+    /// Asked to be told when all of it was.
+    mark: Mutex<Option<u64>>,
     came: Notify,
 }
 
 impl News {
-    fn take(&self) -> BTreeMap<DocumentId, u64> {
-        std::mem::take(&mut self.documents.lock().unwrap_or_else(PoisonError::into_inner))
+    /// What came, all of it that came before what is asked for.
+    fn take(&self) -> (BTreeMap<DocumentId, u64>, Option<u64>) {
+        let mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner).take();
+        (std::mem::take(&mut self.documents.lock().unwrap_or_else(PoisonError::into_inner)), mark)
     }
 }
 
 /// Somebody who follows; dropping it ends that.
-pub(super) struct Following(tokio::task::JoinHandle<()>);
+pub(super) struct Following {
+    news: Arc<News>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Follows for Following {
+    fn mark(&self, token: u64) {
+        *self.news.mark.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
+        self.news.came.notify_one();
+    }
+}
 
 impl Drop for Following {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
 /// Begins to tell `port`, on the archive's runtime.
 pub(super) fn start(common: &Arc<Common>, since: &[u8], port: Arc<dyn FeedPort>) -> Following {
     let (store, since) = (common.store.clone(), Checkpoint::from_bytes(since));
-    Following(common.runtime.spawn(async move {
-        if let Err(error) = follow(store, since, port).await {
+    let news = Arc::new(News::default());
+    let heard = Arc::clone(&news);
+    let task = common.runtime.spawn(async move {
+        if let Err(error) = follow(store, heard, since, port).await {
             tracing::error!(%error, "changes cannot be followed");
         }
-    }))
+    });
+    Following { news, task }
 }
 
-async fn follow(store: Store, since: Option<Checkpoint>, port: Arc<dyn FeedPort>) -> Result<(), StoreError> {
-    let news = Arc::new(News::default());
+async fn follow(
+    store: Store,
+    news: Arc<News>,
+    since: Option<Checkpoint>,
+    port: Arc<dyn FeedPort>,
+) -> Result<(), StoreError> {
     let heard = Arc::clone(&news);
     let watching = store.clone();
     let watched = blocking(move || {
@@ -66,7 +87,7 @@ async fn follow(store: Store, since: Option<Checkpoint>, port: Arc<dyn FeedPort>
     let Some(mut at) = catch_up(store, since, &port).await? else { return Ok(()) };
     loop {
         news.came.notified().await;
-        let came = news.take();
+        let (came, mark) = news.take();
         let number = came.values().copied().max().unwrap_or_default().max(at.number);
         // What was told while it caught up.
         let documents: Vec<_> = came
@@ -76,6 +97,9 @@ async fn follow(store: Store, since: Option<Checkpoint>, port: Arc<dyn FeedPort>
             .collect();
         at = Checkpoint { feed: at.feed, number };
         if !documents.is_empty() && !port.changed(changed(false, false, &at, documents)) {
+            return Ok(());
+        }
+        if mark.is_some_and(|token| !port.marked(token)) {
             return Ok(());
         }
     }

@@ -10,7 +10,7 @@ use tombolo_core::id::{DocumentId, Incarnation, ReplicaId, Seq};
 use tombolo_core::operation::Stamp;
 use tombolo_core::room::{Arrival, MemberId, Ticket};
 use tombolo_core::update::{StateVector, Update};
-use tombolo_relay::member::{Archive, ArchiveSeat, FeedPort, Pairwise, Pressure, RoomPort};
+use tombolo_relay::member::{Archive, ArchiveSeat, FeedPort, Follows, Pairwise, Pressure, RoomPort};
 use tombolo_store::{Release, Store, StoreError, worker::Worker};
 
 use super::acknowledge;
@@ -126,7 +126,7 @@ impl Archive for StoreArchive {
         (identity.replica, identity.incarnation)
     }
 
-    fn follow(&self, since: Bytes, port: Arc<dyn FeedPort>) -> Option<Box<dyn Send>> {
+    fn follow(&self, since: Bytes, port: Arc<dyn FeedPort>) -> Option<Box<dyn Follows>> {
         Some(Box::new(following::start(&self.common, &since, port)))
     }
 

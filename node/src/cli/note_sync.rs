@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tombolo_core::id::DocumentId;
@@ -149,22 +149,19 @@ pub(super) fn sync(settings: &Settings, args: &Sync) -> Result<(), Error> {
 
 /// Waits until all is in sync or the time is over, and shows how far it is.
 fn wait(replica: &Replica, limit: Duration) -> Vec<LinkStatus> {
-    let end = Instant::now() + limit;
     let is_watched = io::stderr().is_terminal();
     let bar = indicatif::ProgressBar::new_spinner();
-    let links = loop {
-        let left = end.saturating_duration_since(Instant::now());
-        let links = replica.wait_for_sync(left.min(LOOK));
-        if left.is_zero() || links.iter().all(|link| link.in_sync || link.gave_up || link.waits_for_decision)
-        {
-            break links;
-        }
+    let links = replica.wait_for_sync_looking(limit, || {
         if is_watched {
-            bar.set_message(links.iter().map(progress).collect::<Vec<_>>().join(", "));
+            bar.set_message(replica.links().iter().map(progress).collect::<Vec<_>>().join(", "));
             bar.tick();
         }
-    };
+    });
     bar.finish_and_clear();
+    if links.iter().all(|link| link.in_sync) {
+        // What has just been stored there is listed there as well: heard of now, it is not taken for somebody else's the next time.
+        let _ = replica.wait_for_sync(LAST);
+    }
     links
 }
 
@@ -244,6 +241,8 @@ fn report(replica: &Replica, links: &[LinkStatus], json: bool) -> Result<(), Err
                 |(_, document, standing)| json!({ "name": document.to_string(), "why": why(standing, link) }),
             )
             .collect();
+        let backlog = link.backlog.as_deref().map(|backlog| Ok((backlog, replica.estimate(backlog)?)));
+        let backlog = backlog.transpose().map_err(NoteError::Replica)?;
         let row = json!({
             "url": link.url,
             "state": link.state.to_string(),
@@ -251,13 +250,13 @@ fn report(replica: &Replica, links: &[LinkStatus], json: bool) -> Result<(), Err
             "kept": link.keeps,
             "error": link.error,
             "unsynced": unsynced,
-            "backlog": link.backlog.as_deref().map(|backlog| backlog_row(backlog, link)),
+            "backlog": backlog.as_ref().map(|(backlog, about)| backlog_row(backlog, about, link)),
         });
         output
             .row("links", &row, |_| {
                 let lines =
                     unsynced.iter().map(|row| format!("  {}: {}", field(row, "name"), field(row, "why")));
-                let backlog = link.backlog.as_deref().map(|backlog| backlog_lines(backlog, link));
+                let backlog = backlog.as_ref().map(|(backlog, about)| backlog_lines(backlog, about, link));
                 let lines = backlog.into_iter().flatten().chain(lines);
                 std::iter::once(state_of(link)).chain(lines).collect::<Vec<_>>().join("\n")
             })

@@ -7,7 +7,9 @@ use tombolo_core::id::DocumentId;
 
 use super::error::ReplicaError;
 use super::handle::Replica;
-use super::link::{Decision, LinkOptions, LinkStatus, Mode, Priority, Standing, Subscription};
+use super::link::{
+    Backlog, BacklogEstimate, Decision, LinkOptions, LinkStatus, Mode, Priority, Standing, Subscription,
+};
 use super::listen::ListenOptions;
 
 impl Replica {
@@ -79,10 +81,16 @@ impl Replica {
     /// Waits until all links are in sync, or given up, or the time is over; gives how they are then. In sync means that
     /// what each side had when this was called, the other has fsynced, also if others edit on; with a relay that keeps
     /// nothing, that it was handed over to whoever was there. What is held for a decision is not waited for, and a link that
-    /// has some is not in sync. Blocking.
+    /// has some is not in sync. It takes a question to the other end at least, so with a shorter limit nothing is in sync;
+    /// [`Replica::links`] says at once what is known. Blocking.
     #[must_use]
     pub fn wait_for_sync(&self, limit: Duration) -> Vec<LinkStatus> {
-        self.links.wait(limit, |status| status.in_sync || status.gave_up || status.waits_for_decision)
+        self.wait_for_sync_looking(limit, || ())
+    }
+
+    /// As [`Replica::wait_for_sync`]; `look` is called every now and then meanwhile.
+    pub(crate) fn wait_for_sync_looking(&self, limit: Duration, look: impl FnMut()) -> Vec<LinkStatus> {
+        self.links.wait(limit, |status| status.gave_up || status.waits_for_decision, look)
     }
 
     /// Says what is done with what both sides of a link did in a long time apart ([`Stale::hold`](super::Stale::hold)),
@@ -92,6 +100,15 @@ impl Replica {
     #[must_use = "it says whether there was such a link"]
     pub fn decide(&self, url: &str, decision: Decision) -> bool {
         self.links.decide(url, decision)
+    }
+
+    /// How much of a backlog may be waiting here, for people who are asked about it. Blocking: a look at each document that
+    /// changed here.
+    ///
+    /// # Errors
+    /// [`ReplicaError::Read`] if the folder cannot be read.
+    pub fn estimate(&self, backlog: &Backlog) -> Result<BacklogEstimate, ReplicaError> {
+        self.links.estimate(backlog)
     }
 
     /// How many documents of this subscription may not be at this address yet, as far as is known from the last time that

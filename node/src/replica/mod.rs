@@ -73,8 +73,8 @@ pub use document::YjsDocument;
 pub use error::ReplicaError;
 pub use handle::{Documents, Replica};
 pub use link::{
-    Apart, Backlog, Decision, Lag, LinkId, LinkOptions, LinkState, LinkStatus, Mode, OutboxMax, Priority,
-    Stale, Standing, Subscription,
+    Apart, Backlog, BacklogEstimate, Decision, Lag, LinkId, LinkOptions, LinkState, LinkStatus, Mode,
+    OutboxMax, Priority, Stale, Standing, Subscription,
 };
 pub use listen::ListenOptions;
 pub use presence::{PresenceChange, PresenceObservation, States};

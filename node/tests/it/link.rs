@@ -305,6 +305,29 @@ fn somebody_who_edits_on_and_on_keeps_nobody_waiting() {
 }
 
 #[test]
+fn what_another_was_told_is_kept_is_here_when_a_wait_that_began_behind_that_ends() {
+    let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let server = serve(data.path(), &[]);
+    let hub = Replica::open(folder.path().join("hub")).unwrap();
+    let address = hub.listen("127.0.0.1:0".parse().unwrap(), ListenOptions::default()).unwrap();
+    for (place, url) in [("node", url(&server)), ("replica", format!("ws://{address}"))] {
+        let [one, two] = ["one", "two"].map(|name| {
+            let replica = Replica::open(folder.path().join(place).join(name)).unwrap();
+            replica.link(&url, LinkOptions::default()).unwrap();
+            replica
+        });
+        for round in 0..20 {
+            let wanted = format!("{round} ");
+            let name = format!("d{}", round % 3);
+            write(&two, &name, &wanted);
+            in_sync(&two);
+            in_sync(&one);
+            assert!(text(&one, &name).starts_with(&wanted), "{place} {round}: {:?}", text(&one, &name));
+        }
+    }
+}
+
+#[test]
 fn what_was_edited_a_moment_ago_is_not_in_sync() {
     let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let server = serve(data.path(), &[]);

@@ -233,3 +233,20 @@ fn a_document_that_is_not_kept_there_is_parked_and_says_why() {
     let (outcome, reason) = parked(&stranger, document.id());
     assert!(outcome == Outcome::FORBIDDEN && reason.contains("node"), "{reason}");
 }
+
+#[test]
+fn what_another_was_told_is_kept_is_here_when_a_wait_that_began_behind_that_ends() {
+    let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let server = serve(data.path(), &[]);
+    let (one, two) =
+        (linked(&folder.path().join("one"), &[&server]), linked(&folder.path().join("two"), &[&server]));
+    let (list, url) = create(&two);
+    let mut wanted = Vec::new();
+    for round in 0..10 {
+        wanted.push(round.to_string());
+        push(&list, &round.to_string());
+        in_sync(&two);
+        in_sync(&one);
+        assert_eq!(items(&one.automerge(&url).unwrap()), wanted);
+    }
+}

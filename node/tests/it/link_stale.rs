@@ -30,6 +30,8 @@ fn apart(folder: &Path, url: &str) -> (Replica, Replica) {
     });
     ["same", "mine", "theirs", "both"].iter().for_each(|name| write(&one, name, "old"));
     in_sync(&one);
+    // And it has heard that its own are there.
+    in_sync(&one);
     until(&two.yjs("theirs").unwrap(), |text| !text.is_empty());
     one.close().unwrap();
     let one = Replica::open(folder.join("one")).unwrap();
@@ -53,6 +55,9 @@ fn a_stale_replica_asks(url: &str, folder: &Path) {
     assert_eq!((&backlog.apart.here, &backlog.apart.both), (&ids(&["mine"]), &ids(&["both"])));
     assert_eq!((&backlog.apart.there, backlog.apart.knows_there), (&ids(&["new", "theirs"]), true));
     assert_eq!((status.held, status.lagging), (4, 4));
+    let about = one.estimate(&backlog).unwrap();
+    // Two edits of each of the two.
+    assert!(about.operations == 4 && (40..400).contains(&about.bytes), "{about:?}");
     assert_eq!((lag(&one, "mine"), lag(&one, "same")), (Some(Lag::Held), None));
     // What is not among it syncs, both ways.
     write(&one, "same", "still ");

@@ -31,6 +31,8 @@ mod link_automerge_direct; // from replica to replica
 #[cfg(test)]
 mod link_away; // to a relay whose archive is elsewhere
 #[cfg(test)]
+mod link_clock; // stamps that linked replicas give
+#[cfg(test)]
 mod link_frozen; // over a disk that stands still
 #[cfg(test)]
 mod link_pages; // large documents over links that break

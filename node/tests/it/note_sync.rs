@@ -175,15 +175,17 @@ fn a_link_can_be_partial_and_a_stale_one_waits_for_a_decision() {
     };
     let (code, link) = sync(&[]);
     assert_eq!((code, &link["in_sync"]), (Some(8), &json!(false)), "{link}");
-    let backlog = |held| {
-        json!({
-            "days_away": 0, "here": ["shared/b"], "there": [], "both": ["shared/a"], "knows_there": true, "held": held,
-        })
-    };
-    assert_eq!((&link["backlog"], &link["unsynced"]), (&backlog(2), &json!([])));
+    let about = [&link["backlog"]["operations_here_about"], &link["backlog"]["bytes_here_about"]];
+    assert!(about[0].as_u64().unwrap() >= 2 && about[1].as_u64().unwrap() > 20, "{link}");
+    let backlog = json!({
+        "days_away": 0, "here": ["shared/b"], "there": [], "both": ["shared/a"], "knows_there": true, "held": 2,
+        "operations_here_about": about[0], "bytes_here_about": about[1],
+    });
+    assert_eq!((&link["backlog"], &link["unsynced"]), (&backlog, &json!([])));
     let output = run(tombolo(&["note", "sync", "--data"]).arg(&one));
     let said = String::from_utf8(output.stdout.clone()).unwrap();
-    assert!(said.contains("1 changed here, 0 there, 1 on both sides; 2 wait for --merge"), "{said}");
+    assert!(said.contains("1 changed here, 0 there, 1 on both sides (here about "), "{said}");
+    assert!(said.contains(" bytes); 2 wait for --merge"), "{said}");
     assert!(
         said.contains("changed on both sides: shared/a") && stderr(&output).contains("--merge"),
         "{said}"

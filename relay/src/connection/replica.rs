@@ -15,6 +15,7 @@ use tombolo_core::dialect::replica::{self, Handle, Identity, Message, Outcome};
 use tombolo_core::dialect::{native, y_protocols};
 use tombolo_core::id::DocumentId;
 use tombolo_core::limits::LISTED_MAX;
+use tombolo_core::operation::Stamp;
 
 use self::pair::Pair;
 use super::pages::Pages;
@@ -23,7 +24,7 @@ use super::reader::{self, Fate};
 use super::{Closing, PresenceAllowance, frame};
 use crate::admission::{Access, Claim};
 use crate::listener::Shared;
-use crate::member::{Changed, FeedPort};
+use crate::member::{Changed, FeedPort, Follows};
 use crate::room::{Framing, Seat, Seated};
 
 /// What it may do with a document.
@@ -44,7 +45,7 @@ pub(super) struct Replica {
     open: HashMap<Handle, Place>,
     presence: PresenceAllowance,
     /// Ends with it.
-    follows: Option<Box<dyn Send>>,
+    follows: Option<Box<dyn Follows>>,
 }
 
 /// Tells a replica what changed.
@@ -76,6 +77,13 @@ impl FeedPort for Follower {
             }
             rest = behind;
         }
+    }
+
+    fn marked(&self, token: u64) -> bool {
+        let stamp = self.shared.archive.as_ref().and_then(|archive| archive.stamp());
+        // Behind what was listed.
+        let frame = frame::binary(&[&replica::marked(token, stamp)]);
+        self.queue.forward_all([frame], Way::Writer) && !self.queue.is_closing()
     }
 }
 
@@ -123,11 +131,7 @@ impl Replica {
         let message = replica::parse(payload)
             .map_err(|error| Closing::refused(native::CLOSE_BAD_FRAME, &error, error.reason()))?;
         match message {
-            Message::Identity(_, stamp) => {
-                if let (Some(archive), Some(stamp)) = (&self.shared.archive, stamp) {
-                    archive.observe(stamp);
-                }
-            }
+            Message::Identity(_, stamp) => self.observe(stamp),
             Message::Pong(token) => self.pages.pong(token),
             Message::Ping(token) => self.send(&replica::pong(token)),
             Message::Open { handle, document } => self.open(handle, &document)?,
@@ -138,12 +142,26 @@ impl Replica {
             Message::Y { handle, message } => self.hear(handle, message, payload.len())?,
             Message::Sync { handle, message } => self.sync(handle, message)?,
             Message::Watch { since, prefixes } => self.follow(since, prefixes)?,
-            Message::Stored { .. } | Message::Changes { .. } => {
+            Message::Mark { token, stamp } => {
+                self.observe(stamp);
+                let Some(follows) = &self.follows else {
+                    let words = "a mark is for who follows changes";
+                    return Err(Closing::refused(native::CLOSE_BAD_FRAME, words, "watch"));
+                };
+                follows.mark(token);
+            }
+            Message::Stored { .. } | Message::Changes { .. } | Message::Marked { .. } => {
                 let words = "this is not for a replica to say here";
                 return Err(Closing::refused(native::CLOSE_BAD_FRAME, words, "server_only"));
             }
         }
         Ok(())
+    }
+
+    fn observe(&self, stamp: Option<Stamp>) {
+        if let (Some(archive), Some(stamp)) = (&self.shared.archive, stamp) {
+            archive.observe(stamp);
+        }
     }
 
     fn follow(&mut self, since: Bytes, prefixes: Vec<String>) -> Result<(), Closing> {

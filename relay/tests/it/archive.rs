@@ -9,7 +9,7 @@ use tombolo_core::id::{DocumentId, Incarnation, ReplicaId};
 use tombolo_core::room::{Answer, Arrival, MemberId, StoreRefused, Ticket};
 use tombolo_core::update::{StateVector, Update};
 use tombolo_relay::member::{
-    Archive, ArchiveSeat, FeedPort, Pairwise, PairwisePeer, PairwisePort, Pressure, RoomPort,
+    Archive, ArchiveSeat, FeedPort, Follows, Pairwise, PairwisePeer, PairwisePort, Pressure, RoomPort,
 };
 
 use super::world::soon;
@@ -53,6 +53,18 @@ pub struct Follow {
     pub port: Arc<dyn FeedPort>,
     /// Done when nobody follows any more.
     pub ended: oneshot::Receiver<()>,
+    pub marks: UnboundedReceiver<u64>,
+}
+
+struct Following {
+    _ended: oneshot::Sender<()>,
+    marks: UnboundedSender<u64>,
+}
+
+impl Follows for Following {
+    fn mark(&self, token: u64) {
+        let _ = self.marks.send(token);
+    }
 }
 
 /// A call of the pairwise end.
@@ -153,10 +165,11 @@ impl Archive for Stub {
         (ReplicaId([1; 16]), Incarnation([2; 16]))
     }
 
-    fn follow(&self, since: Bytes, port: Arc<dyn FeedPort>) -> Option<Box<dyn Send>> {
-        let (followed, ended) = oneshot::channel::<()>();
-        let _ = self.follows.send(Follow { since, port, ended });
-        Some(Box::new(followed))
+    fn follow(&self, since: Bytes, port: Arc<dyn FeedPort>) -> Option<Box<dyn Follows>> {
+        let (_ended, ended) = oneshot::channel::<()>();
+        let (marks, marks_calls) = unbounded_channel();
+        let _ = self.follows.send(Follow { since, port, ended, marks: marks_calls });
+        Some(Box::new(Following { _ended, marks }))
     }
 
     fn pressure(&self) -> &Pressure {

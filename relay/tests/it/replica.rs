@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tombolo_core::dialect::native::{self, Hello, Refusal, Role};
 use tombolo_core::dialect::replica::{
-    Handle, Identity, Message, Outcome, changes, identity_frame, open, parse, ping, pong, shut, stored, sync,
-    watch, y,
+    Handle, Identity, Message, Outcome, changes, identity_frame, mark, marked, open, parse, ping, pong, shut,
+    stored, sync, watch, y,
 };
 use tombolo_core::dialect::y_protocols::{sync_step2, update};
 use tombolo_core::id::{DocumentId, Incarnation, PeerId, ReplicaId};
@@ -113,7 +113,7 @@ async fn who_follows_changes_is_told_of_those_it_wants_behind_what_was_said() {
     let (mut replica, _) = welcomed(&server, "").await;
     replica.send(open(ONE, &document("notes/a"))).await;
     replica.send(watch(b"then", &["notes/".to_owned()])).await;
-    let follow = calls.follow().await;
+    let mut follow = calls.follow().await;
     assert_eq!(follow.since, "then");
     let changed = |names: &[String]| Changed {
         anew: true,
@@ -142,10 +142,21 @@ async fn who_follows_changes_is_told_of_those_it_wants_behind_what_was_said() {
     assert!(follow.port.changed(changed(&names)));
     assert_eq!(replica.next().await, y(ONE, &update(&edit(2, 0, "b"))));
     assert_eq!(replica.next().await, changes(true, false, b"now", &[document("notes/a")]));
+    // A mark is answered behind what was told before.
+    replica.send(mark(9, None)).await;
+    assert_eq!(soon("the mark", follow.marks.recv()).await, Some(9));
+    assert!(follow.port.changed(changed(&names)));
+    assert!(follow.port.marked(9));
+    assert_eq!(replica.next().await, changes(true, false, b"now", &[document("notes/a")]));
+    assert_eq!(replica.next().await, marked(9, None));
     // Once is enough, and nobody hears anything when the connection is gone.
     replica.send(watch(b"", &[])).await;
     assert_eq!(replica.closed().await, native::CLOSE_BAD_FRAME);
     assert!(soon("the end of following", follow.ended).await.is_err(), "nobody follows any more");
+    // Who follows nothing has nothing to mark.
+    let (mut other, _) = welcomed(&server, "").await;
+    other.send(mark(9, None)).await;
+    assert_eq!(other.closed().await, native::CLOSE_BAD_FRAME);
 }
 
 #[tokio::test(flavor = "multi_thread")]

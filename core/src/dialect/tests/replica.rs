@@ -47,6 +47,8 @@ fn written() -> Vec<(&'static str, Vec<u8>)> {
         ("replica-watch-since", watch(b"then", &["notes/".to_owned(), "a".to_owned()])),
         ("relay-changes", changes(false, false, b"now", &[yjs("a/ü"), automerge])),
         ("relay-changes-anew-more", changes(true, true, b"now", &[])),
+        ("replica-mark", mark(300, Some(Stamp(1 << 16 | 2)))),
+        ("relay-marked", marked(300, None)),
     ]
 }
 
@@ -73,6 +75,8 @@ fn encode(message: &Message) -> Vec<u8> {
         Message::Pong(token) => pong(*token),
         Message::Watch { since, prefixes } => watch(since, prefixes),
         Message::Changes { anew, more, until, documents } => changes(*anew, *more, until, documents),
+        Message::Mark { token, stamp } => mark(*token, *stamp),
+        Message::Marked { token, stamp } => marked(*token, *stamp),
     }
 }
 

@@ -229,7 +229,7 @@ impl<'d> Edit<'_, 'd> {
 
     /// The shared map of this name at the root; empty if nobody has written in it.
     pub fn map(&mut self, name: &str) -> Map<'_, 'd> {
-        Map { map: self.txn.get_or_insert_map(name), txn: self.txn }
+        Map { name: name.to_owned(), map: self.txn.get_or_insert_map(name), txn: self.txn }
     }
 
     /// The shared array of this name at the root; empty if nobody has written in it.

@@ -101,6 +101,59 @@ fn an_array_takes_values_where_there_is_a_place() {
 }
 
 #[test]
+fn shared_types_lie_in_others_and_merge_there() {
+    let (live, made) = edit(open(&[], 7), |edit| {
+        let mut list = edit.array("list");
+        list.push("plain");
+        let mut card = list.insert_map(1)?;
+        card.insert("done", false);
+        card.insert_text("title").insert(0, "milk")?;
+        card.insert_array("tags").push("shop");
+        card.insert_map("more").insert_map("deep").insert("k", 1);
+        list.insert_text(2)?.push("note");
+        list.insert_array(0)?.insert_array(0)?.push(7);
+        // What is of another kind, or is not there, is none.
+        assert!(list.map(1).is_none() && list.text(9).is_none() && list.array(2).is_none());
+        let mut card = list.map(2).unwrap();
+        assert!(card.text("done").is_none() && card.map("title").is_none() && card.array("no").is_none());
+        assert_eq!(card.array("tags").unwrap().get(0), Some(Any::from("shop")));
+        assert_eq!(card.map("more").unwrap().map("deep").unwrap().get("k"), Some(Any::from(1)));
+        assert_eq!(list.array(0).unwrap().array(0).unwrap().get(0), Some(Any::from(7)));
+        Ok(())
+    });
+    let json = |live: &Live| serde_json::to_value(live.read(|view| view.array("list")).unwrap()).unwrap();
+    let card = serde_json::json!({
+        "done": false, "title": "milk", "tags": ["shop"], "more": { "deep": { "k": 1 } }
+    });
+    assert_eq!(json(&live), serde_json::json!([[[7]], "plain", card, "note"]));
+    // Two who edit inside at once keep both; who makes it anew keeps one of them.
+    let at_once = |client, work: fn(&mut Map<'_, '_>) -> Result<(), EditError>| {
+        edit(open(std::slice::from_ref(&made), client), |edit| work(&mut edit.array("list").map(2).unwrap()))
+            .1
+    };
+    let parts = [
+        made.clone(),
+        at_once(10, |card| card.text("title").unwrap().insert(0, "oat ")),
+        at_once(11, |card| {
+            card.text("title").unwrap().push(", fresh");
+            card.insert("done", true);
+            Ok(())
+        }),
+    ];
+    let merged = json(&open(&parts, 12));
+    assert_eq!(merged[2]["title"], "oat milk, fresh");
+    assert_eq!(merged[2]["done"], true);
+    let reversed: Vec<_> = parts.into_iter().rev().collect();
+    assert_eq!(json(&open(&reversed, 13)), merged);
+    // Positions inside are checked, and errors say where.
+    let refused = open(std::slice::from_ref(&made), 14)
+        .edit(|edit| edit.array("list").map(2).unwrap().text("title").unwrap().remove(3, 2))
+        .map(|_| ())
+        .unwrap_err();
+    assert!(refused.to_string().contains("list[2].title"), "{refused}");
+}
+
+#[test]
 fn an_update_waits_for_its_ground_and_counts_once() {
     let (live, first) = edit(open(&[], 7), |edit| edit.text("t").insert(0, "one"));
     let (_, second) = edit(live, |edit| edit.text("t").insert(3, " two"));

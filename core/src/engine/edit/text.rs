@@ -16,7 +16,7 @@ pub struct Splice {
     pub insert: String,
 }
 
-/// A shared text at the root of a document.
+/// A shared text in a document.
 pub struct Text<'e, 'd> {
     pub(super) name: String,
     pub(super) text: TextRef,

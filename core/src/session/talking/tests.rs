@@ -2,7 +2,7 @@
 
 use super::super::tests::{KEEPER, NOW, change, effects, met, opened};
 use super::*;
-use crate::dialect::replica::{Message, changes, parse, shut, sync, y};
+use crate::dialect::replica::{Message, changes, marked, parse, shut, sync, y};
 use crate::dialect::y_protocols;
 use crate::session::{Lag, SessionConfig};
 
@@ -170,6 +170,31 @@ fn what_is_listed_of_an_open_document_is_reached_by_the_next_talk() {
     assert_eq!(session.handles.len(), 1, "it is open");
     session.receive(later, &changes(false, false, b"three", &[]).into()).unwrap();
     compared(&mut session, Handle(1), Talk(3), 0);
+}
+
+#[test]
+fn who_waits_has_an_open_document_that_was_listed_opened_anew() {
+    let document = std::slice::from_ref(&DOCUMENT);
+    let mut session = Session::new(SessionConfig::default(), 0);
+    session.add(&DOCUMENT, 0);
+    session.watch(&DOCUMENT, true);
+    met(&mut session, true, true);
+    effects(&mut session, NOW);
+    // Its talk has just begun.
+    session.receive(NOW, &changes(false, false, b"one", document).into()).unwrap();
+    compared(&mut session, Handle(1), Talk(1), 0);
+    assert!(opened(&effects(&mut session, NOW)).is_empty() && session.settled() == 0);
+    session.hurry(NOW, 1, None);
+    session.receive(NOW, &changes(false, false, b"two", document).into()).unwrap();
+    session.receive(NOW, &marked(1, None).into()).unwrap();
+    assert_eq!(opened(&effects(&mut session, NOW)), [(Handle(2), DOCUMENT)]);
+    // Whoever edits on does not matter.
+    session.receive(NOW, &changes(false, false, b"three", document).into()).unwrap();
+    effects(&mut session, NOW);
+    assert_eq!(session.fulfilled(), 0);
+    compared(&mut session, Handle(2), Talk(2), 0);
+    effects(&mut session, NOW);
+    assert_eq!(session.fulfilled(), 1);
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod held;
 mod paging;
 mod read;
 mod urgent;
+mod waiting;
 
 use bytes::Bytes;
 

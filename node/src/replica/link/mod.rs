@@ -25,7 +25,7 @@ pub(super) use desk::Shelves;
 pub(super) use hub::{Heard, Hub, News};
 pub(super) use outbox::Outbox;
 pub use outbox::OutboxMax;
-pub use stale::{Backlog, Decision, Stale};
+pub use stale::{Backlog, BacklogEstimate, Decision, Stale};
 pub use status::LinkStatus;
 pub use subscription::Subscription;
 pub use tombolo_core::link::LinkState;
@@ -77,8 +77,8 @@ pub struct LinkOptions {
 /// What a link is told to do.
 enum Command {
     End,
-    /// Somebody waits.
-    Hurry,
+    /// Somebody waits: a number that grows.
+    Hurry(u64),
     NetworkChanged,
     Opened(DocumentId),
     Retry(Option<DocumentId>),
@@ -126,15 +126,18 @@ struct State {
 pub(super) struct Links {
     shelves: Shelves,
     next: AtomicU64,
+    wishes: AtomicU64,
     state: Mutex<State>,
 }
 
 /// How long a link may take to put away what it knows.
 const END: Duration = Duration::from_secs(5);
+/// How often whoever waits is shown how far it is.
+const LOOK: Duration = Duration::from_millis(200);
 
 impl Links {
     pub(super) fn new(shelves: Shelves) -> Self {
-        Self { shelves, next: AtomicU64::new(1), state: Mutex::default() }
+        Self { shelves, next: AtomicU64::new(1), wishes: AtomicU64::new(0), state: Mutex::default() }
     }
 
     pub(super) fn add(&self, url: &str, options: LinkOptions) -> Result<(), ReplicaError> {
@@ -259,20 +262,34 @@ impl Links {
         self.lock().running.iter().map(|running| running.board.read()).collect()
     }
 
-    /// Waits until every link is as it should be, or the time is over. Others may edit on and on: what was there at the
-    /// call is what counts.
-    pub(super) fn wait(&self, limit: Duration, is_it: impl Fn(&LinkStatus) -> bool) -> Vec<LinkStatus> {
+    /// Waits until every link is in sync, or it is over with it, or the time is; `look` is called every now and then meanwhile.
+    /// Others may edit on and on: what was there at the call is what counts.
+    pub(super) fn wait(
+        &self,
+        limit: Duration,
+        is_over: impl Fn(&LinkStatus) -> bool,
+        mut look: impl FnMut(),
+    ) -> Vec<LinkStatus> {
         // What is durable now, and told to every link: an older status is of no use.
         let told = self.shelves.hub.mark();
-        self.tell(|| Command::Hurry);
-        let is_there =
-            |status: &LinkStatus| status.heard >= told && (is_it(status) || status.has_settled(told));
+        let wish = self.wishes.fetch_add(1, Ordering::Relaxed) + 1;
+        self.tell(|| Command::Hurry(wish));
+        let is_known = |status: &LinkStatus| status.heard >= told && status.fulfilled >= wish;
+        let is_synced =
+            |status: &LinkStatus| is_known(status) && (status.in_sync || status.has_settled(told));
+        let is_there = |status: &LinkStatus| is_synced(status) || (status.heard >= told && is_over(status));
         let boards: Vec<_> = self.lock().running.iter().map(|running| running.board.clone()).collect();
         let end = std::time::Instant::now() + limit;
         let left = || end.saturating_duration_since(std::time::Instant::now());
         let wait = |board: &Board| {
-            let mut status = board.wait(left(), is_there);
-            status.in_sync = status.heard >= told && (status.in_sync || status.has_settled(told));
+            let mut status = loop {
+                let status = board.wait(left().min(LOOK), is_there);
+                if is_there(&status) || left().is_zero() {
+                    break status;
+                }
+                look();
+            };
+            status.in_sync = is_synced(&status);
             status
         };
         boards.iter().map(wait).collect()
@@ -300,6 +317,18 @@ impl Links {
             }
             since = Some(page.up_to);
         }
+    }
+
+    pub(super) fn estimate(&self, backlog: &Backlog) -> Result<BacklogEstimate, ReplicaError> {
+        let mut estimate = BacklogEstimate::default();
+        for document in backlog.apart.here.iter().chain(&backlog.apart.both) {
+            // One that was deleted meanwhile has nothing left.
+            let known =
+                self.shelves.store.describe(document).map_err(ReplicaError::read)?.unwrap_or_default();
+            estimate.operations += known.tail_operations;
+            estimate.bytes += known.tail_bytes;
+        }
+        Ok(estimate)
     }
 
     pub(super) fn explain(&self, document: &DocumentId) -> Vec<(String, Option<Standing>)> {

@@ -85,6 +85,16 @@ pub struct Backlog {
     pub decision: Option<Decision>,
 }
 
+/// How much of a [`Backlog`] may be waiting here: what lies in the tails of its documents, that is, since they were last
+/// compacted. So what the other end has already is counted as long as it lies there, and what was compacted is not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BacklogEstimate {
+    /// Operations.
+    pub operations: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
 /// What one link does about it.
 pub(super) struct Staleness {
     stale: Stale,

@@ -45,6 +45,8 @@ pub struct LinkStatus {
     pub next_attempt_ms: Option<u64>,
     /// Everything up to this position is fsynced there, and what was there is here; 0 if that is not known.
     pub(super) settled: u64,
+    /// All that the other end had at this wish of somebody who waits is here.
+    pub(super) fulfilled: u64,
 }
 
 impl LinkStatus {
@@ -85,6 +87,7 @@ impl Board {
             gave_up: false,
             next_attempt_ms: None,
             settled: 0,
+            fulfilled: 0,
         };
         Self(Arc::new((Mutex::new(status), Condvar::new())))
     }

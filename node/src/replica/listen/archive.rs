@@ -13,7 +13,9 @@ use tombolo_core::id::{DocumentId, Incarnation, ReplicaId};
 use tombolo_core::operation::Stamp;
 use tombolo_core::room::{Arrival, MemberId, Ticket};
 use tombolo_core::update::{StateVector, Update};
-use tombolo_relay::member::{Archive, ArchiveSeat, FeedPort, Pairwise, Pressure, RoomPort, update_weight};
+use tombolo_relay::member::{
+    Archive, ArchiveSeat, FeedPort, Follows, Pairwise, Pressure, RoomPort, update_weight,
+};
 
 use super::following::{self, Followers, Rooms};
 use super::pairs::Pairs;
@@ -114,7 +116,7 @@ impl Archive for ReplicaArchive {
         (identity.replica, identity.incarnation)
     }
 
-    fn follow(&self, since: Bytes, port: Arc<dyn FeedPort>) -> Option<Box<dyn Send>> {
+    fn follow(&self, since: Bytes, port: Arc<dyn FeedPort>) -> Option<Box<dyn Follows>> {
         let (shelves, followers) = (self.shelves.clone(), Arc::clone(&self.followers));
         Some(Box::new(following::start(&self.runtime, shelves, followers, &since, port)))
     }

@@ -13,7 +13,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::{Notify, oneshot};
 use tombolo_core::id::DocumentId;
 use tombolo_core::update::Update;
-use tombolo_relay::member::{Changed, FeedPort};
+use tombolo_relay::member::{Changed, FeedPort, Follows};
 use tombolo_store::{Checkpoint, FeedId};
 
 use super::archive::{Room, Seats, lock};
@@ -34,6 +34,8 @@ pub(super) struct Followers {
 #[derive(Default)]
 struct Follower {
     documents: Mutex<BTreeMap<DocumentId, u64>>,
+    /// Asked to be told when all of it was.
+    mark: Mutex<Option<u64>>,
     came: Notify,
 }
 
@@ -128,11 +130,21 @@ pub(super) async fn hear(mut heard: UnboundedReceiver<Heard>, rooms: Rooms, foll
 }
 
 /// Somebody who follows; dropping it ends that.
-pub(super) struct Following(tokio::task::JoinHandle<()>);
+pub(super) struct Following {
+    follower: Arc<Follower>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Follows for Following {
+    fn mark(&self, token: u64) {
+        *self.follower.mark.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
+        self.follower.came.notify_one();
+    }
+}
 
 impl Drop for Following {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
@@ -145,25 +157,35 @@ pub(super) fn start(
     port: Arc<dyn FeedPort>,
 ) -> Following {
     let since = Checkpoint::from_bytes(since);
-    Following(runtime.spawn(async move { follow(shelves, &followers, since, &port).await }))
+    let follower = followers.join();
+    let joined = Arc::clone(&follower);
+    let task = runtime.spawn(async move { follow(shelves, &followers, &joined, since, &port).await });
+    Following { follower, task }
 }
 
 async fn follow(
     shelves: Shelves,
     followers: &Followers,
+    follower: &Follower,
     since: Option<Checkpoint>,
     port: &Arc<dyn FeedPort>,
 ) {
-    let follower = followers.join();
     let Some(mut at) = catch_up(&shelves, followers, since, port).await else { return };
     loop {
         follower.came.notified().await;
+        let mark = follower.mark.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if mark.is_some() && !followers.flush().await {
+            return;
+        }
         let came = std::mem::take(&mut *follower.documents.lock().unwrap_or_else(PoisonError::into_inner));
         let number = came.values().copied().max().unwrap_or_default().max(at.number);
         let news = came.into_iter().filter(|(_, number)| *number > at.number);
         let documents: Vec<_> = news.map(|(document, _)| document).collect();
         at.number = number;
         if !documents.is_empty() && !port.changed(changed(false, false, &at, documents)) {
+            return;
+        }
+        if mark.is_some_and(|token| !port.marked(token)) {
             return;
         }
     }

@@ -25,6 +25,7 @@ impl Driver {
             status.held = self.session.held();
             status.waits_for_decision = !self.is_listing() && self.session.waits_for_decision();
             status.in_sync = in_sync;
+            status.fulfilled = self.session.fulfilled();
             status.settled = self.session.settled();
             status.lagging = lagging;
             status.queued_bytes = self.scheduler.bytes();

@@ -13,7 +13,7 @@ impl Driver {
         let now = self.now();
         match command {
             Command::End => return false,
-            Command::Hurry => self.session.hurry(now),
+            Command::Hurry(wish) => self.session.hurry(now, wish, Some(self.shelves.store.stamp())),
             Command::NetworkChanged => self.link.network_changed(now),
             Command::Opened(document) => self.opened(&document),
             Command::Retry(document) => {
