@@ -147,4 +147,19 @@ impl Session {
             self.effects.push_back(Effect::Acknowledged { keeper: known.keeper, position });
         }
     }
+
+    /// What was learned and did not come out yet is not about a document that is added only now, with its last change here:
+    /// whoever forgot what came out before must not keep that.
+    pub(super) fn take_back(&mut self, last: u64) {
+        self.effects.retain(|effect| !matches!(effect, Effect::Reached { .. }));
+        if last == 0 {
+            // Nothing of it can be lacking there.
+            return;
+        }
+        self.effects.retain(|effect| !matches!(effect, Effect::Acknowledged { .. }));
+        if let Some(known) = &mut self.known {
+            // It is told again once it is so.
+            known.acknowledged = 0;
+        }
+    }
 }

@@ -157,7 +157,8 @@ impl Session {
     }
 
     /// This document is to be kept in sync; its latest change here is at this position, 0 if there is none. One that is
-    /// added at work, other than by [`Effect::Found`], was not in what is remembered: forget that first.
+    /// added at work, other than by [`Effect::Found`], was not in what is remembered: forget that first. What was learned
+    /// without it and did not come out yet is taken back here.
     pub fn add(&mut self, document: &DocumentId, last: u64) {
         let known = self.known.as_ref().map_or(0, |known| known.acknowledged);
         let is_new = !self.documents.contains_key(document);
@@ -172,6 +173,7 @@ impl Session {
             // Nothing is known of it, neither what is lacking there nor what changed before the checkpoint.
             entry.listed = true;
             self.listing.add(document);
+            self.take_back(last);
         } else if is_new {
             // What was acknowledged up to a position was so of every document.
             entry.acknowledged = known.min(entry.last);

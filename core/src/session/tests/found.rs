@@ -31,6 +31,37 @@ fn what_is_added_at_work_is_compared_whatever_was_acknowledged_and_reached_befor
 }
 
 #[test]
+fn what_was_learned_and_not_told_yet_is_not_about_what_is_added_meanwhile() {
+    let (one, two) = (yjs("one"), yjs("two"));
+    let learned = |session: &mut Session| {
+        let learned = effects(session, NOW).into_iter().filter_map(|effect| match effect {
+            Effect::Acknowledged { position, .. } => Some((Some(position), Bytes::new())),
+            Effect::Reached { checkpoint, .. } => Some((None, checkpoint)),
+            _ => None,
+        });
+        learned.collect::<Vec<_>>()
+    };
+    let reached = |checkpoint| (None, Bytes::from_static(checkpoint));
+    // The one that is added then has changes here that nobody sent, or none.
+    for (last, first) in [(3, vec![]), (0, vec![(Some(4), Bytes::new())])] {
+        let mut session = Session::new(SessionConfig::default(), 4);
+        session.add(&one, 4);
+        met(&mut session, true, true);
+        compare(&mut session, Handle(1), &one, 4);
+        session.receive(NOW, &changes(false, false, b"now", &[]).into()).unwrap();
+        session.receive(NOW, &changes(false, false, b"later", std::slice::from_ref(&two)).into()).unwrap();
+        session.receive(NOW, &stored(Handle(1), Outcome::WELL).into()).unwrap();
+        session.add(&two, last);
+        assert_eq!(learned(&mut session), first, "of {last}");
+        compare(&mut session, Handle(2), &two, 4);
+        assert_eq!(learned(&mut session), [reached(b"later")]);
+        session.receive(NOW, &stored(Handle(2), Outcome::WELL).into()).unwrap();
+        let second = if last == 0 { vec![] } else { vec![(Some(4), Bytes::new())] };
+        assert_eq!(learned(&mut session), second, "of {last}");
+    }
+}
+
+#[test]
 fn what_could_not_be_stored_here_is_fetched_again_from_who_lists() {
     let (document, update) = (yjs("d"), update());
     let mut session = Session::new(SessionConfig::default(), 0);
