@@ -308,6 +308,13 @@ fn head(kind: u64, fields: &[u64]) -> Vec<u8> {
     out
 }
 
+/// Whether a frame may be an Open, for who hands frames on and would not read those that carry content.
+#[must_use]
+pub fn may_open(frame: &[u8]) -> bool {
+    let is_other = |first: &u8| [Y, SYNC, PING, PONG, SHUT].contains(&u64::from(*first));
+    !frame.first().is_some_and(is_other)
+}
+
 /// Says who one is.
 #[must_use]
 pub fn identity_frame(identity: &Identity) -> Vec<u8> {

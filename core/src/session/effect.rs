@@ -76,6 +76,9 @@ pub enum Effect {
     /// It is not known which documents the other end lacks: [`Session::add`](super::Session::add) all that are to be kept in
     /// sync, not only those that changed since what was acknowledged.
     All,
+    /// This document was deleted at the other end, whatever was acknowledged of it before: what is here is to be kept. Always
+    /// before what follows from it is [`Effect::Reached`].
+    Gone(DocumentId),
     /// There is a document on the other end that nobody asked for here: answer with
     /// [`Session::add`](super::Session::add) or [`Session::decline`](super::Session::decline).
     Found(DocumentId),

@@ -259,7 +259,8 @@ impl Session {
         }
         // What was learned stays true.
         let stays = |effect: &Effect| {
-            matches!(effect, Effect::Acknowledged { .. } | Effect::Reached { .. } | Effect::Over(_))
+            use Effect::{Acknowledged, Gone, Over, Reached};
+            matches!(effect, Acknowledged { .. } | Reached { .. } | Over(_) | Gone(_))
         };
         self.effects.retain(stays);
         self.effects.extend(talks);

@@ -137,6 +137,9 @@ impl Session {
         // Whatever one may do later, there is nothing of it to be had before it is listed anew.
         if matches!(outcome, Outcome::DELETED | Outcome::QUARANTINED) {
             entry.listed = false;
+            if outcome == Outcome::DELETED {
+                self.effects.push_back(Effect::Gone(document.clone()));
+            }
             let is_strange = entry.last == 0 && !entry.watched;
             if outcome == Outcome::DELETED && is_strange {
                 // It was never here either.

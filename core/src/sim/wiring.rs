@@ -198,7 +198,7 @@ impl World {
                 self.at(at, Task::Read(r, start, l));
             }
             Effect::Bring { token, document, update } => self.bring(r, l, token, &document, &update),
-            Effect::Presence { .. } | Effect::Stamp(_) => {}
+            Effect::Presence { .. } | Effect::Stamp(_) | Effect::Gone(_) => {}
             Effect::Sync { talk, document, message } => self.ask_turn(r, l, talk, document, message),
             Effect::Over(talk) => self.end_talk(r, l, talk),
             Effect::All => {

@@ -112,7 +112,8 @@ pub enum ReplicaError {
     },
     /// Others count on what is here.
     #[error(
-        "this replica cannot both have a budget and listen as one that keeps all; open it without the one or the other"
+        "a replica that has a budget, or of which documents are evicted, cannot listen as one that keeps all; fetch them, \
+         and open it without the one or the other"
     )]
     KeepsAll,
     /// The file of pins cannot be read or written.

@@ -257,6 +257,61 @@ fn a_replica_that_listens_does_not_pass_off_a_stub_as_empty() {
 }
 
 #[test]
+fn what_is_deleted_at_the_keeper_stays_here() {
+    let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let server = serve(data.path(), &[]);
+    let place = folder.path().join("one");
+    let one = linked(&place, &[&server]);
+    write(&one, "a", "a");
+    write(&one, "b", "b");
+    in_sync(&one);
+    // It learns of that after a start in which nothing says that there ever was a change.
+    one.close().unwrap();
+    let removed = run(tombolo(&["doc", "rm", "a", "--data"]).arg(data.path()));
+    assert!(removed.status.success(), "{}", stderr(&removed));
+    let one = linked(&place, &[&server]);
+    until("it is pinned", || one.pinned().unwrap() == [id("a")]);
+    one.close().unwrap();
+    let one = linked(&place, &[&server]);
+    in_sync(&one);
+    evict_all(&one);
+    assert_eq!((evicted(&one), text(&one, "a")), (vec!["b".to_owned()], "a".to_owned()));
+    // Who has given something up does not pass for one that keeps all.
+    let all = ListenOptions { keeps_all: true, ..ListenOptions::default() };
+    let refused = one.listen("127.0.0.1:0".parse().unwrap(), all);
+    assert!(matches!(refused, Err(ReplicaError::KeepsAll)));
+}
+
+#[test]
+fn what_was_dropped_and_is_tried_again_is_vouched_for_by_nobody() {
+    let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let server =
+        serve(data.path(), &["--token", "write-0123456789", "--read-only-token", "may-read-0123456789"]);
+    let place = folder.path().join("one");
+    let open = || {
+        let one = Replica::open(&place).unwrap();
+        let token = Some("may-read-0123456789".parse().unwrap());
+        one.link(&url(&server), LinkOptions { token, ..LinkOptions::default() }).unwrap();
+        one
+    };
+    let lag = |one: &Replica| one.explain(&id("a"))[0].1.as_ref().and_then(|standing| standing.lag.clone());
+    let one = open();
+    write(&one, "a", "only here");
+    until("it is parked", || matches!(lag(&one), Some(Lag::Parked { .. })));
+    until("it is dropped", || one.drop_parked(&id("a")));
+    until("it is said so", || matches!(lag(&one), Some(Lag::Dropped { .. })));
+    one.close().unwrap();
+    let one = open();
+    until("it is known", || matches!(lag(&one), Some(Lag::Dropped { .. })));
+    one.retry(None);
+    for _ in 0..20 {
+        evict_all(&one);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!((evicted(&one), text(&one, "a")), (vec![], "only here".to_owned()));
+}
+
+#[test]
 fn two_devices_do_not_both_give_up_what_the_other_has() {
     let folder = tempfile::tempdir().unwrap();
     let open = |name: &str| Replica::open(folder.path().join(name)).unwrap();

@@ -209,8 +209,10 @@ impl Inbound {
         let left = head.payload - came.len();
         let (now, later) = bytes.split_at_checked(left).unwrap_or((*bytes, &[]));
         *bytes = later;
-        let room = left.min(came.len().max(EARLY_BYTES)).max(now.len());
-        came.reserve_exact(room);
+        if came.capacity() - came.len() < now.len() {
+            // As much again as has come: what comes in small pieces is not moved with each of them.
+            came.reserve_exact(left.min(came.len().max(EARLY_BYTES)).max(now.len()));
+        }
         unmask(&mut came, now, head.mask);
         if now.len() == left {
             return Some((head.first, came));

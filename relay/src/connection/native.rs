@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tombolo_core::cluster::To;
 use tombolo_core::dialect::native::{self, Hello, Message, Refusal, Role};
+use tombolo_core::dialect::replica::{self, Outcome, may_open};
 use tombolo_core::id::{DocumentId, PeerId};
 
 use super::queue::Queue;
@@ -18,7 +19,7 @@ use super::replica::{Replica, Rights};
 use super::{Closing, Dialect, frame};
 use crate::admission::{Access, Claim};
 use crate::backplane::{Backplane, Hearer, Link, NameTaken, Participant};
-use crate::cluster::{Away, Handed, Tunnels};
+use crate::cluster::{self, Away, Tunnels};
 use crate::config::RelayConfig;
 use crate::listener::Shared;
 
@@ -48,7 +49,14 @@ enum Guest {
     Peer(Peer),
     Replica(Replica),
     /// A replica that another relay serves, which has an archive.
-    Away(Away),
+    Away(Handed),
+}
+
+/// One whose documents are judged here, where its token is known, and served there.
+struct Handed {
+    away: Away,
+    token: String,
+    access: Access,
 }
 
 /// One that was let in. Its seat is given up with it.
@@ -84,6 +92,35 @@ impl Hearer for Ear {
     fn down(&self, reason: &str) {
         // It begins anew with a connection of its own, and needs no frame for this.
         self.queue.close(native::CLOSE_ANEW, reason);
+    }
+}
+
+impl Handed {
+    fn message(
+        &mut self,
+        shared: &Shared,
+        queue: &Queue,
+        address: SocketAddr,
+        payload: Bytes,
+    ) -> Result<(), Closing> {
+        if may_open(&payload)
+            && let Ok(replica::Message::Open { handle, document }) = replica::parse(&payload)
+        {
+            let claim = Claim { address, document: Some(&document), token: Some(&self.token) };
+            let refusal = match shared.admission.admit(&claim) {
+                Ok(access) if access == self.access => None,
+                Ok(_) => {
+                    Some("this document has other rights than the connection; link to its archive".to_owned())
+                }
+                Err(denied) => Some(denied.reason),
+            };
+            if let Some(reason) = refusal {
+                shared.metrics.refuse("admission");
+                queue.answer(frame::binary(&[&replica::shut(handle, Outcome::FORBIDDEN, &reason)]));
+                return Ok(());
+            }
+        }
+        self.away.message(payload)
     }
 }
 
@@ -133,16 +170,16 @@ impl Native {
         tracing::debug!(address = %self.address, "a replica has come");
         let elsewhere = || self.shared.joint.archive_elsewhere().filter(|_| self.shared.archive.is_none());
         let Some(home) = elsewhere() else {
-            let rights = Rights::Asked(token);
+            let rights = Rights::Asked(token.clone());
             return Ok(Guest::Replica(Replica::new(&self.shared, &self.queue, self.address, rights)));
         };
-        let handed = (Handed::Replica(access), "");
+        let handed = (cluster::Handed::Replica(access), "");
         let away = Away::new(&self.shared, &self.queue, self.address, handed, home);
         if elsewhere() != Some(home) {
             // It moved before this one was among those that are told.
             Tunnels::move_on(&self.queue);
         }
-        Ok(Guest::Away(away))
+        Ok(Guest::Away(Handed { away, token, access }))
     }
 
     fn welcome_peer(&self, hello: &Hello) -> Result<Peer, Closing> {
@@ -240,7 +277,9 @@ impl Dialect for Native {
     fn message(&mut self, payload: Bytes) -> Result<(), Closing> {
         match &mut self.guest {
             Some(Guest::Replica(replica)) => return replica.message(&payload),
-            Some(Guest::Away(away)) => return away.message(payload),
+            Some(Guest::Away(handed)) => {
+                return handed.message(&self.shared, &self.queue, self.address, payload);
+            }
             Some(Guest::Peer(_)) | None => {}
         }
         let message = native::parse(&payload)

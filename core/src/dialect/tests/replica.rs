@@ -182,3 +182,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_may_open_a_document_is_seen_in_its_beginning() {
+    let document = yjs("a");
+    assert!(may_open(&open(Handle(1), &document)) && may_open(&packed(open(Handle(1), &document))));
+    // A longer way to write the same kind.
+    let mut long = vec![0xa1, 0];
+    long.extend_from_slice(&open(Handle(1), &document)[1..]);
+    assert!(may_open(&long));
+    assert!(!may_open(&y(Handle(1), &[0, 1, 0])) && !may_open(&ping(1)));
+}

@@ -47,8 +47,7 @@ impl Replica {
             let fetched = bring(&self.links, document, &stub, end);
             self.links.fetch(document, false);
             if fetched.is_err() {
-                self.links.evicted(document);
-                give_up(self.links.shelves(), document);
+                give_up(&self.links, document);
             }
             fetched?;
         }
@@ -65,6 +64,10 @@ fn bring(links: &Links, id: &DocumentId, stub: &Stub, end: Instant) -> Result<()
     let coming = Coming::open(shelves, id)?;
     links.fetch(id, true);
     loop {
+        if shelves.store.stub(id).map_err(ReplicaError::read)?.is_none() {
+            // Somebody else has fetched it.
+            return Ok(());
+        }
         let stands = links.explain(id);
         let is_first =
             |standing: &Standing| matches!(standing.lag, None | Some(Lag::Unacknowledged | Lag::Unkept));
@@ -125,8 +128,12 @@ impl Coming {
 }
 
 /// What has come of it so far takes room, and nobody may read it.
-fn give_up(shelves: &Shelves, id: &DocumentId) {
+fn give_up(links: &Links, id: &DocumentId) {
+    let shelves = links.shelves();
     let _one = lock(&shelves.space.making_room);
+    if shelves.store.stub(id).is_ok_and(|stub| stub.is_some()) {
+        links.evicted(id);
+    }
     let store = &shelves.store;
     let given_up = store.flush().and_then(|()| store.fetch(id)?.standing()).and_then(|standing| match store
         .stub(id)?

@@ -67,12 +67,21 @@ fn run(space: &Space, links: &Weak<Links>) {
 /// None if the replica is gone.
 fn room(space: &Space, links: &Weak<Links>) -> Option<Result<Evicted, ReplicaError>> {
     // Held until the links are let go: who closes the replica waits for it, and then has the folder.
-    let _one = lock(&space.making_room);
+    let one = lock(&space.making_room);
     if space.is_closing() {
         return None;
     }
     let links = links.upgrade()?;
-    Some(make_room(&links, false))
+    let room = make_room(&links, false);
+    match Arc::into_inner(links) {
+        None => Some(room),
+        // Everybody else has let go of the replica: it is closed here, and closing waits for this lock.
+        Some(last) => {
+            drop(one);
+            drop(last);
+            None
+        }
+    }
 }
 
 /// Makes room if it is narrow, or down to the low mark if it is `asked` for. Blocking; the caller has the lock.

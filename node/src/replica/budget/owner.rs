@@ -133,7 +133,8 @@ impl Replica {
         self.store().stubs().map_err(ReplicaError::read)
     }
 
-    /// This document is not evicted, from now on and after restarts. It need not be here. False if it was pinned. Blocking.
+    /// This document is not evicted, from now on and after restarts. It need not be here. False if it was pinned; one that is
+    /// deleted at the other end of a link is pinned by itself, because it may be nowhere else. Blocking.
     ///
     /// # Errors
     /// [`ReplicaError::Ledger`] if that cannot be written down.
@@ -150,12 +151,7 @@ impl Replica {
     }
 
     fn set_pin(&self, document: &DocumentId, pinned: bool) -> Result<bool, ReplicaError> {
-        let space = &self.links.shelves().space;
-        // What is chosen to go has gone, or stays.
-        let _one = lock(&space.making_room);
-        let mut ledger = lock(&space.ledger);
-        ledger.open(self.store().path())?;
-        ledger.pin(document, pinned)
+        self.links.shelves().space.pin(self.store().path(), document, pinned)
     }
 
     /// Which documents are pinned. Blocking.

@@ -187,6 +187,20 @@ impl Space {
         }
     }
 
+    /// Pins a document, or lets it go; false if that was so before.
+    pub(in crate::replica) fn pin(
+        &self,
+        folder: &std::path::Path,
+        document: &DocumentId,
+        pinned: bool,
+    ) -> Result<bool, ReplicaError> {
+        // What is chosen to go has gone, or stays.
+        let _one = lock(&self.making_room);
+        let mut ledger = lock(&self.ledger);
+        ledger.open(folder)?;
+        ledger.pin(document, pinned)
+    }
+
     /// Whether there may be evicted documents.
     pub(in crate::replica) fn has_stubs(&self) -> bool {
         lock(&self.ledger).has_evicted()

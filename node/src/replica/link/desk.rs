@@ -35,6 +35,8 @@ pub(super) enum Job {
     Bring(Token, DocumentId, Update),
     /// A turn of an Automerge document's talk.
     Sync(Talk, DocumentId, Option<Bytes>),
+    /// The other end has it no more: what is here of it stays. There is no answer.
+    Keep(DocumentId),
     /// A talk is over. There is no answer.
     Over(Talk),
     /// Say that everything before is done.
@@ -126,6 +128,15 @@ impl Shelves {
         self.store.describe(id).ok().flatten().map_or(0, |described| described.bytes_at_rest)
     }
 
+    /// Pins what is here of it: it may be nowhere else, and what was acknowledged of it says otherwise.
+    fn keep(&self, id: &DocumentId) {
+        let is_here = self.store.describe(id).is_ok_and(|described| described.is_some());
+        let pinned = if is_here { self.space.pin(self.store.path(), id, true).map(drop) } else { Ok(()) };
+        if let Err(error) = pinned {
+            tracing::warn!(document = %id, %error, "a document that was deleted elsewhere is not pinned");
+        }
+    }
+
     fn describe(&self, id: &DocumentId) -> Result<StateVector, ReplicaError> {
         let document = self.document(id)?;
         let have = document.state_vector()?;
@@ -201,6 +212,10 @@ fn work(shelves: &Shelves, link: LinkId, jobs: &Receiver<Job>, done: &UnboundedS
             }
             Job::Over(talk) => {
                 talks.remove(&talk);
+                Ok(())
+            }
+            Job::Keep(id) => {
+                shelves.keep(&id);
                 Ok(())
             }
         };

@@ -4,7 +4,7 @@
 mod board; // its status
 mod commands; // what its owner says
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant, SystemTime};
@@ -80,8 +80,8 @@ pub(super) struct Driver {
     /// The last change here that was heard of.
     heard: u64,
     pub(super) priorities: BTreeMap<DocumentId, Priority>,
-    /// What was evicted and is wanted again.
-    pub(super) fetching: BTreeSet<DocumentId>,
+    /// What was evicted and is wanted again, by how many.
+    pub(super) fetching: BTreeMap<DocumentId, usize>,
     staleness: Staleness,
     shelves: Shelves,
     showing: Showing,
@@ -136,14 +136,20 @@ impl Driver {
             job_bytes: 0,
             heard: 0,
             priorities: BTreeMap::new(),
-            fetching: BTreeSet::new(),
+            fetching: BTreeMap::new(),
             staleness,
             shelves,
             showing: Showing::default(),
         }
     }
 
-    fn hub(&self) -> &Hub {
+    /// Whether it is evicted here is to be seen.
+    pub(super) fn find(&mut self, document: DocumentId) {
+        self.finding += 1;
+        self.give(Job::Find(document));
+    }
+
+    pub(super) fn hub(&self) -> &Hub {
         &self.shelves.hub
     }
 
@@ -262,10 +268,10 @@ impl Driver {
                 self.knowledge.forget();
                 self.list();
             }
+            Effect::Gone(document) => drop(self.desk.send(Job::Keep(document))),
             Effect::Found(document) => {
                 if self.subscription.has(&document) {
-                    self.finding += 1;
-                    self.give(Job::Find(document));
+                    self.find(document);
                 } else {
                     self.session.decline(&document);
                 }

@@ -122,13 +122,20 @@ impl Driver {
             return Holding::Unknown;
         }
         let standing = self.session.standing(document);
-        if standing.as_ref().is_some_and(|standing| matches!(standing.lag, Some(Lag::Dropped { .. }))) {
-            // It counts as acknowledged, and is not.
+        let refused =
+            |lag: &Lag| matches!(lag, Lag::Dropped { .. } | Lag::Parked { .. } | Lag::Refused { .. });
+        let is_refused = standing.as_ref().is_some_and(|standing| standing.lag.as_ref().is_some_and(refused));
+        if is_refused || self.knowledge.all_dropped().any(|dropped| dropped == document) {
+            // It may count as acknowledged, and is not; or it is not there any more.
             return Holding::Unknown;
         }
         // What has not changed since the list of changes began was there before; nothing is known before that was read.
-        let is_held = standing.is_some_and(|standing| standing.acknowledged >= number)
-            || self.listed_since.is_some_and(|since| since >= number);
+        let before = self.listed_since.is_some_and(|since| since >= number);
+        let is_held = match standing {
+            Some(standing) if standing.acknowledged < standing.last => false,
+            Some(standing) => standing.acknowledged >= number || before,
+            None => before,
+        };
         let is_there = self.session.peer().is_some_and(|peer| peer.keeps.is_some());
         let gives_up = self.session.peer().is_some_and(|peer| peer.gives_up);
         match (is_held, is_there, self.knowledge.keeper().is_some()) {
@@ -158,8 +165,8 @@ impl Driver {
 
     /// It is evicted, as was found or decided; perhaps just before it was to be fetched.
     pub(super) fn found_evicted(&mut self, document: &DocumentId) {
-        if self.fetching.contains(document) {
-            self.fetch(document, true);
+        if self.fetching.contains_key(document) {
+            self.begin_fetching(document);
         } else {
             self.evicted(document);
         }
@@ -170,18 +177,24 @@ impl Driver {
             return;
         }
         if wanted {
-            self.fetching.insert(document.clone());
-            // Anew, whatever was known of it: it is not here.
-            self.session.remove(document);
-            self.add(document, 0);
-            self.session.watch(document, true);
-            self.session.set_priority(document, Priority::Critical);
+            *self.fetching.entry(document.clone()).or_default() += 1;
+            self.begin_fetching(document);
+        } else if let Some(others) = self.fetching.remove(document).filter(|fetches| *fetches > 1) {
+            self.fetching.insert(document.clone(), others - 1);
         } else {
-            self.fetching.remove(document);
             self.session.watch(document, false);
             let priority = self.priorities.get(document).copied();
             let priority = priority.or(self.subscription.priority_for(document)).unwrap_or_default();
             self.session.set_priority(document, priority);
         }
+    }
+
+    fn begin_fetching(&mut self, document: &DocumentId) {
+        // Anew, whatever was known of it: it is not here, or only a part. What came of it over another link counts as
+        // acknowledged on this one only when it is.
+        self.session.remove(document);
+        self.add(document, self.hub().latest());
+        self.session.watch(document, true);
+        self.session.set_priority(document, Priority::Critical);
     }
 }

@@ -60,6 +60,9 @@ impl Listening {
             None => return Err(ReplicaError::Exposed { address }),
         };
         if options.keeps_all {
+            if !shelves.store.stubs().map_err(ReplicaError::read)?.is_empty() {
+                return Err(ReplicaError::KeepsAll);
+            }
             shelves.space.keep_all()?;
         }
         let archive = Arc::new(ReplicaArchive::start(shelves, id, handle.clone(), options.keeps_all)?);

@@ -198,3 +198,18 @@ fn long_payloads_are_unmasked_wherever_they_are_cut() {
         assert_eq!(got, [Message::Binary(payload.clone().into())], "{step}");
     }
 }
+
+#[test]
+fn a_message_in_small_pieces_is_not_moved_with_each() {
+    let payload = 1 << 20;
+    let mut inbound = Inbound::new(payload);
+    let mut head: &[u8] = &[FIN | BINARY, MASKED | 127, 0, 0, 0, 0, 0, 0x10, 0, 0, 1, 2, 3, 4];
+    assert_eq!(inbound.next(&mut head), Ok(None));
+    let mut rooms = std::collections::BTreeSet::new();
+    for _ in 0..payload / 512 - 1 {
+        assert_eq!(inbound.next(&mut &[0; 512][..]), Ok(None));
+        let Frame::Payload(begun) = &inbound.frame else { panic!() };
+        rooms.insert(begun.bytes.capacity());
+    }
+    assert!(rooms.len() <= 12, "{rooms:?}");
+}

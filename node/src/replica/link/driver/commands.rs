@@ -40,7 +40,7 @@ impl Driver {
             Command::Vouch(question) => self.vouch(question),
             Command::LetGo(done) => self.let_go(done),
             Command::DropParked(document, done) => self.drop_parked(&document, done),
-            Command::Evicted(document) => self.found_evicted(&document),
+            Command::Evicted(document) => self.find(document),
             Command::Fetch(document, wanted) => self.fetch(&document, wanted),
             Command::Mode(mode) => self.scheduler.set_mode(mode, now),
             Command::Priority(document, priority) => {
