@@ -105,10 +105,14 @@ pub(super) fn has_all_of(document: &Automerge, peer: &SyncState) -> bool {
 
 /// Whether the peer said that it has these heads of the document, or what came after them.
 pub(super) fn is_there(document: &Automerge, peer: &SyncState, heads: &[ChangeHash]) -> bool {
-    let shared = &peer.state.shared_heads;
-    if heads.iter().all(|head| shared.contains(head)) {
+    // automerge looks once, when it is said, which of their heads are here; some may have come from somebody else since, and
+    // then there is nothing left to say.
+    let known = |head: &&ChangeHash| document.get_change_meta_by_hash(head).is_some();
+    let theirs = peer.state.their_heads.iter().flatten().filter(known);
+    let there: Vec<ChangeHash> = peer.state.shared_heads.iter().chain(theirs).copied().collect();
+    if heads.iter().all(|head| there.contains(head)) {
         return true;
     }
-    let not_there = document.get_changes_meta(shared);
+    let not_there = document.get_changes_meta(&there);
     !not_there.iter().any(|change| heads.contains(&change.hash))
 }

@@ -414,3 +414,21 @@ fn what_waits_for_its_ground_has_arrived_nowhere() {
     }
     assert_eq!((get(&there, "b"), arrived.look(&here, &of_there, 7)), (Some(2), 7));
 }
+
+#[test]
+fn what_the_other_end_said_to_have_counts_once_it_came_from_somebody_else() {
+    let (of_others, theirs) = put(open(&[], 1), "a", 1);
+    drop(of_others);
+    let (here, ours) = put(open(&[], 2), "b", 2);
+    let there = open(&[theirs.clone(), ours], 3);
+    let (mut of_there, mut of_here, mut arrived) = <(SyncState, SyncState, Arrived)>::default();
+    let hello = BroughtMessage::read(&there.sync_generate(&mut of_here).unwrap()).unwrap();
+    let (here, news) = here.sync_receive(&mut of_there, hello).unwrap();
+    assert_eq!((news, here.is_there(&of_there, &here.heads())), (None, true));
+    // What is missing is brought by somebody else, and nothing is left to say.
+    let (here, _) = apply(here, &theirs);
+    assert_eq!(arrived.look(&here, &of_there, 7), 7);
+    let (here, _) = put(here, "c", 3);
+    assert_eq!(arrived.look(&here, &of_there, 8), 7, "nobody sent that");
+    assert!(!here.is_there(&of_there, &here.heads()));
+}
