@@ -112,7 +112,11 @@ fn a_killed_process_is_replaced_and_its_sessions_are_known_to_be_gone() {
     assert_eq!(text(worker.call(fold(hi()))), "hi");
     let join = || worker.call(Request::SessionJoin { document: document.clone(), peer: 7 });
     let first = join();
-    assert!(matches!(first, Err(WorkerError::NoSession | WorkerError::Died { .. })), "{first:?}");
+    // On a busy machine the death of the process that had it is noticed only now.
+    let is_gone = |error: &WorkerError| {
+        matches!(error, WorkerError::NoSession | WorkerError::Died { .. } | WorkerError::Unavailable { .. })
+    };
+    assert!(first.as_ref().is_err_and(is_gone), "{first:?}");
     assert_eq!(worker.call(open), Ok(Reply::Opened { empty: true }));
     assert_eq!(join(), Ok(Reply::Done));
 }
